@@ -1,0 +1,5 @@
+//! WHEN things happen.
+
+pub mod place;
+pub mod source;
+pub mod sink;
