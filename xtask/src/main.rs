@@ -1,2 +1,77 @@
-//! x
-fn main(){}
+//! The chores of this repository, so that nobody has to remember how a thing is typed:
+//! `cargo xtask COMMAND`, one file per command.
+//!
+//! - `process` starts other programs and says how to repeat them by hand;
+//! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
+//! - `test` is the gate, `oracle` its last step: the engine against an independent program;
+//! - `campaign` runs what takes too long for the gate and stores a report;
+//! - `audit` asks whether a dependency has a known weakness.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore reports to the terminal it was started from"
+)]
+
+mod audit;
+mod campaign;
+mod oracle;
+mod process;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+/// A command's name, its arguments as a reader would write them, and what it is for.
+const COMMANDS: [(&str, &str, &str); 3] = [
+    (
+        "test",
+        "[--list] [--only STEP[,STEP]]",
+        "the gate: everything that must pass before a change lands",
+    ),
+    (
+        "campaign",
+        "fuzz [--runs N] [--seed S]",
+        "a long run with a stored report under docs/reports/",
+    ),
+    (
+        "audit",
+        "",
+        "known weaknesses of the dependencies (needs their database)",
+    ),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_deref() {
+        Some("test") => test::run(&rest),
+        Some("campaign") => campaign::run(&rest),
+        Some("audit") => audit::run(&rest),
+        None | Some("help" | "--help" | "-h") => {
+            println!("{}", usage());
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => Err(anyhow::anyhow!("no command `{other}`\n\n{}", usage())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The list of commands, for `cargo xtask` without arguments and for a mistyped one.
+fn usage() -> String {
+    let mut text = String::from("usage: cargo xtask COMMAND\n");
+    for (name, arguments, purpose) in COMMANDS {
+        text.push_str(&format!(
+            "\n  {:<44} {purpose}",
+            format!("{name} {arguments}")
+        ));
+    }
+    text
+}

@@ -1,0 +1,342 @@
+//! The gate: every check that must pass before a change lands, in the order that finds the cheap
+//! mistakes first. It stops at the first failure, with the line that repeats it.
+//!
+//! One profile and one feature set for clippy, the tests and the binary under test, so that nothing
+//! is compiled twice; no release build, no speed measured.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{self, cargo};
+use crate::{oracle, tools};
+
+/// One check.
+struct Step {
+    /// What `--only` calls it.
+    name: &'static str,
+    /// What it makes sure of.
+    purpose: &'static str,
+    /// Its share of the gate's time on two cores with nothing built yet. More is a failure: a gate
+    /// that grows slowly is a gate that people stop running.
+    share_minutes: u64,
+    /// Does it.
+    run: fn() -> Result<()>,
+}
+
+/// All checks, in order.
+const STEPS: [Step; 10] = [
+    Step {
+        name: "tools",
+        purpose: "pinned nextest and deny, the oracle's Python environment",
+        share_minutes: 15,
+        run: tools_ready,
+    },
+    Step {
+        name: "fmt",
+        purpose: "every file is formatted",
+        share_minutes: 1,
+        run: formatting,
+    },
+    Step {
+        name: "clippy",
+        purpose: "no lint speaks, anywhere",
+        share_minutes: 12,
+        run: lints,
+    },
+    Step {
+        name: "docs",
+        purpose: "the documentation builds without a warning",
+        share_minutes: 5,
+        run: documentation,
+    },
+    Step {
+        name: "build",
+        purpose: "the binary and all tests compile",
+        share_minutes: 25,
+        run: build,
+    },
+    Step {
+        name: "tests",
+        purpose: "unit tests, the binary's tests and the house rules (tidy)",
+        share_minutes: 6,
+        run: unit_tests,
+    },
+    Step {
+        name: "doctests",
+        purpose: "the examples in the documentation run",
+        share_minutes: 4,
+        run: doctests,
+    },
+    Step {
+        name: "deny",
+        purpose: "bans, licences and sources of the dependencies",
+        share_minutes: 1,
+        run: dependencies,
+    },
+    Step {
+        name: "model",
+        purpose: "the committed model is what its script makes",
+        share_minutes: 1,
+        run: model,
+    },
+    Step {
+        name: "oracle",
+        purpose: "an independent program finds the same features, scores and outcomes",
+        share_minutes: 2,
+        run: oracle::run,
+    },
+];
+
+/// Runs the gate or the steps chosen.
+///
+/// # Errors
+/// Names the first step that failed and how to repeat it; a mistyped option.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let steps = match parse(arguments)? {
+        Choice::List => {
+            for step in &STEPS {
+                println!("{:<12} {}", step.name, step.purpose);
+            }
+            return Ok(());
+        }
+        Choice::Run(steps) => steps,
+    };
+    let mut done = Vec::new();
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.purpose);
+        let start = Instant::now();
+        let outcome = (step.run)().and_then(|()| within_share(step, start.elapsed()));
+        done.push((step.name, start.elapsed(), outcome.is_ok()));
+        if let Err(error) = outcome {
+            println!("\n{}", table(&done));
+            return Err(error).with_context(|| {
+                let name = step.name;
+                format!("step `{name}` failed (cargo xtask test --only {name} runs it alone)")
+            });
+        }
+    }
+    println!("\n{}", table(&done));
+    println!("xtask test: {} steps passed, 0 failed", done.len());
+    Ok(())
+}
+
+/// What the arguments ask for.
+enum Choice {
+    /// Print the steps.
+    List,
+    /// Run these, in the gate's order.
+    Run(Vec<&'static Step>),
+}
+
+/// Reads the arguments of `cargo xtask test`.
+fn parse(arguments: &[String]) -> Result<Choice> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => Ok(Choice::Run(STEPS.iter().collect())),
+        ["--list"] => Ok(Choice::List),
+        ["--only", names] => chosen(names).map(Choice::Run),
+        _ => bail!(
+            "cargo xtask test takes nothing, `--list` or `--only STEP[,STEP]`, not `{}`",
+            arguments.join(" ")
+        ),
+    }
+}
+
+/// The named steps in the gate's order, whatever order they were named in.
+fn chosen(names: &str) -> Result<Vec<&'static Step>> {
+    let names: Vec<&str> = names.split(',').collect();
+    for name in &names {
+        if STEPS.iter().all(|step| step.name != *name) {
+            let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+            bail!("no step `{name}`; there are {}", known.join(", "));
+        }
+    }
+    Ok(STEPS
+        .iter()
+        .filter(|step| names.contains(&step.name))
+        .collect())
+}
+
+/// Fails a step that passed but took longer than its share.
+fn within_share(step: &Step, took: Duration) -> Result<()> {
+    if took > Duration::from_secs(60 * step.share_minutes) {
+        bail!(
+            "it passed but took {}, its share of the gate is {} min on two free cores: make it \
+             quicker, or move it to a campaign",
+            minutes(took),
+            step.share_minutes
+        );
+    }
+    Ok(())
+}
+
+/// The steps so far with their times, one a line, and the sum.
+fn table(done: &[(&str, Duration, bool)]) -> String {
+    let mut text = format!("{:<12} {:>9}\n", "step", "time");
+    for (name, took, passed) in done {
+        let mark = if *passed { "" } else { "  FAILED" };
+        text.push_str(&format!("{name:<12} {:>9}{mark}\n", minutes(*took)));
+    }
+    let sum: Duration = done.iter().map(|(_, took, _)| *took).sum();
+    text.push_str(&format!("{:<12} {:>9}\n", "all", minutes(sum)));
+    text
+}
+
+/// A time as minutes and seconds.
+fn minutes(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    let (minutes, rest) = (tenths / 600, tenths % 600);
+    format!("{minutes}:{:02}.{}", rest / 10, rest % 10)
+}
+
+/// Everything the later steps need that cargo does not bring.
+fn tools_ready() -> Result<()> {
+    tools::program(&tools::NEXTEST)?;
+    tools::program(&tools::DENY)?;
+    tools::python()?;
+    println!("ready in {}", tools::cache()?.display());
+    Ok(())
+}
+
+fn formatting() -> Result<()> {
+    process::run(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Result<()> {
+    // `--locked`: a lock file that does not fit the manifests fails here, not on somebody else.
+    process::run(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn documentation() -> Result<()> {
+    process::run(
+        cargo()
+            .args(["doc", "--locked", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn build() -> Result<()> {
+    // Both in the shapes that later steps ask for, so that those only run.
+    process::run(process::command(tools::program(&tools::NEXTEST)?).args([
+        "nextest",
+        "run",
+        "--locked",
+        "--workspace",
+        "--no-run",
+    ]))?;
+    process::run(cargo().args(["build", "--locked", "--package", "slackwater"]))
+}
+
+fn unit_tests() -> Result<()> {
+    process::run(process::command(tools::program(&tools::NEXTEST)?).args([
+        "nextest",
+        "run",
+        "--locked",
+        "--workspace",
+    ]))
+}
+
+fn doctests() -> Result<()> {
+    process::run(cargo().args(["test", "--locked", "--workspace", "--doc"]))
+}
+
+fn dependencies() -> Result<()> {
+    process::run(process::command(tools::program(&tools::DENY)?).args([
+        "--workspace",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+}
+
+fn model() -> Result<()> {
+    process::run(
+        process::command(tools::python()?)
+            .args(["pipelines/models/make_user_events.py", "--check"]),
+    )
+}
+
+#[cfg(test)]
+#[expect(clippy::panic, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Choice, STEPS, minutes, parse, table, within_share};
+
+    fn names(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        match parse(&arguments) {
+            Ok(Choice::Run(steps)) => Ok(steps.iter().map(|step| step.name).collect()),
+            Ok(Choice::List) => Ok(vec!["list"]),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn which_steps_do_the_arguments_choose() {
+        let check = |arguments: &[&str], expected: &[&str]| {
+            assert_eq!(names(arguments), Ok(expected.to_vec()), "{arguments:?}");
+        };
+        check(&[], &STEPS.map(|step| step.name));
+        check(&["--list"], &["list"]);
+        check(&["--only", "fmt"], &["fmt"]);
+        check(&["--only", "oracle,fmt"], &["fmt", "oracle"]);
+    }
+
+    #[test]
+    fn does_a_mistyped_argument_fail_and_say_what_would_be_right() {
+        let check = |arguments: &[&str], hint: &str| match names(arguments) {
+            Ok(steps) => panic!("{arguments:?} ran {steps:?}"),
+            Err(message) => assert!(message.contains(hint), "{message}"),
+        };
+        check(
+            &["--only", "fmt,lint"],
+            "no step `lint`; there are tools, fmt,",
+        );
+        check(&["--only", ""], "no step ``");
+        check(&["--only"], "--only STEP");
+        check(&["--oly", "fmt"], "--only STEP");
+        check(&["fmt"], "--only STEP");
+    }
+
+    #[test]
+    fn does_a_step_over_its_share_fail() {
+        let [step, ..] = &STEPS;
+        let share = Duration::from_secs(60 * step.share_minutes);
+        assert!(within_share(step, share).is_ok());
+        assert!(within_share(step, share + Duration::from_millis(1)).is_err());
+    }
+
+    #[test]
+    fn does_the_whole_gate_fit_into_the_time_of_a_run_of_ci() {
+        let all: u64 = STEPS.iter().map(|step| step.share_minutes).sum();
+        assert!(all <= 90, "{all} min");
+    }
+
+    #[test]
+    fn does_the_table_show_times_and_the_failure() {
+        assert_eq!(minutes(Duration::from_millis(59_949)), "0:59.9");
+        assert_eq!(minutes(Duration::from_secs(754)), "12:34.0");
+        let text = table(&[
+            ("fmt", Duration::from_millis(1500), true),
+            ("clippy", Duration::from_secs(61), false),
+        ]);
+        assert_eq!(
+            text,
+            "step              time\n\
+             fmt             0:01.5\n\
+             clippy          1:01.0  FAILED\n\
+             all             1:02.5\n"
+        );
+    }
+}

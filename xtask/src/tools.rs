@@ -1,0 +1,289 @@
+//! Pinned tools and the Python environment, in a cache outside `target` so that `cargo clean` does
+//! not throw away minutes of compiling.
+//!
+//! The cache is `$SLACKWATER_CACHE`, else `$XDG_CACHE_HOME/slackwater`, else `~/.cache/slackwater`.
+//! Each tool has a folder named by its version, each Python environment one named by a hash of what
+//! went into it: a new pin makes a new folder beside the old one, and deleting the cache is always
+//! safe. One process at a time fills it; others wait at its lock.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::process;
+
+/// A program from the registry, built from source at one exact version.
+pub struct Tool {
+    /// Package and program name: they are the same for every tool here.
+    pub name: &'static str,
+    /// The version, exactly.
+    version: &'static str,
+    /// Further options of `cargo install`.
+    options: &'static [&'static str],
+}
+
+/// Runs the tests, each in its own process. Built without its self-update: the pin decides.
+pub const NEXTEST: Tool = Tool {
+    name: "cargo-nextest",
+    version: "0.9.151",
+    options: &["--no-default-features", "--features", "default-no-update"],
+};
+
+/// Checks licences, sources, bans and advisories of the dependencies.
+pub const DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    options: &[],
+};
+
+/// Builds and drives fuzz targets; needs a nightly toolchain when it runs, not to be built.
+pub const FUZZ: Tool = Tool {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    options: &[],
+};
+
+/// How the tools are compiled: they run for seconds, so the time to build them is what counts.
+const BUILD_SETTINGS: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+];
+
+/// What the oracle's Python environment is made from, seen from the root of the repository.
+const REQUIREMENTS: &str = "tests/oracle/requirements.txt";
+
+/// Written last into a Python environment: one without it was interrupted and is made again.
+const COMPLETE: &str = "complete";
+
+/// Where tools are kept.
+///
+/// # Errors
+/// When none of the three variables that could name it is set.
+pub fn cache() -> Result<PathBuf> {
+    cache_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+        .context("no place for tools: set SLACKWATER_CACHE, XDG_CACHE_HOME or HOME")
+}
+
+/// The decision behind [`cache`], over any set of variables.
+fn cache_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    variable("SLACKWATER_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| variable("XDG_CACHE_HOME").map(|base| Path::new(&base).join("slackwater")))
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache/slackwater")))
+}
+
+/// The tool's program, installed first if this exact version is not in the cache.
+///
+/// # Errors
+/// When it cannot be built, or was built and does not say that it has the pinned version.
+pub fn program(tool: &Tool) -> Result<PathBuf> {
+    let cache = cache()?;
+    let home = cache.join(format!("{}-{}", tool.name, tool.version));
+    let program = home.join("bin").join(tool.name);
+    if says_version(&program, tool.version) {
+        return Ok(program);
+    }
+    let _lock = lock(&cache)?;
+    // Another process may have installed it while this one waited.
+    if says_version(&program, tool.version) {
+        return Ok(program);
+    }
+    println!(
+        "installing {} {} into {} (once; this compiles for minutes)",
+        tool.name,
+        tool.version,
+        home.display()
+    );
+    // Kept when the install is interrupted, so that the next try goes on where this one stopped.
+    let build = cache.join("build").join(tool.name);
+    process::run(&mut install(tool, &home, &build))
+        .with_context(|| format!("cannot install {} {}", tool.name, tool.version))?;
+    if !says_version(&program, tool.version) {
+        bail!(
+            "{} was installed but does not answer `--version` with {}: delete {} and try again",
+            program.display(),
+            tool.version,
+            home.display()
+        );
+    }
+    remove_folder(&build)?;
+    Ok(program)
+}
+
+/// The command that builds a tool into its folder.
+fn install(tool: &Tool, home: &Path, build: &Path) -> Command {
+    let mut command = process::cargo();
+    command
+        .args(["install", "--locked", "--force", "--quiet", "--root"])
+        .arg(home)
+        .arg("--target-dir")
+        .arg(build)
+        .args(["--version", tool.version])
+        .args(tool.options)
+        .arg(tool.name)
+        .envs(BUILD_SETTINGS);
+    command
+}
+
+/// Whether the program is there, starts on this machine and has that version.
+fn says_version(program: &Path, version: &str) -> bool {
+    let Ok(output) = process::command(program).arg("--version").output() else {
+        return false;
+    };
+    output.status.success()
+        && String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .any(|word| word == version)
+}
+
+/// The Python of the oracle's environment, which is made first if its requirements or the machine's
+/// Python are not those of one in the cache.
+///
+/// # Errors
+/// Says which of Python, its venv module and the packages is missing, and how to get it.
+pub fn python() -> Result<PathBuf> {
+    let cache = cache()?;
+    let requirements = process::root().join(REQUIREMENTS);
+    let wanted = fs::read(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let version = python_version()?;
+    let home = cache.join(environment_name(&wanted, &version));
+    let python = home.join("bin/python");
+    if home.join(COMPLETE).is_file() {
+        return Ok(python);
+    }
+    let _lock = lock(&cache)?;
+    if home.join(COMPLETE).is_file() {
+        return Ok(python);
+    }
+    println!(
+        "making a Python environment from {REQUIREMENTS} in {}",
+        home.display()
+    );
+    remove_folder(&home)?;
+    process::run(process::command("python3").args(["-m", "venv"]).arg(&home)).context(
+        "python3 has no working venv module: install it (Debian and Ubuntu: apt-get install python3-venv)",
+    )?;
+    let mut pip = process::command(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+        .args(["--disable-pip-version-check", "--requirement"])
+        .arg(REQUIREMENTS);
+    process::run(&mut pip)
+        .with_context(|| format!("cannot install the packages of {REQUIREMENTS}"))?;
+    fs::write(home.join(COMPLETE), &wanted)
+        .with_context(|| format!("cannot finish {}", home.display()))?;
+    Ok(python)
+}
+
+/// What `python3 --version` says: an environment made for one Python is broken under the next.
+fn python_version() -> Result<String> {
+    match process::command("python3").arg("--version").output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        Ok(output) => bail!(
+            "python3 does not start ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        ),
+        Err(error) => bail!(
+            "the oracle and the model check need python3, which cannot be started ({error}): install \
+             Python 3.11 or newer (Debian and Ubuntu: apt-get install python3 python3-venv)"
+        ),
+    }
+}
+
+/// The folder of a Python environment: it changes with the requirements and with the Python.
+fn environment_name(requirements: &[u8], python: &str) -> String {
+    let mut content = requirements.to_vec();
+    content.extend_from_slice(python.as_bytes());
+    format!("python-{:016x}", xxh3_64(&content))
+}
+
+/// Takes the cache's lock, waiting for whoever fills it now; dropping the file gives it back.
+fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("lock");
+    let tried = || format!("cannot lock the cache of tools at {}", path.display());
+    fs::create_dir_all(cache).with_context(tried)?;
+    let file = File::create(&path).with_context(tried)?;
+    file.lock().with_context(tried)?;
+    Ok(file)
+}
+
+/// Removes a folder that may not be there.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    use super::{DENY, NEXTEST, cache_from, environment_name, install, says_version};
+    use crate::process::{self, shell_line};
+
+    #[test]
+    fn where_is_the_cache() {
+        let check = |set: &[(&str, &str)], expected: Option<&str>| {
+            let found = cache_from(|name| {
+                let value = set.iter().find(|(key, _)| *key == name)?.1;
+                Some(OsString::from(value))
+            });
+            assert_eq!(found, expected.map(PathBuf::from), "{set:?}");
+        };
+        check(&[], None);
+        check(&[("HOME", "/h")], Some("/h/.cache/slackwater"));
+        check(
+            &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
+            Some("/x/slackwater"),
+        );
+        check(
+            &[("XDG_CACHE_HOME", "/x"), ("SLACKWATER_CACHE", "/s")],
+            Some("/s"),
+        );
+    }
+
+    #[test]
+    fn is_the_pinned_version_the_one_installed() {
+        let line = shell_line(&install(&NEXTEST, Path::new("home"), Path::new("build")));
+        assert!(line.contains("--locked"), "{line}");
+        assert!(line.contains("--root home"), "{line}");
+        assert!(line.contains("--version 0.9.151"), "{line}");
+        assert!(line.ends_with(NEXTEST.name), "{line}");
+    }
+
+    #[test]
+    fn does_another_version_or_a_missing_program_count_as_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("tool");
+        assert!(!says_version(&program, DENY.version));
+        // `echo` answers `--version` with many words; none of them is the pinned version.
+        assert!(!says_version(Path::new("echo"), DENY.version));
+        // `rustc 1.95.0 (...)`: the word that follows the name, and no part of it.
+        let line = process::output(process::command("rustc").arg("--version")).unwrap();
+        let version = line.split_whitespace().nth(1).unwrap();
+        assert!(says_version(Path::new("rustc"), version));
+        assert!(!says_version(Path::new("rustc"), &version[..1]));
+    }
+
+    #[test]
+    fn does_a_changed_requirement_or_python_make_a_new_environment() {
+        let one = environment_name(b"numpy==2.3.1\n", "Python 3.11.7");
+        assert_eq!(one, environment_name(b"numpy==2.3.1\n", "Python 3.11.7"));
+        assert_ne!(one, environment_name(b"numpy==2.3.2\n", "Python 3.11.7"));
+        assert_ne!(one, environment_name(b"numpy==2.3.1\n", "Python 3.12.0"));
+    }
+}
