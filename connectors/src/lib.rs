@@ -1,1 +1,22 @@
-//! placeholder
+//! WHERE EVENTS COME FROM AND WHERE OUTPUTS GO: everything behind the seams
+//! [`slackwater_dataflow::source`] and [`slackwater_dataflow::sink`].
+//!
+//! A map, in reading order:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `oversize` | what is kept of a record longer than `max_bytes`; all sources use it |
+//! | [`mod@file`] | source: JSONL files, one partition each; sink: `root/<stream>/shard-<n>.jsonl` |
+//! | [`generator`] | source of made-up events, the same on every run; also behind the `generate` command |
+//! | [`memory`] | scripted source and collecting sink, for tests and benches |
+//! | [`discard`] | sink that only counts |
+//!
+//! Nothing here decodes a record: sources hand out bytes and the place they stand at. Only
+//! `generator/templates.rs` knows names of fields.
+
+mod oversize;
+
+pub mod discard;
+pub mod file;
+pub mod generator;
+pub mod memory;

@@ -1,0 +1,166 @@
+//! Cuts a stream of bytes into lines without copying them, whatever their length.
+//!
+//! A record is a line without its line feed and without a carriage return before it. Bytes after the
+//! last line feed are a record too; the emptiness after it is not. An empty line is a record: to reject
+//! it is the engine's business, and nothing may vanish before it is counted.
+
+use std::io::{self, Read};
+
+use memchr::memchr;
+use slackwater_dataflow::place::Offset;
+use slackwater_dataflow::source::Payload;
+
+use crate::oversize::{self, LongLine};
+
+/// Bytes asked of the system at once: large enough that the calls (about a microsecond each) vanish
+/// beside the records in a block, small enough that a block stays in the second-level cache until its
+/// records are decoded.
+pub(super) const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Bytes of a too long line taken in by one call of [`LineReader::read`]. Such a line gives nothing to
+/// emit until its end; the worker must have its turn in between (a few milliseconds at hashing speed).
+const LONG_BYTES_PER_READ: u64 = 4 * 1024 * 1024;
+
+/// Reads lines in blocks and hands out slices of its buffer.
+///
+/// Invariant: `start <= scanned <= filled <= buffer.len()`; every slice below rests on it. The buffer
+/// never holds more than `max_bytes` and a block.
+pub(super) struct LineReader<R> {
+    input: R,
+    max_bytes: usize,
+    buffer: Vec<u8>,
+    /// Largest size of the buffer.
+    buffer_max: usize,
+    /// Where the line being looked at begins.
+    start: usize,
+    /// Up to where it was searched for a line feed.
+    scanned: usize,
+    /// Up to where the buffer holds bytes of the input.
+    filled: usize,
+    /// Place of the line being looked at in the input.
+    position: u64,
+    /// The input has no more bytes.
+    drained: bool,
+    /// The line being looked at, if it is too long to be held.
+    long: Option<LongLine>,
+}
+
+impl<R: Read> LineReader<R> {
+    /// A reader of `input` from its beginning, in blocks of `block_bytes` (at least 1).
+    pub(super) fn new(input: R, max_bytes: usize, block_bytes: usize) -> Self {
+        let block_bytes = block_bytes.max(1);
+        LineReader {
+            input,
+            max_bytes,
+            buffer: vec![0; block_bytes],
+            // A line of max_bytes + 2 without a line feed is too long even if it ends in a carriage
+            // return: nothing longer need ever be held.
+            buffer_max: block_bytes.max(max_bytes.saturating_add(2)),
+            start: 0,
+            scanned: 0,
+            filled: 0,
+            position: 0,
+            drained: false,
+            long: None,
+        }
+    }
+
+    /// Hands out at most `limit` records; true when the input has ended and all were handed out.
+    ///
+    /// May hand out none and not be at the end: inside a very long line.
+    pub(super) fn read(
+        &mut self,
+        limit: usize,
+        emit: &mut dyn FnMut(Offset, Payload<'_>),
+    ) -> io::Result<bool> {
+        let mut records = 0;
+        let mut long_bytes = 0;
+        while records < limit && long_bytes < LONG_BYTES_PER_READ {
+            match memchr(b'\n', &self.buffer[self.scanned..self.filled]) {
+                Some(found) => {
+                    let end = self.scanned + found;
+                    self.hand_out(end, 1, emit);
+                    records += 1;
+                }
+                None if self.drained => {
+                    if self.start == self.filled && self.long.is_none() {
+                        return Ok(true);
+                    }
+                    self.hand_out(self.filled, 0, emit);
+                    records += 1;
+                }
+                None => {
+                    self.scanned = self.filled;
+                    long_bytes += self.set_aside_if_long();
+                    self.fill()?;
+                }
+            }
+        }
+        Ok(self.drained && self.start == self.filled && self.long.is_none())
+    }
+
+    /// Hands out the line that ends at `end`, followed by `feed` bytes of line feed.
+    fn hand_out(&mut self, end: usize, feed: usize, emit: &mut dyn FnMut(Offset, Payload<'_>)) {
+        let line = &self.buffer[self.start..end];
+        let offset = Offset(self.position);
+        match self.long.take() {
+            Some(mut long) => {
+                long.push(line);
+                self.position += long.line_bytes();
+                long.finish(|payload| emit(offset, payload));
+            }
+            None => {
+                self.position += line.len() as u64;
+                let record = line.strip_suffix(b"\r").unwrap_or(line);
+                emit(offset, oversize::payload(record, self.max_bytes));
+            }
+        }
+        self.position += feed as u64;
+        self.start = end + feed;
+        self.scanned = self.start;
+    }
+
+    /// Empties the buffer into [`Self::long`] when its line is too long to be held; the bytes taken.
+    fn set_aside_if_long(&mut self) -> u64 {
+        let line = &self.buffer[self.start..self.filled];
+        if self.long.is_none() && line.len() <= self.max_bytes.saturating_add(1) {
+            return 0;
+        }
+        self.long.get_or_insert_default().push(line);
+        self.start = self.filled;
+        line.len() as u64
+    }
+
+    /// Reads once into the free end of the buffer, after making room for at least one byte.
+    fn fill(&mut self) -> io::Result<()> {
+        if self.start == self.filled {
+            self.move_to_front();
+        } else if self.filled == self.buffer.len() {
+            if self.start > 0 {
+                self.move_to_front();
+            } else {
+                let larger = self.buffer.len().saturating_mul(2).min(self.buffer_max);
+                self.buffer.resize(larger, 0);
+            }
+        }
+        let read = loop {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.filled += read;
+        self.drained = read == 0;
+        Ok(())
+    }
+
+    fn move_to_front(&mut self) {
+        self.buffer.copy_within(self.start..self.filled, 0);
+        self.filled -= self.start;
+        self.scanned -= self.start;
+        self.start = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

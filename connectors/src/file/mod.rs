@@ -1,0 +1,8 @@
+//! Files, as a source of events and as a place for outputs: the embedded defaults of a job.
+
+mod lines;
+mod sink;
+mod source;
+
+pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, StreamFolders};
+pub use source::{FileConfig, FileSource};

@@ -1,0 +1,194 @@
+//! JSONL files as a source: each file is one partition, in the order of their paths.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::source::{
+    Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
+};
+
+use crate::file::lines::{BLOCK_BYTES, LineReader};
+
+/// Files of one source. Every one is open with a block of its own while it is read, so this bounds the
+/// memory at 256 MiB; the usual limit of 1,024 open files is near it too.
+const FILES_MAX: usize = 1_000;
+
+/// Which files are read, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    /// A path, or a pattern like `events/*.jsonl` (`*`, `?`, `[..]`, `**`). A file whose name has these
+    /// characters in it is found by its name first.
+    pub path: String,
+    /// Longest record that is handed out whole, in bytes.
+    pub max_bytes: usize,
+}
+
+/// Files of JSON lines. The offset of a record is the position of its first byte in its file.
+#[derive(Debug)]
+pub struct FileSource {
+    partitions: Vec<Partition>,
+    paths: Vec<PathBuf>,
+    max_bytes: usize,
+}
+
+impl FileSource {
+    /// Finds the files and checks that each can be read.
+    ///
+    /// Partitions are numbered in the order of the paths' bytes; their topic is the path as the pattern
+    /// matched it.
+    ///
+    /// # Errors
+    /// No file matches, one is a folder or can't be opened, or there are more than 1,000.
+    pub fn new(config: FileConfig) -> Result<Self, SourceError> {
+        let mut paths = matching(&config.path)?;
+        paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+        if paths.len() > FILES_MAX {
+            let message = format!(
+                "{} files match, at most {FILES_MAX} can be read by one job; \
+                 join some of them or use a narrower pattern",
+                paths.len()
+            );
+            return Err(failed("open", &config.path, invalid(message)));
+        }
+        let mut partitions = Vec::with_capacity(paths.len());
+        for (number, path) in (0..).zip(&paths) {
+            check_readable(path)?;
+            partitions.push(Partition {
+                id: PartitionId(number),
+                topic: Arc::from(path.to_string_lossy()),
+            });
+        }
+        Ok(FileSource {
+            partitions,
+            paths,
+            max_bytes: config.max_bytes,
+        })
+    }
+}
+
+/// The paths that `pattern` stands for; at least one, but perhaps of a file that does not exist.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
+    if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
+        return Ok(vec![PathBuf::from(pattern)]);
+    }
+    let matches = glob::glob(pattern)
+        .map_err(|error| failed("read the pattern", pattern, invalid(error.to_string())))?;
+    let mut paths = Vec::new();
+    for found in matches {
+        paths.push(found.map_err(|error| {
+            let path = error.path().to_string_lossy().into_owned();
+            failed("list", &path, error.into())
+        })?);
+    }
+    if paths.is_empty() {
+        let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
+        return Err(failed("open", pattern, nothing));
+    }
+    Ok(paths)
+}
+
+fn check_readable(path: &Path) -> Result<(), SourceError> {
+    let subject = path.to_string_lossy();
+    let metadata = fs::metadata(path).map_err(|error| failed("open", &subject, error))?;
+    if metadata.is_dir() {
+        let message = "it is a folder, expected a file; a pattern like `folder/*.jsonl` reads the \
+                       files in a folder";
+        let folder = io::Error::new(io::ErrorKind::IsADirectory, message);
+        return Err(failed("open", &subject, folder));
+    }
+    // A pipe can be opened only once; it is seen when it is read.
+    if metadata.is_file() {
+        File::open(path).map_err(|error| failed("open", &subject, error))?;
+    }
+    Ok(())
+}
+
+fn failed(action: &'static str, subject: &str, source: io::Error) -> SourceError {
+    SourceError {
+        action,
+        subject: subject.to_owned(),
+        source,
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+impl Source for FileSource {
+    fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+        let mut files = Vec::new();
+        for (partition, path) in self.partitions.iter().zip(&self.paths) {
+            if share.reads(partition.id) {
+                let file =
+                    File::open(path).map_err(|error| failed("open", &partition.topic, error))?;
+                files.push(OpenFile {
+                    partition: partition.clone(),
+                    lines: LineReader::new(file, self.max_bytes, BLOCK_BYTES),
+                });
+            }
+        }
+        Ok(Box::new(FileReader { files, turn: 0 }))
+    }
+}
+
+struct OpenFile {
+    partition: Partition,
+    lines: LineReader<File>,
+}
+
+/// Reads its files in turn, so that none runs far ahead of the others in event time.
+struct FileReader {
+    /// Files that have not ended.
+    files: Vec<OpenFile>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+impl SourceReader for FileReader {
+    fn poll(
+        &mut self,
+        limit: usize,
+        emit: &mut dyn FnMut(Polled<'_>),
+    ) -> Result<Readiness, SourceError> {
+        if self.turn >= self.files.len() {
+            self.turn = 0;
+        }
+        let Some(file) = self.files.get_mut(self.turn) else {
+            return Ok(Readiness::Finished);
+        };
+        let partition = file.partition.id;
+        let ended = file
+            .lines
+            .read(limit, &mut |offset, payload| {
+                emit(Polled::Record {
+                    partition,
+                    offset,
+                    payload,
+                });
+            })
+            .map_err(|error| failed("read", &file.partition.topic, error))?;
+        if ended {
+            // The next file slides into this one's place.
+            self.files.remove(self.turn);
+            emit(Polled::Finished(partition));
+        } else {
+            self.turn += 1;
+        }
+        Ok(if self.files.is_empty() {
+            Readiness::Finished
+        } else {
+            Readiness::More
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The generator as a source: its partitions read in step, at a rate if one is set.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slackwater_dataflow::place::{Offset, PartitionId};
+use slackwater_dataflow::source::{
+    Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
+};
+
+use crate::generator::Generator;
+use crate::generator::stream::EventStream;
+use crate::oversize;
+
+/// Time since any fixed moment; it must not go back. Only a rate asks for it.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The system's monotonic clock.
+pub fn monotonic_clock() -> Clock {
+    let start = Instant::now();
+    Arc::new(move || start.elapsed())
+}
+
+/// Reads a [`Generator`]. Topic `generator`; the offset of an event is its index in its partition.
+pub struct GeneratorSource {
+    generator: Generator,
+    partitions: Vec<Partition>,
+    max_bytes: usize,
+    clock: Clock,
+}
+
+impl GeneratorSource {
+    /// A source of the generator's events.
+    ///
+    /// Records longer than `max_bytes` are handed out as oversize. With a rate, each reader counts from
+    /// the `clock`'s reading at its first poll.
+    pub fn new(generator: Generator, max_bytes: usize, clock: Clock) -> Self {
+        let topic: Arc<str> = Arc::from("generator");
+        let partitions = (0..generator.config().partitions)
+            .map(|number| Partition {
+                id: PartitionId(number),
+                topic: Arc::clone(&topic),
+            })
+            .collect();
+        GeneratorSource {
+            generator,
+            partitions,
+            max_bytes,
+            clock,
+        }
+    }
+}
+
+impl Source for GeneratorSource {
+    fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+        let mine = self.partitions.iter().filter(|p| share.reads(p.id));
+        let open = mine.filter_map(|partition| {
+            Some(OpenPartition {
+                partition: partition.id,
+                stream: self.generator.stream(partition.id)?,
+                next: 0,
+            })
+        });
+        Ok(Box::new(GeneratorReader {
+            open: open.collect(),
+            max_bytes: self.max_bytes,
+            pace: Pace {
+                rate: self.generator.config().rate,
+                clock: Arc::clone(&self.clock),
+                start: None,
+            },
+            text: Vec::new(),
+        }))
+    }
+}
+
+/// How far the job should be, by the clock.
+struct Pace {
+    rate: u64,
+    clock: Clock,
+    /// The clock's reading at the first poll.
+    start: Option<Duration>,
+}
+
+impl Pace {
+    /// Events whose [`EventStream::progress`] is at most this are due.
+    fn due(&mut self) -> u64 {
+        if self.rate == 0 {
+            return u64::MAX;
+        }
+        let now = (self.clock)();
+        let elapsed = now.saturating_sub(*self.start.get_or_insert(now));
+        let events = elapsed.as_nanos().saturating_mul(u128::from(self.rate))
+            / Duration::from_secs(1).as_nanos();
+        u64::try_from(events).unwrap_or(u64::MAX)
+    }
+}
+
+struct OpenPartition {
+    partition: PartitionId,
+    stream: EventStream,
+    /// Index of the next event.
+    next: u64,
+}
+
+struct GeneratorReader {
+    /// Partitions that have not ended, by number.
+    open: Vec<OpenPartition>,
+    max_bytes: usize,
+    pace: Pace,
+    /// The text of the event being handed out.
+    text: Vec<u8>,
+}
+
+impl SourceReader for GeneratorReader {
+    fn poll(
+        &mut self,
+        limit: usize,
+        emit: &mut dyn FnMut(Polled<'_>),
+    ) -> Result<Readiness, SourceError> {
+        // The partition that is furthest behind: so they stay in step in event time, though they have
+        // different numbers of events.
+        let behind = self.open.iter_mut().enumerate();
+        let Some((position, open)) = behind.min_by_key(|(_, open)| open.stream.progress()) else {
+            return Ok(Readiness::Finished);
+        };
+        let due = self.pace.due();
+        let partition = open.partition;
+        let mut handed_out = 0;
+        while handed_out < limit && open.stream.progress() <= due {
+            self.text.clear();
+            if !open.stream.append_next(&mut self.text) {
+                break;
+            }
+            emit(Polled::Record {
+                partition,
+                offset: Offset(open.next),
+                payload: oversize::payload(&self.text, self.max_bytes),
+            });
+            open.next += 1;
+            handed_out += 1;
+        }
+        if open.stream.is_finished() {
+            emit(Polled::Finished(partition));
+            self.open.remove(position);
+        } else if handed_out == 0 && limit > 0 {
+            return Ok(Readiness::Waiting);
+        }
+        Ok(if self.open.is_empty() {
+            Readiness::Finished
+        } else {
+            Readiness::More
+        })
+    }
+}
