@@ -1,0 +1,247 @@
+//! A loaded model, shared by threads, and the scorer that each of them has.
+//!
+//! The model runs in one fixed shape: batches are cut to `batch` rows and the last one is padded with
+//! zeros. So a row's score is the same bits wherever it stands and whatever stands beside it.
+
+use std::sync::Arc;
+
+use crate::digest::ModelDigest;
+use crate::golden::Golden;
+use crate::onnx::{Parsed, Plan, Session, compile, parse};
+use crate::spec::{BATCH_MAX, FEATURES_MAX, LoadError, MODEL_BYTES_MAX, ModelSpec, ScoreError};
+
+/// What a prediction's provenance says about its model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The name that the pipeline gives it.
+    pub name: String,
+    /// The digest of the file.
+    pub digest: ModelDigest,
+    /// The name of the input that is fed.
+    pub input: String,
+    /// The name of the output tensor that is read.
+    pub output: String,
+    /// Which number of the output's row is the score.
+    pub output_index: usize,
+    /// Rows of the fixed shape.
+    pub batch: usize,
+    /// Features of a row.
+    pub features: usize,
+}
+
+/// A model that was checked, optimised and run once. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    plan: Arc<Plan>,
+    info: Arc<ModelInfo>,
+}
+
+/// One thread's way of scoring: its own buffers over the shared model.
+#[derive(Debug)]
+pub struct Scorer {
+    session: Session,
+    info: Arc<ModelInfo>,
+}
+
+impl Model {
+    /// Checks everything that can be known before the first event, makes the model ready to run in
+    /// batches of `spec.batch` rows, and runs it once (on the golden rows where there are any).
+    ///
+    /// # Errors
+    /// Every refusal says what the model has and what the pipeline expects; no bytes make it panic.
+    pub fn load(spec: &ModelSpec) -> Result<Self, LoadError> {
+        check_bounds(spec)?;
+        let digest = check_digest(spec)?;
+        let parsed = parse(spec)?;
+        let (input, output) = choose_tensors(spec, &parsed)?;
+        let plan = compile(spec, &parsed, &input, &output)?;
+        let model = Self {
+            plan: Arc::new(plan),
+            info: Arc::new(ModelInfo {
+                name: spec.name.clone(),
+                digest,
+                input,
+                output,
+                output_index: spec.output_index,
+                batch: spec.batch,
+                features: spec.features,
+            }),
+        };
+        model.warm_up(spec)?;
+        Ok(model)
+    }
+
+    /// Who this model is, for provenance.
+    #[must_use]
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// A scorer for one thread. The optimised model is shared, not made again.
+    ///
+    /// # Errors
+    /// [`ScoreError::Run`] if the runtime cannot make its buffers.
+    pub fn scorer(&self) -> Result<Scorer, ScoreError> {
+        let session = Session::new(&self.plan).map_err(|error| ScoreError::Run {
+            name: self.info.name.clone(),
+            source: error.into(),
+        })?;
+        Ok(Scorer {
+            session,
+            info: Arc::clone(&self.info),
+        })
+    }
+
+    /// The first run finds what only shows in running, and pays for the first use of every buffer.
+    fn warm_up(&self, spec: &ModelSpec) -> Result<(), LoadError> {
+        let golden = match &spec.golden {
+            Some(text) => Some(Golden::parse(
+                &spec.name,
+                text,
+                &self.info.digest,
+                spec.features,
+            )?),
+            None => None,
+        };
+        let one_row = vec![0.0; spec.features];
+        let rows = golden.as_ref().map_or(&one_row, |golden| &golden.rows);
+        let mut scores = Vec::new();
+        let scored = self
+            .scorer()
+            .and_then(|mut scorer| scorer.score(rows, &mut scores));
+        scored.map_err(|error| LoadError::NotRunnable {
+            name: spec.name.clone(),
+            reason: match error {
+                ScoreError::Run { source, .. } => source.to_string(),
+                other @ ScoreError::RowWidth { .. } => other.to_string(),
+            },
+        })?;
+        golden.map_or(Ok(()), |golden| golden.compare(&spec.name, &scores))
+    }
+}
+
+impl Scorer {
+    /// Scores rows. `rows` holds any number of rows of `features` numbers, one after the other (none
+    /// is fine); `scores` is cleared and gets one number a row, which can be NaN or infinite if the
+    /// model says so. A row's score does not depend on its place or its neighbours.
+    ///
+    /// Every started batch costs as much as a full one, so give as many rows as there are.
+    ///
+    /// # Errors
+    /// [`ScoreError::RowWidth`] if `rows` is not whole rows, [`ScoreError::Run`] if the runtime fails.
+    pub fn score(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), ScoreError> {
+        scores.clear();
+        let features = self.info.features;
+        if !rows.len().is_multiple_of(features) {
+            return Err(ScoreError::RowWidth {
+                name: self.info.name.clone(),
+                values: rows.len(),
+                features,
+            });
+        }
+        scores.reserve(rows.len() / features);
+        for batch in rows.chunks(self.info.batch * features) {
+            if let Err(error) = self.session.run(batch, scores) {
+                scores.clear();
+                return Err(ScoreError::Run {
+                    name: self.info.name.clone(),
+                    source: error.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Who the model is.
+    #[must_use]
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+}
+
+fn check_bounds(spec: &ModelSpec) -> Result<(), LoadError> {
+    for (what, value, max) in [
+        ("batch", spec.batch, BATCH_MAX),
+        ("number of features", spec.features, FEATURES_MAX),
+    ] {
+        if value == 0 || value > max {
+            return Err(LoadError::Bound {
+                name: spec.name.clone(),
+                what,
+                value,
+                max,
+            });
+        }
+    }
+    if spec.source.len() > MODEL_BYTES_MAX {
+        return Err(LoadError::TooLarge {
+            name: spec.name.clone(),
+            what: "bytes",
+            value: spec.source.len(),
+            max: MODEL_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+fn check_digest(spec: &ModelSpec) -> Result<ModelDigest, LoadError> {
+    let actual = ModelDigest::of(&spec.source);
+    let Some(text) = &spec.digest else {
+        return Ok(actual);
+    };
+    let Some(expected) = ModelDigest::parse(text) else {
+        return Err(LoadError::DigestForm {
+            name: spec.name.clone(),
+            text: text.clone(),
+        });
+    };
+    if actual == expected {
+        return Ok(actual);
+    }
+    Err(LoadError::Digest {
+        name: spec.name.clone(),
+        actual,
+        expected,
+    })
+}
+
+/// The names of the input to feed and the output to read.
+fn choose_tensors(spec: &ModelSpec, parsed: &Parsed) -> Result<(String, String), LoadError> {
+    let find = |role: &'static str, wanted: &String, known: &[String]| {
+        if known.contains(wanted) {
+            return Ok(wanted.clone());
+        }
+        Err(LoadError::NoSuchTensor {
+            name: spec.name.clone(),
+            role,
+            wanted: wanted.clone(),
+            known: known.join(", "),
+        })
+    };
+    if let Some(wanted) = &spec.input {
+        find("input", wanted, &parsed.inputs)?;
+    }
+    let [input] = parsed.inputs.as_slice() else {
+        return Err(LoadError::InputCount {
+            name: spec.name.clone(),
+            count: parsed.inputs.len(),
+            inputs: parsed.inputs.join(", "),
+        });
+    };
+    let output = match (&spec.output, parsed.outputs.as_slice()) {
+        (Some(wanted), known) => find("output", wanted, known)?,
+        (None, [only]) => only.clone(),
+        (None, all) => {
+            return Err(LoadError::OutputCount {
+                name: spec.name.clone(),
+                count: all.len(),
+                outputs: all.join(", "),
+            });
+        }
+    };
+    Ok((input.clone(), output))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
