@@ -1,5 +1,29 @@
-//! WHEN things happen.
+//! WHEN things happen: event time, progress, keyed state, and the threads that run a graph.
+//!
+//! Read in this order; later modules use earlier ones, never the reverse:
+//!
+//! - [`place`]: one type for every number that says where an event stands: partition, offset, key group,
+//!   shard; and the fixed rules between them.
+//! - [`moment`]: the one clock, (epoch, watermark) under the product order, and its two projections.
+//! - [`clock`]: wall and monotonic time, for output fields and figures only.
+//! - [`source`], [`sink`]: the seams to the outside.
+//! - [`flow`]: the bound on events in flight, as tickets. [`meters`]: what a run counts.
+//! - [`state`]: keyed state in memory.
+//! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
+//! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
+//! - [`worker`]: runs a graph on a group of threads.
+//!
+//! This crate knows nothing of JSON, models, pipeline files, or any single operator.
 
 pub mod place;
+pub mod moment;
+pub mod clock;
 pub mod source;
 pub mod sink;
+pub mod flow;
+pub mod meters;
+pub mod state;
+pub mod operator;
+pub mod ingest;
+pub mod adapter;
+pub mod worker;

@@ -37,36 +37,47 @@ impl KeyHash {
         KeyHash(xxhash_rust::xxh3::xxh3_64(key))
     }
 
-    /// The group of this key: hash modulo the number of groups.
-    pub fn group(self, key_groups: u16) -> KeyGroup {
-        KeyGroup((self.0 % u64::from(key_groups.max(1))) as u16)
-    }
 }
 
-/// The unit by which keys are assigned to workers.
+/// The unit by which keys are assigned to workers: hash modulo the number of groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyGroup(pub u16);
-
-impl KeyGroup {
-    /// The worker that owns this group: `group * workers / key_groups`, integer division.
-    pub fn worker(self, workers: usize, key_groups: u16) -> usize {
-        self.0 as usize * workers / usize::from(key_groups.max(1))
-    }
-
-    /// The shard that publishes outputs of this group's keys.
-    pub fn shard(self, shards: u16) -> ShardId {
-        ShardId(self.0 % shards.max(1))
-    }
-}
 
 /// Unit of publishing; the number of shards is fixed for the life of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
-impl ShardId {
-    /// The shard that publishes rejects of a partition decided before the key is known.
-    pub fn of_partition(partition: PartitionId, shards: u16) -> Self {
-        ShardId((partition.0 % u32::from(shards.max(1))) as u16)
+/// How keys and partitions are spread over groups, workers and shards. All rules are fixed: another
+/// number of workers moves whole groups, and nothing moves a key or a partition to another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Number of key groups, at least 1.
+    pub key_groups: u16,
+    /// Number of workers, at least 1.
+    pub workers: usize,
+    /// Number of shards, at least 1.
+    pub shards: u16,
+}
+
+impl Spread {
+    /// The group of a key.
+    pub fn group(&self, key: KeyHash) -> KeyGroup {
+        KeyGroup((key.0 % u64::from(self.key_groups.max(1))) as u16)
+    }
+
+    /// The worker that owns a key: `group * workers / key_groups`, integer division.
+    pub fn worker(&self, key: KeyHash) -> usize {
+        usize::from(self.group(key).0) * self.workers / usize::from(self.key_groups.max(1))
+    }
+
+    /// The shard that publishes outputs of a key.
+    pub fn shard(&self, key: KeyHash) -> ShardId {
+        ShardId(self.group(key).0 % self.shards.max(1))
+    }
+
+    /// The shard that publishes rejects of a partition that were decided before the key is known.
+    pub fn shard_of_partition(&self, partition: PartitionId) -> ShardId {
+        ShardId((partition.0 % u32::from(self.shards.max(1))) as u16)
     }
 }
 
@@ -85,5 +96,30 @@ impl fmt::Display for Offset {
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::place::{KeyHash, PartitionId, Spread};
+
+    /// Part of the formats: a change here loses or repeats data of existing jobs.
+    #[test]
+    fn keys_and_partitions_go_where_the_formats_say() {
+        let check = |hash: u64, spread: (u16, usize, u16), expected: (u16, usize, u16)| {
+            let (key_groups, workers, shards) = spread;
+            let (key, spread) = (KeyHash(hash), Spread { key_groups, workers, shards });
+            let found = (spread.group(key).0, spread.worker(key), spread.shard(key).0);
+            assert_eq!(found, expected, "{hash} under {spread:?}");
+        };
+        check(1023, (1024, 2, 2), (1023, 1, 1));
+        check(511, (1024, 2, 2), (511, 0, 1));
+        check(512, (1024, 2, 2), (512, 1, 0));
+        check(1024, (1024, 3, 4), (0, 0, 0));
+        check(9, (10, 4, 3), (9, 3, 0));
+        assert_eq!(KeyHash::of(b"").0, 0x2d06_8005_38d3_94c2, "xxh3_64 with seed 0");
+        let spread = Spread { key_groups: 1024, workers: 2, shards: 3 };
+        assert_eq!(spread.shard_of_partition(PartitionId(7)).0, 1);
+        assert_eq!(PartitionId(7).worker(2), 1);
     }
 }

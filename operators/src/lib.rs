@@ -1,1 +1,25 @@
-//! placeholder
+//! WHAT HAPPENS TO AN EVENT: each stage as a plain state machine.
+//!
+//! In the order in which an event meets them:
+//!
+//! - [`event`]: the declared fields. [`json`]: the scanner that finds them in a record's bytes.
+//! - [`batch`]: the unit that travels. [`check`]: rules on fields. [`reject`]: an event that goes to a
+//!   dead-letter stream. [`key`]: canonical key bytes.
+//! - [`ingest`]: bytes to rows, at the source's worker.
+//! - [`history`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
+//! - [`infer`]: the score.
+//! - [`encode`]: final bytes of every record.
+//!
+//! This crate knows no file, socket or pipeline file, and of models only how to ask one for scores.
+
+pub mod event;
+pub mod json;
+pub mod batch;
+pub mod check;
+pub mod reject;
+pub mod key;
+pub mod ingest;
+pub mod history;
+pub mod features;
+pub mod infer;
+pub mod encode;

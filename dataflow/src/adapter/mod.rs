@@ -1,0 +1,130 @@
+//! The one place where state machines meet timely.
+//!
+//! A [`Graph`] is a worker's dataflow under construction: [`Graph::source`] puts a reader and an
+//! [`Ingest`](crate::ingest::Ingest) at its head, [`Graph::apply`] and [`Graph::apply_at_key`] add
+//! operators, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
+//! are not all consumed does not start: an error stream cannot be forgotten.
+
+mod apply;
+mod messages;
+mod publish;
+mod source;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::{ProbeHandle, Scope, Stream};
+
+pub use self::messages::Messages;
+pub use self::publish::Publication;
+
+use crate::moment::Moment;
+use crate::source::Share;
+use crate::worker::JobShared;
+
+/// A stream of batches.
+pub type Events<'s, T> = Stream<'s, Moment, Messages<T>>;
+
+/// The graph of one worker, under construction.
+pub struct Graph<'s> {
+    scope: Scope<'s, Moment>,
+    job: Arc<JobShared>,
+    share: Share,
+    probe: ProbeHandle<Moment>,
+    /// Set by the worker when everything below (epoch, MAX) has left the graph.
+    drained: Rc<Cell<bool>>,
+    /// The source's address, by which the worker wakes it once more when the graph has drained.
+    source: RefCell<Option<Rc<[usize]>>>,
+    rejects: RefCell<Vec<(String, Rc<Cell<bool>>)>>,
+}
+
+/// A graph that must not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// An operator's rejects go nowhere.
+    #[error("rejects of operator `{0}` are not consumed: every event needs an outcome")]
+    RejectsNotConsumed(String),
+    /// A graph without source would never end.
+    #[error("the graph has no source")]
+    NoSource,
+}
+
+/// The rejects of one operator. They must be turned into a stream and handled, or the graph won't start.
+#[must_use = "rejects are events: consume them"]
+pub struct Rejects<'s, R: 'static> {
+    stream: Events<'s, R>,
+    consumed: Rc<Cell<bool>>,
+}
+
+impl<'s, R: 'static> Rejects<'s, R> {
+    /// The rejects as a stream, to be handled like any other.
+    pub fn into_stream(self) -> Events<'s, R> {
+        self.consumed.set(true);
+        self.stream
+    }
+}
+
+impl Rejects<'_, Infallible> {
+    /// Says of an operator that cannot reject that nothing is lost here.
+    pub fn none(self) {
+        self.consumed.set(true);
+    }
+}
+
+impl<'s> Graph<'s> {
+    pub(crate) fn new(scope: Scope<'s, Moment>, job: Arc<JobShared>, share: Share) -> Self {
+        Graph {
+            scope,
+            job,
+            share,
+            probe: ProbeHandle::new(),
+            drained: Rc::default(),
+            source: RefCell::new(None),
+            rejects: RefCell::default(),
+        }
+    }
+
+    /// Which worker this graph is for.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
+    /// Several streams as one, each in its own order.
+    pub fn concat<T: 'static>(
+        &self,
+        streams: impl IntoIterator<Item = Events<'s, T>>,
+    ) -> Events<'s, T> {
+        self.scope.concatenate(streams)
+    }
+
+    fn rejects_of<R>(&self, operator: &str, stream: Events<'s, R>) -> Rejects<'s, R> {
+        let consumed = Rc::new(Cell::new(false));
+        self.rejects.borrow_mut().push((operator.to_owned(), Rc::clone(&consumed)));
+        Rejects { stream, consumed }
+    }
+
+    /// Checks the finished graph.
+    pub(crate) fn finish(self) -> Result<Built, GraphError> {
+        for (operator, consumed) in self.rejects.take() {
+            if !consumed.get() {
+                return Err(GraphError::RejectsNotConsumed(operator));
+            }
+        }
+        let source = self.source.take().ok_or(GraphError::NoSource)?;
+        Ok(Built { probe: self.probe, drained: self.drained, source })
+    }
+}
+
+/// What the worker needs of a finished graph.
+pub(crate) struct Built {
+    pub(crate) probe: ProbeHandle<Moment>,
+    pub(crate) drained: Rc<Cell<bool>>,
+    pub(crate) source: Rc<[usize]>,
+}
+
+#[cfg(test)]
+mod tests;

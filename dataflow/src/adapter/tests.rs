@@ -1,0 +1,1 @@
+//! Is a graph refused that would lose events?

@@ -1,0 +1,168 @@
+//! Flow control: the bound on events that were read and whose outputs are not written yet.
+//!
+//! Timely has no back pressure of its own; one slow worker or sink would fill memory. So each poll of a
+//! source is admitted against the bounds of a [`Flow`] and gets a [`Ticket`], which travels with
+//! everything made from its records. When the last clone is dropped, which the publisher does after
+//! writing, the records count as retired. A source that finds no room stops polling; it is woken when
+//! there is room again. Nothing ever blocks a worker.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Events in flight per worker. At the rate of a fast job this is some 60 ms of work: enough to keep
+/// every stage busy, little enough to keep latency and memory low.
+pub const EVENTS_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024;
+
+/// Record bytes in flight per worker. Ordinary events never reach it; it bounds memory when records are
+/// as large as `max_bytes` permits.
+pub const BYTES_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024 * 1024;
+
+type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// The bounds of a worker group and how much of them is used.
+pub struct Flow {
+    events_max: u64,
+    bytes_max: u64,
+    events: AtomicU64,
+    bytes: AtomicU64,
+    /// Set by a source that found no room; the next retirement wakes all sources.
+    starved: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Flow {
+    /// Bounds for a group of `workers`.
+    pub fn new(workers: usize) -> Self {
+        let workers = workers.max(1) as u64;
+        Flow {
+            events_max: EVENTS_IN_FLIGHT_PER_WORKER * workers,
+            bytes_max: BYTES_IN_FLIGHT_PER_WORKER * workers,
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
+            wakers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Whether a source may poll. If not, the source will be woken when it should ask again.
+    pub fn has_room(&self) -> bool {
+        if self.is_below_bounds() {
+            return true;
+        }
+        // Announce first, look again second: a retirement between the two looks either sees the
+        // announcement or is seen by the second look, so no wake-up is lost.
+        self.starved.store(true, Ordering::SeqCst);
+        self.is_below_bounds()
+    }
+
+    fn is_below_bounds(&self) -> bool {
+        self.events.load(Ordering::SeqCst) < self.events_max
+            && self.bytes.load(Ordering::SeqCst) < self.bytes_max
+    }
+
+    /// Counts records of one poll as in flight until all clones of the ticket are dropped.
+    pub fn admit(self: &Arc<Self>, events: u64, bytes: u64, read_at: Duration) -> Ticket {
+        self.events.fetch_add(events, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        Ticket(Arc::new(Admitted { flow: Arc::clone(self), events, bytes, read_at }))
+    }
+
+    /// Events in flight now.
+    pub fn events_in_flight(&self) -> u64 {
+        self.events.load(Ordering::SeqCst)
+    }
+
+    /// Registers how to wake one source.
+    pub fn on_room(&self, wake: impl Fn() + Send + Sync + 'static) {
+        // A panic elsewhere does not make the list wrong: it only ever grows.
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+    }
+
+    /// Wakes every source, for instance because the job is to stop.
+    pub fn wake_sources(&self) {
+        for wake in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            wake();
+        }
+    }
+
+    fn retire(&self, events: u64, bytes: u64) {
+        self.events.fetch_sub(events, Ordering::SeqCst);
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        if self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst) {
+            self.wake_sources();
+        }
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("events", &self.events).field("bytes", &self.bytes).finish()
+    }
+}
+
+#[derive(Debug)]
+struct Admitted {
+    flow: Arc<Flow>,
+    events: u64,
+    bytes: u64,
+    read_at: Duration,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.flow.retire(self.events, self.bytes);
+    }
+}
+
+/// Keeps the records of one poll counted as in flight. Everything made from them carries a clone.
+#[derive(Clone, Debug)]
+pub struct Ticket(Arc<Admitted>);
+
+impl Ticket {
+    /// Monotonic reading when the records were read.
+    pub fn read_at(&self) -> Duration {
+        self.0.read_at
+    }
+
+    /// A ticket of no job, for state machines driven without one in tests and benches.
+    pub fn detached() -> Self {
+        Arc::new(Flow::new(1)).admit(0, 0, Duration::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use crate::flow::{EVENTS_IN_FLIGHT_PER_WORKER, Flow};
+
+    #[test]
+    fn records_are_in_flight_until_the_last_clone_is_gone() {
+        let flow = Arc::new(Flow::new(1));
+        let woken = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&woken);
+        flow.on_room(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let ticket = flow.admit(EVENTS_IN_FLIGHT_PER_WORKER, 1, Duration::ZERO);
+        let clone = ticket.clone();
+        assert!(!flow.has_room());
+        drop(ticket);
+        assert!(!flow.has_room());
+        assert_eq!(woken.load(Ordering::SeqCst), 0);
+        drop(clone);
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(flow.has_room());
+        assert_eq!(flow.events_in_flight(), 0);
+    }
+
+    #[test]
+    fn bytes_are_bounded_even_if_events_are_few() {
+        let flow = Arc::new(Flow::new(2));
+        let _ticket = flow.admit(3, u64::MAX / 2, Duration::ZERO);
+        assert!(!flow.has_room());
+    }
+}

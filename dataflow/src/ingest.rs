@@ -1,0 +1,43 @@
+//! What stands between a source's bytes and the first batch: also a plain state machine.
+
+use crate::flow::Ticket;
+use crate::moment::EventTime;
+use crate::operator::Routed;
+use crate::place::{Offset, PartitionId};
+use crate::source::Payload;
+
+/// Turns records into batches, on the worker that reads them.
+///
+/// The adapter calls [`Self::on_record`] for each record of a poll, then [`Self::seal`] once. It sends
+/// what was sealed under its partition's capability, and only then lifts that capability to
+/// [`Self::watermark`]. So a message is never stamped later than its oldest on-time event.
+pub trait Ingest: 'static {
+    /// A batch: events of one partition for one worker.
+    type Batch: Routed + 'static;
+    /// An event that goes no further.
+    type Reject: 'static;
+
+    /// Takes one record.
+    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>);
+
+    /// Ends the poll: everything taken since the last call comes out, with a clone of `ticket` each.
+    fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<Self::Batch, Self::Reject>);
+
+    /// The watermark of a partition: no on-time event of it is older than this.
+    fn watermark(&self, partition: PartitionId) -> EventTime;
+}
+
+/// What one poll came to, each with the partition under whose capability it travels.
+#[derive(Debug)]
+pub struct Sealed<B, R> {
+    /// Batches, in order.
+    pub batches: Vec<(PartitionId, B)>,
+    /// Rejects, in order.
+    pub rejects: Vec<(PartitionId, R)>,
+}
+
+impl<B, R> Default for Sealed<B, R> {
+    fn default() -> Self {
+        Sealed { batches: Vec::new(), rejects: Vec::new() }
+    }
+}

@@ -1,0 +1,65 @@
+//! What an operator is: a plain state machine, testable without timely.
+//!
+//! An [`Operator`] is told of batches and of the watermark and answers through an [`Emitter`]. It never
+//! sees a capability, a frontier or a channel; the one adapter (`adapter`) connects it to timely.
+
+use crate::moment::EventTime;
+
+/// A state machine in the stream: takes batches, gives batches and rejects.
+pub trait Operator: 'static {
+    /// What it takes.
+    type Input: 'static;
+    /// What it gives.
+    type Output: 'static;
+    /// What it gives for events that it cannot handle; [`std::convert::Infallible`] if there are none.
+    type Reject: 'static;
+
+    /// Handles one batch. Everything made of it goes out under the batch's own moment.
+    fn on_batch(&mut self, batch: Self::Input, out: &mut Emitter<Self::Output, Self::Reject>);
+
+    /// Told when the watermark has risen: no on-time event older than this will come.
+    fn on_watermark(&mut self, _watermark: EventTime) {}
+}
+
+/// Takes what an operator gives.
+#[derive(Debug)]
+pub struct Emitter<O, R> {
+    /// Outputs, in order.
+    pub(crate) outputs: Vec<O>,
+    /// Rejects, in order.
+    pub(crate) rejects: Vec<R>,
+}
+
+impl<O, R> Default for Emitter<O, R> {
+    fn default() -> Self {
+        Emitter { outputs: Vec::new(), rejects: Vec::new() }
+    }
+}
+
+impl<O, R> Emitter<O, R> {
+    /// Gives an output.
+    pub fn give(&mut self, output: O) {
+        self.outputs.push(output);
+    }
+
+    /// Gives a reject.
+    pub fn reject(&mut self, reject: R) {
+        self.rejects.push(reject);
+    }
+
+    /// Takes all outputs given so far; for tests that drive an operator by hand.
+    pub fn take_outputs(&mut self) -> Vec<O> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Takes all rejects given so far; for tests that drive an operator by hand.
+    pub fn take_rejects(&mut self) -> Vec<R> {
+        std::mem::take(&mut self.rejects)
+    }
+}
+
+/// A message that belongs to one worker, decided by its sender: all its keys live there.
+pub trait Routed {
+    /// Index of that worker.
+    fn worker(&self) -> usize;
+}

@@ -1,0 +1,48 @@
+//! The thread that owns the sink. It writes chunks in the order in which workers finish them, so the
+//! records of one key, which live on one worker, keep their order.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::Receiver;
+
+use crate::adapter::Publication;
+use crate::meters::Meters;
+use crate::sink::Sink;
+use crate::worker::{RunError, Stopper};
+
+/// Starts the thread. It ends when every worker has hung up, or when the sink fails: then it stops the
+/// group, which would otherwise wait for room that never comes.
+pub(super) fn start(
+    mut sink: Box<dyn Sink>,
+    publications: Receiver<Publication>,
+    meters: Arc<Meters>,
+    stopper: Stopper,
+) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
+    let publish = move || {
+        let written = write_all(sink.as_mut(), &publications, &meters);
+        if written.is_err() {
+            stopper.stop();
+        }
+        written
+    };
+    thread::Builder::new()
+        .name("publisher".to_owned())
+        .spawn(publish)
+        .map_err(|error| RunError::Start { workers: 1, reason: error.to_string() })
+}
+
+fn write_all(
+    sink: &mut dyn Sink,
+    publications: &Receiver<Publication>,
+    meters: &Meters,
+) -> Result<(), RunError> {
+    for Publication { chunk, ticket } in publications {
+        sink.append(&chunk)?;
+        meters.count_written(chunk.stream, u64::from(chunk.records));
+        // Only now are the chunk's events retired.
+        drop(ticket);
+    }
+    sink.finish()?;
+    Ok(())
+}

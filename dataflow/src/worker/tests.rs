@@ -1,0 +1,1 @@
+//! Does a group write what it read, once, and end when it fails?

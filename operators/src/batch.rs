@@ -1,0 +1,182 @@
+//! A batch of rows: the unit that travels from the source to the last stage.
+//!
+//! Owning and exchanging many small things is what costs; being generic is not. So a batch is three
+//! vectors, whatever the schema: the records' bytes one after the other, a table of rows, and a table of
+//! cells (row-major, one per field) that are numbers or spans of those bytes. The source builds one
+//! batch per target worker, and nothing is copied again until the outputs are written.
+
+use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::operator::Routed;
+use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
+
+use crate::event::FieldIndex;
+
+/// A range of a batch's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// The value of one field of one event.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Cell {
+    /// The field is missing or null.
+    #[default]
+    Null,
+    /// Text. `plain` says that the bytes stand in the record as they are: a JSON writer may copy them
+    /// without escaping anything.
+    Text {
+        /// Where the text lies.
+        span: Span,
+        /// Whether it needs no escapes in JSON.
+        plain: bool,
+    },
+    /// An integer.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// One event of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its place in the batch's partition.
+    pub offset: Offset,
+    /// Its event time.
+    pub time: EventTime,
+    /// Hash of its key.
+    pub key_hash: KeyHash,
+    /// The key's canonical bytes.
+    pub key: Span,
+    /// The record as it was read.
+    pub record: Span,
+    /// Index of its first cell; rows may be left out of a batch without moving cells.
+    cells_at: u32,
+}
+
+/// Rows with their cells and bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+    cells: Vec<Cell>,
+    fields: usize,
+}
+
+/// An event that is about to become a row. Spans of texts that needed unescaping point into `scratch`,
+/// all others into `record`.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRow<'a> {
+    /// Its place.
+    pub offset: Offset,
+    /// Its event time.
+    pub time: EventTime,
+    /// Hash of `key`.
+    pub key_hash: KeyHash,
+    /// Canonical key bytes.
+    pub key: &'a [u8],
+    /// The record.
+    pub record: &'a [u8],
+    /// One cell per field.
+    pub cells: &'a [Cell],
+    /// Unescaped texts.
+    pub scratch: &'a [u8],
+}
+
+impl Rows {
+    /// No rows yet, of events with `fields` fields; room for `rows` of them in `bytes` bytes.
+    pub fn with_capacity(fields: usize, rows: usize, bytes: usize) -> Self {
+        Rows {
+            bytes: Vec::with_capacity(bytes),
+            rows: Vec::with_capacity(rows),
+            cells: Vec::with_capacity(rows * fields),
+            fields,
+        }
+    }
+
+    /// Adds an event.
+    pub fn push(&mut self, new: NewRow<'_>) {
+        let record = self.append(new.record);
+        let scratch = self.append(new.scratch);
+        let key = self.append(new.key);
+        let cells_at = self.cells.len() as u32;
+        self.cells.extend(new.cells.iter().map(|&cell| match cell {
+            Cell::Text { span, plain } => {
+                let base = if plain { record.start } else { scratch.start };
+                Cell::Text { span: Span { start: base + span.start, len: span.len }, plain }
+            }
+            other => other,
+        }));
+        let (offset, time, key_hash) = (new.offset, new.time, new.key_hash);
+        self.rows.push(Row { offset, time, key_hash, key, record, cells_at });
+    }
+
+    /// A poll brings a few MiB and a record less than 4 GiB, so positions fit 32 bits.
+    fn append(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        Span { start, len: bytes.len() as u32 }
+    }
+
+    /// The rows, in the order in which they were read.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Leaves out the rows at these positions, which ascend. Cells and bytes stay where they are.
+    pub fn leave_out(&mut self, positions: &[usize]) {
+        if positions.is_empty() {
+            return;
+        }
+        let mut next = positions.iter().peekable();
+        let mut at = 0;
+        self.rows.retain(|_| {
+            let left_out = next.next_if_eq(&&at).is_some();
+            at += 1;
+            !left_out
+        });
+    }
+
+    /// The cells of a row, one per field.
+    pub fn cells(&self, row: &Row) -> &[Cell] {
+        let start = row.cells_at as usize;
+        self.cells.get(start..start + self.fields).unwrap_or_default()
+    }
+
+    /// The value of a field.
+    pub fn cell(&self, row: &Row, field: FieldIndex) -> Cell {
+        self.cells.get(row.cells_at as usize + field.0).copied().unwrap_or_default()
+    }
+
+    /// The bytes of a span.
+    #[inline]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.bytes.get(start..start + span.len as usize).unwrap_or_default()
+    }
+}
+
+/// Events of one partition for one worker.
+#[derive(Debug)]
+pub struct RowBatch {
+    /// The worker that owns all keys in it.
+    pub worker: usize,
+    /// Where all its events come from.
+    pub partition: PartitionId,
+    /// The events.
+    pub rows: Rows,
+    /// Keeps them in flight.
+    pub ticket: Ticket,
+}
+
+impl Routed for RowBatch {
+    fn worker(&self) -> usize {
+        self.worker
+    }
+}

@@ -1,0 +1,135 @@
+//! The declared rules that a field must obey, and what is said when it does not.
+
+use crate::batch::{Cell, Rows};
+use crate::event::FieldIndex;
+use crate::reject::{Code, Reason, Stage};
+
+/// A constant that a rule or a `where` compares a field with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// A rule on one field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Text must have at least one character. Missing and null count as empty where the field is required.
+    NotEmpty,
+    /// A number must be at least this.
+    Min(f64),
+    /// A number must be at most this.
+    Max(f64),
+    /// The value must be one of these.
+    OneOf(Vec<Constant>),
+    /// Text must have at most this many characters.
+    MaxLength(u64),
+}
+
+/// A rule, the field it is about, and its message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// The field.
+    pub field: FieldIndex,
+    /// The rule.
+    pub rule: Rule,
+    /// What a reject says.
+    pub message: String,
+}
+
+impl Check {
+    /// Whether a value obeys the rule. `bytes` gives the content of a text. Rules other than `NotEmpty`
+    /// have nothing to say about a value that is not there.
+    pub fn holds<'b>(&self, cell: Cell, bytes: impl FnOnce(crate::batch::Span) -> &'b [u8]) -> bool {
+        match (&self.rule, cell) {
+            (Rule::NotEmpty, Cell::Null) => false,
+            (_, Cell::Null) => true,
+            (Rule::NotEmpty, Cell::Text { span, .. }) => span.len > 0,
+            (Rule::Min(least), Cell::Int(value)) => value as f64 >= *least,
+            (Rule::Min(least), Cell::Float(value)) => value >= *least,
+            (Rule::Max(most), Cell::Int(value)) => value as f64 <= *most,
+            (Rule::Max(most), Cell::Float(value)) => value <= *most,
+            (Rule::MaxLength(most), Cell::Text { span, .. }) => {
+                u64::from(span.len) <= *most || characters(bytes(span)) <= *most
+            }
+            (Rule::OneOf(constants), cell) => is_one_of(constants, cell, bytes),
+            // The pipeline file's checks are refused unless rule and type go together.
+            _ => true,
+        }
+    }
+
+    /// [`Self::holds`] for a row of a batch.
+    pub fn holds_for(&self, rows: &Rows, row: &crate::batch::Row) -> bool {
+        self.holds(rows.cell(row, self.field), |span| rows.bytes(span))
+    }
+
+    /// What is said when the check fails at `stage`.
+    pub fn reason(&self, stage: Stage) -> Reason {
+        let code = match self.rule {
+            Rule::NotEmpty => Code::Empty,
+            _ => Code::CheckFailed,
+        };
+        let causes = match stage {
+            Stage::Feature => vec![format!("feature/check: {}", self.message)],
+            _ => Vec::new(),
+        };
+        Reason { stage, code, message: self.message.clone(), causes }
+    }
+}
+
+fn characters(text: &[u8]) -> u64 {
+    // Every byte of UTF-8 but a continuation byte begins a character.
+    text.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64
+}
+
+fn is_one_of<'b>(
+    constants: &[Constant],
+    cell: Cell,
+    bytes: impl FnOnce(crate::batch::Span) -> &'b [u8],
+) -> bool {
+    match cell {
+        Cell::Text { span, .. } => {
+            let text = bytes(span);
+            constants.iter().any(|c| matches!(c, Constant::Text(t) if t.as_bytes() == text))
+        }
+        Cell::Int(value) => constants.contains(&Constant::Int(value)),
+        Cell::Bool(value) => constants.contains(&Constant::Bool(value)),
+        Cell::Null | Cell::Float(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::{Cell, Span};
+    use crate::check::{Check, Constant, Rule};
+    use crate::event::FieldIndex;
+
+    #[test]
+    fn rules_mean_what_they_say() {
+        let check = |rule: Rule, cell: Cell, text: &str, expected: bool| {
+            let subject = Check { field: FieldIndex(0), rule, message: String::new() };
+            let holds = subject.holds(cell, |_| text.as_bytes());
+            assert_eq!(holds, expected, "{subject:?} on {cell:?} {text:?}");
+        };
+        let text = |len| Cell::Text { span: Span { start: 0, len }, plain: true };
+        check(Rule::NotEmpty, text(0), "", false);
+        check(Rule::NotEmpty, Cell::Null, "", false);
+        check(Rule::NotEmpty, text(1), "a", true);
+        check(Rule::Min(2.0), Cell::Int(1), "", false);
+        check(Rule::Min(2.0), Cell::Int(2), "", true);
+        check(Rule::Min(2.0), Cell::Null, "", true);
+        check(Rule::Max(2.0), Cell::Float(2.5), "", false);
+        check(Rule::Max(2.0), Cell::Float(-2.5), "", true);
+        check(Rule::MaxLength(2), text(4), "éé", true);
+        check(Rule::MaxLength(2), text(3), "abc", false);
+        let colours = || Rule::OneOf(vec![Constant::Text("red".into()), Constant::Int(7)]);
+        check(colours(), text(3), "red", true);
+        check(colours(), text(4), "blue", false);
+        check(colours(), Cell::Int(7), "", true);
+        check(colours(), Cell::Bool(true), "", false);
+    }
+}

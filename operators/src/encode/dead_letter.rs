@@ -1,0 +1,227 @@
+//! A rejected event as a record of its dead-letter stream: the envelope form.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use slackwater_dataflow::adapter::Publication;
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::sink::{OutputChunk, OutputStream};
+
+use crate::encode::json;
+use crate::json::{Scanner, Schema, Value};
+use crate::reject::{Original, Reject};
+
+/// What is needed to write dead letters.
+#[derive(Clone, Debug)]
+pub struct DeadLetterPlan {
+    /// Names of the fields, in schema order.
+    pub fields: Vec<String>,
+    /// Deepest nesting that a record may have to be shown field by field.
+    pub max_depth: u32,
+    /// What the source calls its partitions.
+    pub topics: BTreeMap<PartitionId, Arc<str>>,
+}
+
+/// Encodes rejected events.
+pub struct EncodeDeadLetters {
+    scanner: Scanner,
+    values: Vec<Value>,
+    max_depth: u32,
+    topics: BTreeMap<PartitionId, Arc<str>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl EncodeDeadLetters {
+    /// An encoder as planned.
+    pub fn new(plan: DeadLetterPlan, clock: Arc<dyn Clock>) -> Self {
+        EncodeDeadLetters {
+            values: vec![Value::Missing; plan.fields.len()],
+            scanner: Scanner::new(Schema::new(&plan.fields)),
+            max_depth: plan.max_depth,
+            topics: plan.topics,
+            clock,
+        }
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject) {
+        out.extend_from_slice(b"{\"original_event\":");
+        self.original(out, &reject.original);
+        let reason = &reject.reason;
+        out.extend_from_slice(b",\"error_type\":");
+        json::text(out, error_type(reason.stage.stream()));
+        out.extend_from_slice(b",\"message\":");
+        json::text(out, &reason.message);
+        out.extend_from_slice(b",\"timestamp\":");
+        out.extend_from_slice(seconds(self.clock.wall_ms()).as_bytes());
+        out.extend_from_slice(b",\"code\":");
+        json::text(out, reason.code.name());
+        out.extend_from_slice(b",\"stage\":");
+        json::text(out, reason.stage.name());
+        out.extend_from_slice(b",\"source\":{\"topic\":");
+        json::text(out, self.topics.get(&reject.partition).map_or("", |topic| topic));
+        out.extend_from_slice(b",\"partition\":");
+        json::int(out, reject.partition.0);
+        out.extend_from_slice(b",\"offset\":");
+        json::int(out, reject.offset.0);
+        out.push(b'}');
+        if !reason.causes.is_empty() {
+            out.extend_from_slice(b",\"stack_trace\":");
+            json::text(out, &reason.causes.join("\ncaused by: "));
+        }
+        if let Some(time) = reject.event_time {
+            out.extend_from_slice(b",\"event_time\":");
+            json::int(out, time.0);
+        }
+        if let Some(late) = reject.lateness {
+            out.extend_from_slice(b",\"watermark\":");
+            json::int(out, late.watermark.0);
+            out.extend_from_slice(b",\"lateness_ms\":");
+            json::int(out, late.lateness_ms);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn original(&mut self, out: &mut Vec<u8>, original: &Original) {
+        match original {
+            Original::Record(record) => {
+                if self.scanner.scan(record, self.max_depth, &mut self.values).is_ok() {
+                    self.fields(out, record);
+                } else {
+                    raw(out, record);
+                }
+            }
+            Original::Oversize { head, length, sha256 } => {
+                raw(out, whole_characters(head));
+                out.extend_from_slice(b",\"original_length\":");
+                json::int(out, *length);
+                out.extend_from_slice(b",\"original_sha256\":");
+                json::text(out, &hexadecimal(sha256));
+            }
+        }
+    }
+
+    /// The values of the declared fields, as they came.
+    fn fields(&self, out: &mut Vec<u8>, record: &[u8]) {
+        for (at, value) in self.values.iter().enumerate() {
+            out.push(if at == 0 { b'[' } else { b',' });
+            match value {
+                Value::Missing | Value::Null => out.extend_from_slice(b"null"),
+                Value::True => out.extend_from_slice(b"true"),
+                Value::False => out.extend_from_slice(b"false"),
+                Value::Number { .. } => out.extend_from_slice(value.span(record).unwrap_or_default()),
+                Value::Text { .. } => {
+                    out.push(b'"');
+                    out.extend_from_slice(value.span(record).unwrap_or_default());
+                    out.push(b'"');
+                }
+                Value::Composite { .. } => compact(out, value.span(record).unwrap_or_default()),
+            }
+        }
+        out.push(b']');
+    }
+}
+
+/// Text that is no object, as one string; bytes that are no text, in base64.
+fn raw(out: &mut Vec<u8>, record: &[u8]) {
+    match str::from_utf8(record) {
+        Ok(text) => json::text(out, text),
+        Err(_) => {
+            out.extend_from_slice(b"null,\"original_bytes\":");
+            json::text(out, &STANDARD.encode(record));
+        }
+    }
+}
+
+/// Without a character that was cut in half at the end. Bytes that are no text stay as they are.
+fn whole_characters(head: &[u8]) -> &[u8] {
+    match str::from_utf8(head) {
+        Err(error) if error.error_len().is_none() => {
+            head.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => head,
+    }
+}
+
+/// JSON without the white space between its tokens.
+fn compact(out: &mut Vec<u8>, json: &[u8]) {
+    let (mut in_text, mut escaped) = (false, false);
+    for &byte in json {
+        if in_text {
+            out.push(byte);
+            in_text = byte != b'"' || escaped;
+            escaped = byte == b'\\' && !escaped;
+        } else if !byte.is_ascii_whitespace() {
+            out.push(byte);
+            in_text = byte == b'"';
+        }
+    }
+}
+
+fn error_type(stream: OutputStream) -> &'static str {
+    match stream {
+        OutputStream::LateEvents => "LATE_EVENT",
+        OutputStream::ValidationErrors => "VALIDATION_ERROR",
+        OutputStream::ProcessingErrors | OutputStream::Predictions => "PROCESSING_ERROR",
+    }
+}
+
+/// Seconds with exactly three decimals.
+fn seconds(ms: i64) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    let ms = ms.unsigned_abs();
+    format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Operator for EncodeDeadLetters {
+    type Input = Reject;
+    type Output = Publication;
+    type Reject = std::convert::Infallible;
+
+    fn on_batch(&mut self, reject: Reject, out: &mut Emitter<Publication, Self::Reject>) {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes, &reject);
+        let (stream, shard) = (reject.reason.stage.stream(), reject.shard);
+        let chunk = OutputChunk { stream, shard, records: 1, bytes };
+        out.give(Publication { chunk, ticket: reject.ticket });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::encode::dead_letter::{compact, seconds, whole_characters};
+
+    #[test]
+    fn spans_of_time_have_three_decimals() {
+        let check = |ms, expected: &str| assert_eq!(seconds(ms), expected);
+        check(1_718_054_321_452, "1718054321.452");
+        check(5, "0.005");
+        check(-1_500, "-1.500");
+    }
+
+    #[test]
+    fn nested_values_lose_white_space_only() {
+        let check = |json: &str, expected: &str| {
+            let mut out = Vec::new();
+            compact(&mut out, json.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        };
+        check("[ 1.50 ,\n\t{ } ]", "[1.50,{}]");
+        check(r#"{ "a b" : "c \" d\\" , "e":" " }"#, r#"{"a b":"c \" d\\","e":" "}"#);
+    }
+
+    #[test]
+    fn a_cut_character_is_left_out() {
+        let check = |head: &[u8], expected: &[u8]| assert_eq!(whole_characters(head), expected);
+        check("aé".as_bytes(), "aé".as_bytes());
+        check(b"a\xc3", b"a");
+        check(b"a\xff", b"a\xff");
+    }
+}

@@ -1,0 +1,52 @@
+//! Writes JSON values into the bytes of a record.
+
+use std::fmt::Display;
+
+use crate::batch::{Cell, Rows};
+
+/// A text that may hold anything.
+pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+    // Writing into a vector cannot fail, and a text has no key that is not one.
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok());
+}
+
+/// A text as the record had it: its bytes need no escapes.
+fn plain(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+/// A whole number.
+pub(super) fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A finite number, with the fewest digits that name it.
+pub(super) fn float(out: &mut Vec<u8>, value: impl zmij::Float) {
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+}
+
+/// The value of a field.
+pub(super) fn cell(out: &mut Vec<u8>, rows: &Rows, cell: Cell) {
+    match cell {
+        Cell::Null => out.extend_from_slice(b"null"),
+        Cell::Text { span, plain: true } => plain(out, rows.bytes(span)),
+        // Texts of a batch are UTF-8: the scanner has checked the whole record.
+        Cell::Text { span, plain: false } => {
+            text(out, str::from_utf8(rows.bytes(span)).unwrap_or_default());
+        }
+        Cell::Int(value) => int(out, value),
+        Cell::Float(value) => float(out, value),
+        Cell::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+    }
+}
+
+/// `"name":` with what stands before it, prepared once.
+pub(super) fn key(before: &str, name: impl Display) -> Vec<u8> {
+    let mut bytes = before.as_bytes().to_vec();
+    text(&mut bytes, &name.to_string());
+    bytes.push(b':');
+    bytes
+}

@@ -1,0 +1,124 @@
+//! A scored event as a record of the predictions stream.
+
+use std::sync::Arc;
+
+use slackwater_dataflow::adapter::Publication;
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::moment::Epoch;
+use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::sink::OutputStream;
+
+use crate::batch::Row;
+use crate::encode::{Chunks, json};
+use crate::event::FieldIndex;
+use crate::infer::ScoredBatch;
+
+/// Which model said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelIdentity {
+    /// Its name.
+    pub name: String,
+    /// The version that the model file states.
+    pub version: i64,
+    /// `sha256:` and the file's digest in hexadecimal.
+    pub digest: String,
+}
+
+/// What a prediction says.
+#[derive(Clone, Debug)]
+pub struct PredictionPlan {
+    /// Event fields that it repeats, with their names.
+    pub fields: Vec<(String, FieldIndex)>,
+    /// Name of the score.
+    pub output: String,
+    /// Adds where the event came from and this model, if wanted.
+    pub provenance: Option<ModelIdentity>,
+    /// Where keys go.
+    pub spread: Spread,
+}
+
+/// Encodes scored events.
+pub struct EncodePredictions {
+    spread: Spread,
+    clock: Arc<dyn Clock>,
+    /// What stands before each repeated field's value.
+    fields: Vec<(Vec<u8>, FieldIndex)>,
+    before_score: Vec<u8>,
+    /// The model as it ends each record; `None` without provenance.
+    model: Option<Vec<u8>>,
+}
+
+impl EncodePredictions {
+    /// An encoder as planned.
+    pub fn new(plan: &PredictionPlan, clock: Arc<dyn Clock>) -> Self {
+        let before = |at: usize| if at == 0 { "{" } else { "," };
+        let fields: Vec<_> = plan
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, (name, field))| (json::key(before(at), name), *field))
+            .collect();
+        EncodePredictions {
+            before_score: json::key(before(fields.len()), &plan.output),
+            spread: plan.spread,
+            clock,
+            fields,
+            model: plan.provenance.as_ref().map(model),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, scored: &ScoredBatch, row: &Row, score: f32, now: &[u8]) {
+        let rows = &scored.batch.rows;
+        for (before, field) in &self.fields {
+            out.extend_from_slice(before);
+            json::cell(out, rows, rows.cell(row, *field));
+        }
+        out.extend_from_slice(&self.before_score);
+        json::float(out, score);
+        out.extend_from_slice(b",\"event_time\":");
+        json::int(out, row.time.0);
+        out.extend_from_slice(now);
+        if let Some(model) = &self.model {
+            out.extend_from_slice(b",\"partition\":");
+            json::int(out, scored.batch.partition.0);
+            out.extend_from_slice(b",\"offset\":");
+            json::int(out, row.offset.0);
+            out.extend_from_slice(b",\"epoch\":");
+            // Without a checkpoint store a job has one epoch.
+            json::int(out, Epoch::default().0);
+            out.extend_from_slice(model);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn model(identity: &ModelIdentity) -> Vec<u8> {
+    let mut bytes = json::key(",", "model");
+    bytes.extend_from_slice(&json::key("{", "name"));
+    json::text(&mut bytes, &identity.name);
+    bytes.extend_from_slice(&json::key(",", "version"));
+    json::int(&mut bytes, identity.version);
+    bytes.extend_from_slice(&json::key(",", "digest"));
+    json::text(&mut bytes, &identity.digest);
+    bytes.push(b'}');
+    bytes
+}
+
+impl Operator for EncodePredictions {
+    type Input = ScoredBatch;
+    type Output = Publication;
+    type Reject = std::convert::Infallible;
+
+    fn on_batch(&mut self, scored: ScoredBatch, out: &mut Emitter<Publication, Self::Reject>) {
+        let rows = scored.batch.rows.rows();
+        let mut now = b",\"processing_time\":".to_vec();
+        json::int(&mut now, self.clock.wall_ms());
+        let mut chunks = Chunks::new(OutputStream::Predictions, self.spread.shards, rows.len());
+        for (row, &score) in rows.iter().zip(&scored.scores) {
+            let bytes = chunks.record(self.spread.shard(row.key_hash));
+            self.write(bytes, &scored, row, score, &now);
+        }
+        chunks.finish(&scored.batch.ticket, |publication| out.give(publication));
+    }
+}

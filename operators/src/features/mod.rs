@@ -1,0 +1,151 @@
+//! From events to feature vectors: checks of the feature stage, history, the declared features.
+//!
+//! One vector of `f32` per event, row-major, in declared order. An event that fails a check here has not
+//! entered its history; one that fails later has.
+
+mod declared;
+
+use std::sync::Arc;
+
+use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::state::{KeyedState, Slot};
+
+pub use self::declared::{Feature, FeatureKind, Transform};
+
+use self::declared::{Calendar, EventView};
+use crate::batch::{RowBatch, Rows};
+use crate::check::Check;
+use crate::history::{Histories, HistoryPlan, KeyHistory};
+use crate::reject::{Reject, Stage};
+
+/// Sweeps go through all keys this many times while event time advances by one TTL: a key's memory is
+/// given back at most this share of a TTL after its last entry expired.
+const SWEEPS_PER_TTL: u64 = 8;
+
+/// Everything that decides the vectors, compiled from the pipeline file.
+#[derive(Clone, Debug)]
+pub struct FeaturePlan {
+    /// Checks of the feature stage, in the order of the file.
+    pub checks: Vec<Check>,
+    /// The history, if one is declared.
+    pub history: Option<HistoryPlan>,
+    /// The features, in order.
+    pub features: Vec<Feature>,
+    /// Where keys go.
+    pub spread: Spread,
+}
+
+/// Events with their vectors.
+#[derive(Debug)]
+pub struct FeatureBatch {
+    /// The events.
+    pub batch: RowBatch,
+    /// Row-major, `rows * features`.
+    pub vectors: Vec<f32>,
+}
+
+/// Computes the declared features of each event.
+pub struct FeatureStage {
+    plan: Arc<FeaturePlan>,
+    calendar: Calendar,
+    histories: Option<Histories>,
+    state: KeyedState<KeyHistory>,
+    slots: Vec<Slot>,
+    swept_to: EventTime,
+}
+
+impl FeatureStage {
+    /// A stage without any history yet.
+    pub fn new(plan: Arc<FeaturePlan>) -> Self {
+        FeatureStage {
+            calendar: Calendar::new(),
+            histories: plan.history.as_ref().map(Histories::new),
+            state: KeyedState::default(),
+            slots: Vec::new(),
+            swept_to: EventTime::MIN,
+            plan,
+        }
+    }
+
+    /// Number of keys with a history.
+    pub fn keys(&self) -> usize {
+        self.state.len()
+    }
+
+    fn refuse(&self, batch: &mut RowBatch, out: &mut Emitter<FeatureBatch, Reject>) {
+        if self.plan.checks.is_empty() {
+            return;
+        }
+        let rows = &batch.rows;
+        let mut refused = Vec::new();
+        for (at, row) in rows.rows().iter().enumerate() {
+            let failed = self.plan.checks.iter().find(|check| !check.holds_for(rows, row));
+            if let Some(check) = failed {
+                out.reject(Reject::of_row(batch, row, check.reason(Stage::Feature), &self.plan.spread));
+                refused.push(at);
+            }
+        }
+        batch.rows.leave_out(&refused);
+    }
+
+    fn vectors(&mut self, rows: &Rows) -> Vec<f32> {
+        let features = &self.plan.features;
+        let mut vectors = Vec::with_capacity(rows.rows().len() * features.len());
+        let Some(histories) = &mut self.histories else {
+            for row in rows.rows() {
+                let event = EventView { rows, row, window: None };
+                vectors.extend(features.iter().map(|feature| feature.compute(&event, &self.calendar)));
+            }
+            return vectors;
+        };
+        // First find every key, then visit them: the processor overlaps look-ups that do not depend on
+        // each other, and most of the time of a large state is waiting for memory.
+        self.slots.clear();
+        let state = &mut self.state;
+        let located = rows.rows().iter().map(|row| state.locate(row.key_hash, rows.bytes(row.key)));
+        self.slots.extend(located);
+        for (row, &slot) in rows.rows().iter().zip(&self.slots) {
+            let window = histories.add(self.state.value_mut(slot), rows, row);
+            let event = EventView { rows, row, window: Some(window) };
+            vectors.extend(features.iter().map(|feature| feature.compute(&event, &self.calendar)));
+        }
+        vectors
+    }
+}
+
+impl Operator for FeatureStage {
+    type Input = RowBatch;
+    type Output = FeatureBatch;
+    type Reject = Reject;
+
+    fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, Reject>) {
+        self.refuse(&mut batch, out);
+        if !batch.rows.rows().is_empty() {
+            let vectors = self.vectors(&batch.rows);
+            out.give(FeatureBatch { batch, vectors });
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime) {
+        let Some(histories) = &mut self.histories else { return };
+        histories.on_watermark(watermark);
+        if watermark == EventTime::MAX {
+            // The input has ended; nothing is left to save memory for.
+            return;
+        }
+        let passed_ms = watermark.ms_after(self.swept_to);
+        let round_ms = (histories.ttl_ms() / SWEEPS_PER_TTL).max(1);
+        let places = self.state.places() as u64;
+        let due = (places.saturating_mul(passed_ms) / round_ms).min(places);
+        if due > 0 {
+            self.swept_to = watermark;
+            self.state.sweep(due as usize, |history| histories.keep(history));
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;

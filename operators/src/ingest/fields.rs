@@ -1,0 +1,182 @@
+//! Presence, types and checks of the declared fields.
+
+use slackwater_dataflow::moment::EventTime;
+
+use crate::batch::{Cell, Span};
+use crate::check::{Check, Rule};
+use crate::event::{EventSchema, Field, FieldIndex, FieldType};
+use crate::ingest::{IngestPlan, malformed, reason};
+use crate::json::{Scanner, Schema, Value, parse_f64, parse_i64, unescape};
+use crate::reject::{Code, Reason, Stage};
+
+/// Characters of a wrong value that its message quotes.
+const QUOTED_CHARACTERS_MAX: usize = 64;
+
+/// The checks that run before the key, and which fields leave their absence to a later check.
+#[derive(Clone, Debug, Default)]
+pub struct FieldRules {
+    /// By field, in the order of the file.
+    checks: Vec<Vec<Check>>,
+    /// Fields with a `not_empty` check in the feature stage: it speaks for missing and null as well.
+    absence_checked_later: Vec<bool>,
+}
+
+impl FieldRules {
+    /// Sorts checks by field. `later` are those of the feature stage.
+    pub fn new(fields: usize, checks: &[Check], later: &[Check]) -> Self {
+        let of_field = |field: usize| checks.iter().filter(move |c| c.field == FieldIndex(field));
+        let is_later = |field: usize| {
+            later.iter().any(|c| c.field == FieldIndex(field) && c.rule == Rule::NotEmpty)
+        };
+        FieldRules {
+            checks: (0..fields).map(|field| of_field(field).cloned().collect()).collect(),
+            absence_checked_later: (0..fields).map(is_later).collect(),
+        }
+    }
+
+    fn of(&self, field: usize) -> &[Check] {
+        self.checks.get(field).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What is said of a required field that is missing or null, if anything.
+    fn absent(&self, field: usize, name: &str) -> Option<Reason> {
+        if let Some(check) = self.of(field).iter().find(|check| check.rule == Rule::NotEmpty) {
+            return Some(check.reason(Stage::Validate));
+        }
+        let later = self.absence_checked_later.get(field).copied().unwrap_or(false);
+        let missing = || reason(Stage::Validate, Code::Missing, format!("{name} is missing"));
+        (!later).then(missing)
+    }
+}
+
+/// A record whose fields are what they should be.
+pub(super) struct Decoded<'a> {
+    pub(super) time: EventTime,
+    pub(super) cells: &'a [Cell],
+    /// Unescaped texts.
+    pub(super) scratch: &'a [u8],
+}
+
+/// Reads the declared fields of one record after the other.
+#[derive(Debug)]
+pub(super) struct FieldReader {
+    scanner: Scanner,
+    values: Vec<Value>,
+    cells: Vec<Cell>,
+    scratch: Vec<u8>,
+}
+
+impl FieldReader {
+    pub(super) fn new(schema: &EventSchema) -> Self {
+        let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+        FieldReader {
+            scanner: Scanner::new(Schema::new(&names)),
+            values: vec![Value::Missing; names.len()],
+            cells: vec![Cell::Null; names.len()],
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Decodes and checks a record.
+    pub(super) fn read(&mut self, plan: &IngestPlan, record: &[u8]) -> Result<Decoded<'_>, Reason> {
+        self.scanner
+            .scan(record, plan.max_depth, &mut self.values)
+            .map_err(|error| malformed(error, plan.max_depth))?;
+        self.scratch.clear();
+        let values = self.values.iter().zip(&mut self.cells);
+        for (at, (field, (value, cell))) in plan.schema.fields.iter().zip(values).enumerate() {
+            *cell = cell_of(field, *value, record, &mut self.scratch)?;
+            if *cell == Cell::Null {
+                if field.required && let Some(reason) = plan.fields.absent(at, &field.name) {
+                    return Err(reason);
+                }
+                continue;
+            }
+            let scratch = self.scratch.as_slice();
+            for check in plan.fields.of(at) {
+                if !check.holds(*cell, |span| content(*cell, span, record, scratch)) {
+                    return Err(check.reason(Stage::Validate));
+                }
+            }
+        }
+        let time = match self.cells.get(plan.schema.time.0) {
+            Some(Cell::Int(time)) => EventTime(*time),
+            // The pipeline file is refused unless the time field is a required integer.
+            _ => EventTime::MIN,
+        };
+        Ok(Decoded { time, cells: &self.cells, scratch: &self.scratch })
+    }
+}
+
+/// The bytes of a text cell that is not in a batch yet.
+pub(crate) fn content<'b>(
+    cell: Cell,
+    span: Span,
+    record: &'b [u8],
+    scratch: &'b [u8],
+) -> &'b [u8] {
+    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) { record } else { scratch };
+    let start = span.start as usize;
+    bytes.get(start..start + span.len as usize).unwrap_or_default()
+}
+
+#[inline]
+fn cell_of(
+    field: &Field,
+    value: Value,
+    record: &[u8],
+    scratch: &mut Vec<u8>,
+) -> Result<Cell, Reason> {
+    match (field.kind, value) {
+        (_, Value::Missing | Value::Null) => Ok(Cell::Null),
+        (FieldType::Text, Value::Text { start, len, escaped: false }) => {
+            Ok(Cell::Text { span: Span { start, len }, plain: true })
+        }
+        (FieldType::Text, Value::Text { escaped: true, .. }) => {
+            let start = scratch.len() as u32;
+            let written = value.span(record).unwrap_or_default();
+            // The scanner has checked that the record is UTF-8.
+            unescape(str::from_utf8(written).unwrap_or_default(), scratch);
+            let len = scratch.len() as u32 - start;
+            Ok(Cell::Text { span: Span { start, len }, plain: false })
+        }
+        (FieldType::Int, Value::Number { integer: true, .. }) => value
+            .span(record)
+            .and_then(parse_i64)
+            .map(Cell::Int)
+            .ok_or_else(|| wrong_type(field, value, record)),
+        (FieldType::Float, Value::Number { .. }) => value
+            .span(record)
+            .and_then(parse_f64)
+            .map(Cell::Float)
+            .ok_or_else(|| wrong_type(field, value, record)),
+        (FieldType::Bool, Value::True) => Ok(Cell::Bool(true)),
+        (FieldType::Bool, Value::False) => Ok(Cell::Bool(false)),
+        _ => Err(wrong_type(field, value, record)),
+    }
+}
+
+#[cold]
+fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
+    let written = String::from_utf8_lossy(value.span(record).unwrap_or_default());
+    let text = match value {
+        Value::Text { .. } => format!("\"{written}\""),
+        Value::True => "true".to_owned(),
+        Value::False => "false".to_owned(),
+        _ => written.into_owned(),
+    };
+    let message = format!("{} must be {}, got {}", field.name, field.kind.name(), shortened(text));
+    reason(Stage::Validate, Code::WrongType, message)
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(QUOTED_CHARACTERS_MAX) {
+        None => text,
+        Some((end, _)) => {
+            let mut text = text;
+            text.truncate(end);
+            text.push_str("...");
+            text
+        }
+    }
+}

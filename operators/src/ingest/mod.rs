@@ -1,0 +1,231 @@
+//! From bytes to rows, on the worker that reads them: decode, field checks, lateness, key.
+//!
+//! All of it looks at borrowed bytes; an event is copied once, into the batch of the worker that owns its
+//! key. The order of the steps is part of what users rely on, since the first that fails names the
+//! reason: size, UTF-8, depth, JSON, object; then each field in schema order, presence and type, then its
+//! checks; then `max_ahead`; then lateness.
+
+mod fields;
+mod partition;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::ingest::{Ingest, Sealed};
+use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::place::{Offset, PartitionId, Spread};
+use slackwater_dataflow::source::Payload;
+
+pub use self::fields::FieldRules;
+pub use self::partition::{PartitionClock, TimeRules, Verdict};
+
+use self::fields::{Decoded, FieldReader};
+pub(crate) use self::fields::content;
+use crate::batch::{NewRow, RowBatch, Rows};
+use crate::event::EventSchema;
+use crate::json::Malformed;
+use crate::key::KeyWriter;
+use crate::reject::{Code, Lateness, Original, Reason, Reject, Stage, grouped};
+
+/// Rows for which a new batch has room at once; it grows if a poll brings more.
+const ROWS_EXPECTED: usize = 512;
+
+/// Bytes per row for which a new batch has room at once.
+const ROW_BYTES_EXPECTED: usize = 192;
+
+/// Everything that decides what becomes of a record, compiled from the pipeline file.
+#[derive(Clone, Debug)]
+pub struct IngestPlan {
+    /// The declared fields.
+    pub schema: EventSchema,
+    /// Presence, types and checks.
+    pub fields: FieldRules,
+    /// Watermark and `max_ahead`.
+    pub time: TimeRules,
+    /// The limit that the source obeyed, for the message.
+    pub max_bytes: u64,
+    /// Deepest nesting of a record.
+    pub max_depth: u32,
+    /// Where keys and partitions go.
+    pub spread: Spread,
+}
+
+/// Decodes records and builds one batch per partition and target worker.
+#[derive(Debug)]
+pub struct EventIngest {
+    plan: Arc<IngestPlan>,
+    reader: FieldReader,
+    key: KeyWriter,
+    clocks: BTreeMap<PartitionId, PartitionClock>,
+    /// Open rows by target worker, of `current`.
+    open: Vec<Option<Rows>>,
+    current: PartitionId,
+    /// Rows closed because another partition's records followed.
+    closed: Vec<(PartitionId, usize, Rows)>,
+    rejected: Vec<Rejected>,
+}
+
+/// A reject that has no ticket yet.
+#[derive(Debug)]
+struct Rejected {
+    partition: PartitionId,
+    offset: Offset,
+    reason: Reason,
+    original: Original,
+    event_time: Option<EventTime>,
+    lateness: Option<Lateness>,
+}
+
+/// What is wrong with an event.
+struct Refusal {
+    reason: Reason,
+    event_time: Option<EventTime>,
+    lateness: Option<Lateness>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Refusal { reason, event_time: None, lateness: None }
+    }
+}
+
+impl EventIngest {
+    /// An ingest that has seen nothing.
+    pub fn new(plan: Arc<IngestPlan>) -> Self {
+        EventIngest {
+            reader: FieldReader::new(&plan.schema),
+            key: KeyWriter::new(plan.schema.key.clone()),
+            clocks: BTreeMap::new(),
+            open: (0..plan.spread.workers.max(1)).map(|_| None).collect(),
+            current: PartitionId::default(),
+            closed: Vec::new(),
+            rejected: Vec::new(),
+            plan,
+        }
+    }
+
+    fn take(&mut self, partition: PartitionId, offset: Offset, record: &[u8]) -> Result<(), Refusal> {
+        let plan = &*self.plan;
+        let decoded = self.reader.read(plan, record)?;
+        let Decoded { time, cells, scratch } = decoded;
+        let clock = self.clocks.entry(partition).or_default();
+        match clock.judge(time, &plan.time) {
+            Verdict::OnTime => {}
+            Verdict::TooFarAhead { ahead_ms, max_ahead_ms } => {
+                let field = plan.schema.name(plan.schema.time);
+                let (ahead, most) = (grouped(ahead_ms), grouped(max_ahead_ms));
+                let message = format!("{field} is {ahead} ms ahead, max_ahead is {most} ms");
+                let reason = reason(Stage::Validate, Code::TooFarAhead, message);
+                return Err(Refusal { reason, event_time: Some(time), lateness: None });
+            }
+            Verdict::Late(lateness) => {
+                let message = format!("{} ms behind the watermark", grouped(lateness.lateness_ms));
+                let reason = reason(Stage::Late, Code::Late, message);
+                return Err(Refusal { reason, event_time: Some(time), lateness: Some(lateness) });
+            }
+        }
+        let (key, key_hash) = self.key.write(cells, record, scratch);
+        let target = plan.spread.worker(key_hash);
+        if let Some(rows) = self.open.get_mut(target) {
+            let fields = plan.schema.fields.len();
+            let room = || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
+            let row = NewRow { offset, time, key_hash, key, record, cells, scratch };
+            rows.get_or_insert_with(room).push(row);
+        }
+        Ok(())
+    }
+
+    /// A batch holds one partition: closes what is open of another.
+    fn turn_to(&mut self, partition: PartitionId) {
+        if self.current != partition {
+            self.close();
+            self.current = partition;
+        }
+    }
+
+    fn close(&mut self) {
+        for (target, rows) in self.open.iter_mut().enumerate() {
+            if let Some(rows) = rows.take() {
+                self.closed.push((self.current, target, rows));
+            }
+        }
+    }
+}
+
+impl Ingest for EventIngest {
+    type Batch = RowBatch;
+    type Reject = Reject;
+
+    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>) {
+        self.turn_to(partition);
+        let taken = match payload {
+            Payload::Whole(record) => self.take(partition, offset, record),
+            Payload::Oversize { length, .. } => {
+                let message =
+                    format!("record has {length} bytes, max_bytes is {}", self.plan.max_bytes);
+                Err(reason(Stage::Decode, Code::TooLarge, message).into())
+            }
+        };
+        if let Err(Refusal { reason, event_time, lateness }) = taken {
+            let original = Original::from(payload);
+            self.rejected.push(Rejected { partition, offset, reason, original, event_time, lateness });
+        }
+    }
+
+    fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<RowBatch, Reject>) {
+        self.close();
+        for (partition, worker, rows) in self.closed.drain(..) {
+            let batch = RowBatch { worker, partition, rows, ticket: ticket.clone() };
+            out.batches.push((partition, batch));
+        }
+        for rejected in self.rejected.drain(..) {
+            let partition = rejected.partition;
+            let reject = Reject {
+                reason: rejected.reason,
+                original: rejected.original,
+                partition,
+                offset: rejected.offset,
+                event_time: rejected.event_time,
+                lateness: rejected.lateness,
+                shard: self.plan.spread.shard_of_partition(partition),
+                ticket: ticket.clone(),
+            };
+            out.rejects.push((partition, reject));
+        }
+    }
+
+    fn watermark(&self, partition: PartitionId) -> EventTime {
+        self.clocks
+            .get(&partition)
+            .map_or(EventTime::MIN, |clock| clock.watermark(&self.plan.time))
+    }
+}
+
+fn reason(stage: Stage, code: Code, message: String) -> Reason {
+    Reason { stage, code, message, causes: Vec::new() }
+}
+
+fn malformed(malformed: Malformed, max_depth: u32) -> Reason {
+    let (code, message) = match malformed {
+        Malformed::NotUtf8 { at } => {
+            (Code::NotUtf8, format!("record is not UTF-8 at byte {at}"))
+        }
+        Malformed::TooDeep { at } => (
+            Code::TooDeep,
+            format!("record is nested deeper than max_depth {max_depth} at byte {at}"),
+        ),
+        Malformed::NotJson { reason, at } => {
+            (Code::NotJson, format!("record is not JSON: {reason} at byte {at}"))
+        }
+        Malformed::NotObject { kind } => {
+            let article = if kind == "array" { "an" } else { "a" };
+            (Code::NotObject, format!("record is {article} JSON {kind}, expected an object"))
+        }
+    };
+    reason(Stage::Decode, code, message)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;

@@ -1,0 +1,151 @@
+//! The race that keeps the scanner honest: any bytes at all, judged by the scanner and by a slow,
+//! obvious reference built on `serde_json`. The property tests, the stored corpus and the fuzz
+//! target `decode` all run this one function.
+
+use std::str::from_utf8;
+
+use serde_json::{Map, Value as Reference};
+
+use crate::json::{Malformed, Scanner, Schema, Value, parse_f64, parse_i64, unescape};
+
+/// Below `serde_json`'s own limit of 128 levels, so that the reference never meets its own; above
+/// the 64 levels that the scanner keeps in one word.
+const MAX_DEPTH: u32 = 100;
+
+/// What the reference says of a record.
+enum Verdict {
+    NotUtf8(usize),
+    TooDeep(usize),
+    NotJson,
+    NotObject(&'static str),
+    Object(Map<String, Reference>),
+}
+
+/// Panics unless the scanner and the reference agree about `record`.
+pub(crate) fn race(record: &[u8]) {
+    match judge(record) {
+        Verdict::NotUtf8(at) => check_refused(record, |found| found == Malformed::NotUtf8 { at }),
+        Verdict::TooDeep(at) => check_refused(record, |found| found == Malformed::TooDeep { at }),
+        Verdict::NotObject(kind) => {
+            check_refused(record, |found| found == Malformed::NotObject { kind });
+        }
+        Verdict::NotJson => check_refused(
+            record,
+            |found| matches!(found, Malformed::NotJson { at, .. } if at <= record.len()),
+        ),
+        Verdict::Object(object) => check_fields(record, &object),
+    }
+}
+
+fn judge(record: &[u8]) -> Verdict {
+    if let Err(error) = from_utf8(record) {
+        return Verdict::NotUtf8(error.valid_up_to());
+    }
+    if let Some(at) = too_deep(record) {
+        return Verdict::TooDeep(at);
+    }
+    match serde_json::from_slice(record) {
+        Err(_) => Verdict::NotJson,
+        Ok(Reference::Array(_)) => Verdict::NotObject("array"),
+        Ok(Reference::String(_)) => Verdict::NotObject("string"),
+        Ok(Reference::Number(_)) => Verdict::NotObject("number"),
+        Ok(Reference::Bool(_)) => Verdict::NotObject("boolean"),
+        Ok(Reference::Null) => Verdict::NotObject("null"),
+        Ok(Reference::Object(object)) => Verdict::Object(object),
+    }
+}
+
+/// The bracket that opens a level too many, byte by byte.
+fn too_deep(record: &[u8]) -> Option<usize> {
+    let (mut open, mut in_string, mut escaped) = (0, false, false);
+    for (at, &byte) in record.iter().enumerate() {
+        if in_string {
+            if escaped {
+                escaped = false;
+            } else if byte == b'\\' {
+                escaped = true;
+            } else if byte == b'"' {
+                in_string = false;
+            }
+        } else if byte == b'"' {
+            in_string = true;
+        } else if byte == b'{' || byte == b'[' {
+            open += 1;
+            if open > MAX_DEPTH {
+                return Some(at);
+            }
+        } else if (byte == b'}' || byte == b']') && open > 0 {
+            open -= 1;
+        }
+    }
+    None
+}
+
+fn check_refused(record: &[u8], right: impl Fn(Malformed) -> bool) {
+    let schema = Schema::new(&["user_id", "a", ""]);
+    let mut values = vec![Value::True; schema.len()];
+    let found = Scanner::new(schema)
+        .scan(record, MAX_DEPTH, &mut values)
+        .err();
+    assert!(
+        found.is_some_and(right),
+        "{found:?} is the wrong verdict on {record:?}"
+    );
+}
+
+/// Asks for every key of the record and for some that it may not have, in two orders, and scans
+/// twice: what the scanner has learnt from the first time must not show.
+fn check_fields(record: &[u8], object: &Map<String, Reference>) {
+    let mut names: Vec<&str> = object.keys().map(String::as_str).collect();
+    let others = ["user_id", "a", "", "a\"b", "a\\nb"];
+    names.extend(others.iter().filter(|other| !object.contains_key(**other)));
+    for _ in 0..2 {
+        let mut scanner = Scanner::new(Schema::new(&names));
+        for _ in 0..2 {
+            let mut values = vec![Value::True; names.len()];
+            let result = scanner.scan(record, MAX_DEPTH, &mut values);
+            assert_eq!(result, Ok(()), "the reference accepts {record:?}");
+            for (name, value) in names.iter().zip(&values) {
+                check_value(record, name, value, object.get(*name));
+            }
+        }
+        names.reverse();
+    }
+}
+
+fn check_value(record: &[u8], name: &str, value: &Value, reference: Option<&Reference>) {
+    let span = value.span(record).unwrap_or_default();
+    let same = match (value, reference) {
+        (Value::Missing, None)
+        | (Value::Null, Some(Reference::Null))
+        | (Value::True, Some(Reference::Bool(true)))
+        | (Value::False, Some(Reference::Bool(false))) => true,
+        (Value::Number { integer, .. }, Some(Reference::Number(number))) => {
+            let fraction = span.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+            // The reference holds that -0 is a float; as an integer it is 0.
+            let whole = if span == b"-0" {
+                Some(0)
+            } else {
+                number.as_i64()
+            };
+            let same_float = parse_f64(span).map(f64::to_bits) == number.as_f64().map(f64::to_bits);
+            *integer != fraction && same_float && (fraction || parse_i64(span) == whole)
+        }
+        (Value::Text { escaped, .. }, Some(Reference::String(text))) => {
+            let mut meaning = Vec::new();
+            unescape(from_utf8(span).unwrap_or("not UTF-8"), &mut meaning);
+            meaning == text.as_bytes()
+                && *escaped == span.contains(&b'\\')
+                && (*escaped || span == text.as_bytes())
+        }
+        (Value::Composite { .. }, Some(reference)) => {
+            (reference.is_object() || reference.is_array())
+                && serde_json::from_slice::<Reference>(span).ok().as_ref() == Some(reference)
+        }
+        _ => false,
+    };
+    assert!(
+        same,
+        "{name:?} is {value:?}, the reference has {reference:?}, in {record:?}"
+    );
+}
