@@ -7,9 +7,10 @@ use crate::process::{self, shell_line};
 use crate::tools;
 
 /// Words of cargo-deny when it could not get its database, whatever the cause.
-const NO_DATABASE: [&str; 2] = [
+const NO_DATABASE: [&str; 3] = [
     "failed to fetch advisory database",
     "failed to load advisory database",
+    "failed to open advisory database",
 ];
 
 /// Runs the check; exceptions and their reasons are in `deny.toml`.

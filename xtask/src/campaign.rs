@@ -95,6 +95,8 @@ fn fuzz(wanted: &Fuzz) -> Result<()> {
     if !nightly.is_ok_and(|output| output.status.success()) {
         bail!("fuzzing needs a nightly toolchain: rustup toolchain install nightly");
     }
+    // Left from another run, they would make this one something that no seed can repeat.
+    tools::remove_folder(&process::root().join(FUZZ_SCRATCH))?;
     for folder in [FUZZ_SCRATCH, FUZZ_CORPUS] {
         fs::create_dir_all(process::root().join(folder))
             .with_context(|| format!("cannot make {folder}"))?;
@@ -186,7 +188,10 @@ fn commit() -> Result<String> {
     let changes = process::output(process::command("git").args([
         "status",
         "--porcelain",
-        "--untracked-files=no",
+        "--",
+        ".",
+        // The report of the last run is no difference.
+        ":!docs/reports",
     ]))?;
     let mark = if changes.is_empty() {
         ""
