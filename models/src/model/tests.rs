@@ -155,15 +155,18 @@ fn does_a_number_that_is_none_stay_in_its_row() {
     }
 }
 
+/// The model must be refused with a message that says this.
+fn refused(spec: ModelSpec, expected: &str) {
+    let message = Model::load(&spec).unwrap_err().to_string();
+    assert!(
+        message.contains(expected),
+        "`{message}` does not say `{expected}`"
+    );
+}
+
 #[test]
 fn is_a_wrong_model_refused_with_words_that_help() {
-    let check = |spec: ModelSpec, expected: &str| {
-        let message = Model::load(&spec).unwrap_err().to_string();
-        assert!(
-            message.contains(expected),
-            "`{message}` does not say `{expected}`"
-        );
-    };
+    let check = refused;
     let with = |change: fn(&mut ModelSpec)| {
         let mut spec = reference();
         change(&mut spec);
@@ -208,6 +211,11 @@ fn is_a_wrong_model_refused_with_words_that_help() {
         with(|s| s.output_index = 1),
         "output `output` has 1 values a row, index 1 is out of range",
     );
+}
+
+#[test]
+fn is_a_wrong_graph_refused_with_words_that_help() {
+    let check = refused;
     check(
         changed(|graph| {
             graph.input.push(ValueInfoProto {
