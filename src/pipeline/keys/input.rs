@@ -1,0 +1,112 @@
+//! Keys of the job, its source and its events.
+
+use crate::pipeline::keys::{Choice, Key, Kind, later, now};
+
+/// A worker is a thread; more than this on one host is a typing mistake.
+const MAX_WORKERS: i64 = 1_024;
+/// Key groups are numbered in 16 bits, and the power of two below that spreads any job far enough.
+const MAX_KEY_GROUPS: i64 = 32_768;
+/// The generator keeps one clock for each partition.
+const MAX_PARTITIONS: i64 = 1_024;
+/// Each user costs a few bytes in the tables from which the generator draws.
+const MAX_USERS: i64 = 100_000_000;
+/// One millisecond each, so many events span 31 years.
+const MAX_EVENTS: i64 = 1_000_000_000_000;
+/// Skew of the distribution of users: beyond this nearly every event is of one user.
+const MAX_SKEW: f64 = 10.0;
+/// Room for the smallest event that says anything.
+const MIN_EVENT_BYTES: u64 = 64;
+/// An event is held in memory as one piece.
+const MAX_EVENT_BYTES: u64 = 256 << 20;
+/// Nesting that parsers of JSON in common use accept by default.
+const MAX_DEPTH: i64 = 128;
+/// Lateness, time to live and the like beyond ten years are typing mistakes.
+pub(super) const MAX_SPAN_MS: u64 = 10 * 365 * 86_400_000;
+
+const ORDERS: &[Choice] = &[now("arrival"), later("event_time")];
+const SOURCES: &[Choice] = &[now("generator"), now("file"), later("kafka")];
+const LOST_OFFSET: &[Choice] = &[later("stop"), later("earliest")];
+const FORMATS: &[Choice] = &[now("json")];
+const TIME_UNITS: &[Choice] = &[
+    now("ms"),
+    later("s"),
+    later("us"),
+    later("ns"),
+    later("rfc3339"),
+];
+const LATE: &[Choice] = &[now("dead_letter"), later("process"), later("drop")];
+const FIELD_TYPES: &[Choice] = &[
+    now("string"),
+    now("int"),
+    now("float"),
+    now("bool"),
+    later("list<float>"),
+    later("list<string>"),
+];
+
+const GENERATOR: &[&str] = &["generator"];
+const FILE: &[&str] = &["file"];
+const KAFKA: &[&str] = &["kafka"];
+
+const SPAN: Kind = Kind::Duration(0, MAX_SPAN_MS);
+
+#[rustfmt::skip] // One key a paragraph reads as a table.
+pub(super) static KEYS: &[Key] = &[
+    Key::new("job", Kind::Table, "The job itself.").needed(),
+    Key::new("job.name", Kind::Name, "Name of the job: metrics label and default consumer group.").needed(),
+    Key::new("job.workers", Kind::Integer(0, MAX_WORKERS), "Threads per process; 0 = one per core.").or("0"),
+    Key::new("job.order", Kind::Choice(ORDERS), "Order in which events of one key are handled.").or("\"arrival\""),
+    Key::new("job.key_groups", Kind::Integer(1, MAX_KEY_GROUPS),
+        "Units by which keys are assigned to workers, fixed for the life of a job.").or("1024"),
+    Key::new("job.record", Kind::Bool, "Journal the answers of lookups, for replay.").later(),
+
+    Key::new("source", Kind::Table, "Where events come from.").needed(),
+    Key::new("source.kind", Kind::Choice(SOURCES), "Kind of the source.").needed().selects(),
+    Key::new("source.seed", Kind::Integer(0, i64::MAX),
+        "Seed of the generator: the same seed gives the same events.").only(GENERATOR).or("1"),
+    Key::new("source.events", Kind::Integer(1, MAX_EVENTS), "Events to generate.").only(GENERATOR).or("1000000"),
+    Key::new("source.rate", Kind::Integer(0, i64::MAX),
+        "Events per second over all partitions; 0 = as fast as possible.").only(GENERATOR).or("0"),
+    Key::new("source.partitions", Kind::Integer(1, MAX_PARTITIONS), "Partitions to generate.").only(GENERATOR).or("4"),
+    Key::new("source.users", Kind::Integer(1, MAX_USERS), "Different users.").only(GENERATOR).or("100000"),
+    Key::new("source.skew", Kind::Float(0.0, MAX_SKEW),
+        "Exponent of the Zipf distribution of users; 0 = all alike.").only(GENERATOR).or("1.0"),
+    Key::new("source.invalid", Kind::Float(0.0, 1.0),
+        "Share of events that are wrong, spread evenly over the kinds of bad events.").only(GENERATOR).or("0.01"),
+    Key::new("source.late", Kind::Float(0.0, 1.0), "Share of events that come late.").only(GENERATOR).or("0.01"),
+    Key::new("source.path", Kind::Text,
+        "File of JSON lines, or a pattern such as \"dir/*.jsonl\": each file is a partition.")
+        .only(FILE).needed_for(FILE),
+    Key::new("source.follow", Kind::Bool, "Wait for more at the end of the file.").only(FILE).later(),
+    Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
+    Key::new("source.topic", Kind::Text, "Topic to read.").only(KAFKA).later(),
+    Key::new("source.topics", Kind::Texts, "Topics to read.").only(KAFKA).later(),
+    Key::new("source.start", Kind::Other,
+        "Where partitions without a position start: earliest, latest or { timestamp = \"...\" }.").only(KAFKA).later(),
+    Key::new("source.on_lost_offset", Kind::Choice(LOST_OFFSET),
+        "What to do when the position is no longer in the topic.").only(KAFKA).later(),
+    Key::new("source.discover_partitions", SPAN, "How often to look for new partitions.").only(KAFKA).later(),
+    Key::new("source.properties", Kind::Other, "Raw settings of the Kafka client.").only(KAFKA).later(),
+
+    Key::new("event", Kind::Table, "What an event is.").needed(),
+    Key::new("event.format", Kind::Choice(FORMATS), "Format of a record.").or("\"json\""),
+    Key::new("event.key", Kind::Texts, "Fields by which events belong together, one or more.").needed(),
+    Key::new("event.time", Kind::Table, "Which field is the event time.").needed(),
+    Key::new("event.time.field", Kind::Text, "Field that holds the event time, a required int.").needed(),
+    Key::new("event.time.unit", Kind::Choice(TIME_UNITS), "Unit of the event time since 1970.").needed(),
+    Key::new("event.max_out_of_orderness", SPAN,
+        "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
+    Key::new("event.max_drift", SPAN, "How far one partition may run ahead, in event_time order.").later(),
+    Key::new("event.idle_timeout", SPAN, "After which silence a partition no longer holds the others.").later(),
+    Key::new("event.max_ahead", SPAN,
+        "How far an event time may be ahead of the newest of its partition; off unless set."),
+    Key::new("event.late", Kind::Choice(LATE), "What happens to late events.").or("\"dead_letter\""),
+    Key::new("event.max_bytes", Kind::Size(MIN_EVENT_BYTES, MAX_EVENT_BYTES), "Largest record.").or("\"1MiB\""),
+    Key::new("event.max_depth", Kind::Integer(1, MAX_DEPTH), "Deepest nesting of a record.").or("64"),
+    Key::new("event.field[]", Kind::Tables, "Fields of an event, in the order of original_event.").needed(),
+    Key::new("event.field[].name", Kind::Text, "Name of the field in the JSON object.").needed(),
+    Key::new("event.field[].type", Kind::Choice(FIELD_TYPES), "Type of the field.").needed(),
+    Key::new("event.field[].required", Kind::Bool, "Whether missing or null is an error; else it is null.").or("true"),
+    Key::new("event.field[].default", Kind::Other, "Value of a field that is missing or null.").later(),
+    Key::new("event.field[].path", Kind::Text, "Path to a nested field, as in \"a.b.c\".").later(),
+];

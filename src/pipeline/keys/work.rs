@@ -1,0 +1,166 @@
+//! Keys of what happens to an event: checks, history, features, lookups, views, the model.
+
+use crate::pipeline::keys::input::MAX_SPAN_MS;
+use crate::pipeline::keys::{Choice, Key, Kind, later, now};
+
+/// Every element stays in memory for every key; a hot key then holds a few megabytes.
+const MAX_HISTORY_EVENTS: i64 = 65_536;
+/// A bucket's number becomes a float32, which is exact for whole numbers up to here.
+const MAX_BUCKETS: i64 = 1 << 24;
+/// Rows of a batch wait for each other and share one buffer; more brings no speed.
+const MAX_BATCH: i64 = 4_096;
+/// Outputs of one tensor.
+const MAX_OUTPUT_INDEX: i64 = 65_535;
+
+const RULES: &[Choice] = &[
+    now("not_empty"),
+    now("min"),
+    now("max"),
+    now("one_of"),
+    now("max_length"),
+    later("matches"),
+];
+const STAGES: &[Choice] = &[now("validate"), now("feature")];
+const FEATURES: &[Choice] = &[
+    now("value"),
+    later("one_hot"),
+    now("index"),
+    now("hash"),
+    now("hour_sin"),
+    now("hour_cos"),
+    now("day_of_week"),
+    now("count"),
+    later("sum"),
+    later("mean"),
+    later("min"),
+    later("max"),
+    later("std"),
+    later("last"),
+    now("distinct"),
+    now("since_previous"),
+    now("mean_gap"),
+    now("share"),
+    later("lookup"),
+    later("table"),
+    later("view"),
+    later("expr"),
+    now("constant"),
+];
+const SPAN: Kind = Kind::Duration(0, MAX_SPAN_MS);
+const ANY: Kind = Kind::Float(f64::MIN, f64::MAX);
+
+const BOUNDED: &[&str] = &["min", "max", "max_length"];
+const ONE_OF: &[&str] = &["one_of"];
+const MATCHES: &[&str] = &["matches"];
+const WITH_FIELD: &[&str] = &[
+    "value", "one_hot", "index", "hash", "sum", "mean", "min", "max", "std", "last", "distinct",
+];
+const WITH_VALUES: &[&str] = &["index", "one_hot"];
+const HASH: &[&str] = &["hash"];
+const CONSTANT: &[&str] = &["constant"];
+const SHARE: &[&str] = &["share"];
+const WITH_WHERE: &[&str] = &[
+    "count", "sum", "mean", "min", "max", "std", "last", "distinct", "share",
+];
+const WITH_WINDOW: &[&str] = &[
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "std",
+    "last",
+    "distinct",
+    "share",
+    "since_previous",
+    "mean_gap",
+];
+
+#[rustfmt::skip] // One key a paragraph reads as a table.
+pub(super) static KEYS: &[Key] = &[
+    Key::new("check[]", Kind::Tables,
+        "Checks of fields, in this order; the first that fails rejects the event."),
+    Key::new("check[].field", Kind::Text,
+        "Field to check. An optional field that is null passes every rule but not_empty.").needed(),
+    Key::new("check[].rule", Kind::Choice(RULES),
+        "Rule. not_empty also gives its message and stage when a required field is missing or null.").needed().selects(),
+    Key::new("check[].value", ANY,
+        "Bound of min and max, a number; or of max_length, in characters.").only(BOUNDED).needed_for(BOUNDED),
+    Key::new("check[].values", Kind::Literals, "Values that one_of accepts.").only(ONE_OF).needed_for(ONE_OF),
+    Key::new("check[].pattern", Kind::Text, "Regular expression of matches.").only(MATCHES).later(),
+    Key::new("check[].when", Kind::Text, "CEL expression over the fields; false rejects.").later(),
+    Key::new("check[].message", Kind::Text, "Message of the dead letter; default made from field and rule."),
+    Key::new("check[].stage", Kind::Choice(STAGES),
+        "validate: to validation errors, before the key; feature: to processing errors.").or("\"validate\""),
+
+    Key::new("filter[]", Kind::Tables, "Events to leave out, counted.").later(),
+    Key::new("filter[].keep", Kind::Text, "CEL expression; false leaves the event out.").later(),
+
+    Key::new("history", Kind::Table, "What is kept of earlier events of the same key."),
+    Key::new("history.events", Kind::Integer(1, MAX_HISTORY_EVENTS), "Most events kept for a key.").needed(),
+    Key::new("history.ttl", Kind::Duration(1, MAX_SPAN_MS), "How long an event is kept, in event time.").needed(),
+    Key::new("history.fields", Kind::Texts, "Fields kept of each event.").or("[]"),
+
+    Key::new("feature[]", Kind::Tables, "Inputs of the model.").needed(),
+    Key::new("feature[].name", Kind::Name, "Name of the feature.").needed(),
+    Key::new("feature[].of", Kind::Choice(FEATURES), "What the feature is.").needed().selects(),
+    Key::new("feature[].field", Kind::Text, "Field the feature is made of.").only(WITH_FIELD).needed_for(WITH_FIELD),
+    Key::new("feature[].values", Kind::Texts,
+        "Strings in the order of their index; another value gives -1.").only(WITH_VALUES).needed_for(WITH_VALUES),
+    Key::new("feature[].buckets", Kind::Integer(1, MAX_BUCKETS), "Buckets of hash.").only(HASH).needed_for(HASH),
+    Key::new("feature[].value", ANY, "The constant.").only(CONSTANT).needed_for(CONSTANT),
+    Key::new("feature[].where", Kind::Where,
+        "Which events count: { field = value }, or a list of which any matches.").only(WITH_WHERE).needed_for(SHARE),
+    Key::new("feature[].window", Kind::Text, "Over which events: \"history\".").only(WITH_WINDOW).or("\"history\""),
+    Key::new("feature[].key", Kind::Texts, "Another key than the job's.").only(WITH_WINDOW).later(),
+    Key::new("feature[].include_self", Kind::Bool, "Whether the event itself counts.").only(WITH_WINDOW).later(),
+    Key::new("feature[].from", Kind::Text, "Lookup, table or view to take the value from.").later(),
+    Key::new("feature[].expr", Kind::Text, "CEL expression over earlier features.").later(),
+    Key::new("feature[].fill", ANY, "What a value that does not exist becomes.").or("0.0"),
+    Key::new("feature[].transform", Kind::Texts, "log1p, clip(a,b), scale(m,s), applied left to right.").or("[]"),
+
+    Key::new("lookup[]", Kind::Tables, "Features that others write, read from a store.").later(),
+    Key::new("lookup[].name", Kind::Name, "Name of the lookup.").later(),
+    Key::new("lookup[].store", Kind::Text, "Kind of the store.").later(),
+    Key::new("lookup[].url", Kind::Text, "Address of the store.").later(),
+    Key::new("lookup[].username", Kind::Secret, "User of the store.").later(),
+    Key::new("lookup[].password", Kind::Secret, "Password of the store.").later(),
+    Key::new("lookup[].prefix", Kind::Text, "Put before every key.").later(),
+    Key::new("lookup[].key", Kind::Text, "Key to read, with fields in braces.").later(),
+    Key::new("lookup[].read", Kind::Text, "hash, json or string.").later(),
+    Key::new("lookup[].fields", Kind::Other, "Fields to take, with types and defaults.").later(),
+    Key::new("lookup[].timeout", SPAN, "Time allowed for one try.").later(),
+    Key::new("lookup[].connect_timeout", SPAN, "Time allowed to connect.").later(),
+    Key::new("lookup[].retries", Kind::Integer(0, 100), "Further tries.").later(),
+    Key::new("lookup[].on_miss", Kind::Text, "default or dead_letter.").later(),
+    Key::new("lookup[].on_error", Kind::Text, "default, last_known, dead_letter or fail.").later(),
+    Key::new("lookup[].in_flight", Kind::Integer(1, 1 << 20), "Most requests waiting for an answer.").later(),
+    Key::new("lookup[].cache", Kind::Other, "{ bytes, ttl, stale_for } of the cache.").later(),
+    Key::new("lookup[].breaker", Kind::Other, "{ failures, open, probe } of the circuit breaker.").later(),
+
+    Key::new("table[]", Kind::Tables, "Changing reference tables, kept inside.").later(),
+    Key::new("table[].name", Kind::Name, "Name of the table.").later(),
+    Key::new("table[].source", Kind::Other, "Where its changes come from.").later(),
+    Key::new("table[].fields", Kind::Other, "Its fields.").later(),
+
+    Key::new("view[]", Kind::Tables, "Features across keys, incrementally maintained.").later(),
+    Key::new("view[].name", Kind::Name, "Name of the view.").later(),
+    Key::new("view[].key", Kind::Texts, "Its key.").later(),
+    Key::new("view[].of", Kind::Choice(FEATURES), "What it is.").later(),
+    Key::new("view[].field", Kind::Text, "Field it is made of.").later(),
+    Key::new("view[].window", Kind::Text, "Over which events.").later(),
+    Key::new("view[].granularity", SPAN, "Step in which it advances.").later(),
+
+    Key::new("model", Kind::Table, "The network that scores features.").needed(),
+    Key::new("model.path", Kind::Text, "ONNX file, or \"builtin:user-events\", embedded in the binary.").needed(),
+    Key::new("model.digest", Kind::Text, "Refuse any other file: \"sha256:\" and 64 hexadecimal digits."),
+    Key::new("model.features", Kind::Texts, "Features in the order of the input; default: all."),
+    Key::new("model.input", Kind::Text, "Name of the input tensor; default: the only one."),
+    Key::new("model.output", Kind::Table, "Which output becomes the prediction.").or("{}"),
+    Key::new("model.output.name", Kind::Name, "Name of the value in predictions.").or("\"prediction\""),
+    Key::new("model.output.tensor", Kind::Text, "Name of the output tensor; default: the only one."),
+    Key::new("model.output.index", Kind::Integer(0, MAX_OUTPUT_INDEX), "Element of each row of the tensor.").or("0"),
+    Key::new("model.outputs", Kind::Other, "Several outputs.").later(),
+    Key::new("model.batch", Kind::Integer(1, MAX_BATCH), "Rows scored together, padded.").or("64"),
+    Key::new("model.golden", Kind::Text, "File of inputs and scores, checked at every start."),
+];

@@ -1,0 +1,280 @@
+//! Mistakes of a pipeline file: collected while reading, then settled into a sorted list with lines
+//! and columns. Settling drops what only follows from a syntax mistake, so that one slip of the
+//! keyboard is one mistake.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+/// One mistake in a pipeline file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Mistake {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            message,
+        } = self;
+        write!(f, "{file}:{line}:{column}: {message}")
+    }
+}
+
+/// All mistakes of one pipeline file, in the order of their positions. Displays as one mistake a
+/// line, serializes as a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Mistakes {
+    list: Vec<Mistake>,
+}
+
+impl Mistakes {
+    /// The mistakes, sorted by line and column; never empty.
+    pub fn list(&self) -> &[Mistake] {
+        &self.list
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, mistake) in self.list.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// How a finding relates to syntax mistakes near it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    /// The TOML itself is wrong.
+    Syntax,
+    /// Something that is written is wrong.
+    Written,
+    /// Something is not there, in the section that starts at the finding's place.
+    Absent,
+    /// A whole table is not there.
+    TableAbsent,
+}
+
+#[derive(Debug)]
+struct Finding {
+    at: usize,
+    nature: Nature,
+    message: String,
+}
+
+/// Mistakes while they are collected, by byte offset.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    list: Vec<Finding>,
+    broken_header: bool,
+    /// The first line that a list or inline table swallowed because it is not closed.
+    swallowed_from: Option<usize>,
+}
+
+impl Findings {
+    /// Adds a mistake in something that is written at byte `at`.
+    pub(super) fn add(&mut self, at: usize, message: impl Into<String>) {
+        self.push(at, Nature::Written, message.into());
+    }
+
+    /// Adds that a key is missing in the section that starts at byte `at`.
+    pub(super) fn absent(&mut self, at: usize, message: impl Into<String>) {
+        self.push(at, Nature::Absent, message.into());
+    }
+
+    /// Adds that a whole table is missing.
+    pub(super) fn table_absent(&mut self, message: impl Into<String>) {
+        self.push(0, Nature::TableAbsent, message.into());
+    }
+
+    /// Adds a mistake of the TOML itself at byte `at` of `text`.
+    pub(super) fn syntax(&mut self, text: &str, at: usize, message: &str) {
+        let line_start = text
+            .get(..at)
+            .and_then(|t| t.rfind('\n'))
+            .map_or(0, |n| n + 1);
+        let line = text.get(line_start..).unwrap_or("").lines().next();
+        let line = line.unwrap_or("");
+        // A list or inline table that is not closed swallows the lines after it, and each of them
+        // would be a mistake of its own.
+        let inside = ["missing comma", "missing key for inline table"]
+            .iter()
+            .any(|start| message.starts_with(start))
+            || message.contains("`=` in array");
+        let opens_anew = is_header(line) || line.split('#').next().is_some_and(|l| l.contains('='));
+        let indented = text
+            .get(line_start..at)
+            .is_none_or(|before| before.trim().is_empty());
+        if inside && opens_anew && (indented || message.contains('=')) {
+            self.broken_header = true;
+            if self.swallowed_from.is_none_or(|from| line_start < from) {
+                self.swallowed_from = Some(line_start);
+                let message = "the list or inline table above is not closed, or lacks a comma";
+                self.push(line_start, Nature::Syntax, message.to_owned());
+            }
+            return;
+        }
+        self.broken_header |= is_header(line);
+        let nothing = text
+            .get(at..)
+            .is_none_or(|rest| rest.lines().next().is_none_or(|l| l.trim().is_empty()));
+        let message = match message {
+            "duplicate key" => "this key or table is already set above, it can stand only once",
+            "string values must be quoted, expected literal string" if nothing => {
+                "the value is missing"
+            }
+            "string values must be quoted, expected literal string" => {
+                "expected a value; a string must stand in quotes"
+            }
+            other => other,
+        };
+        self.push(at, Nature::Syntax, message.to_owned());
+    }
+
+    /// Whether the header of a table is broken: what follows it landed in another table or
+    /// nowhere, so a name that cannot be found proves nothing.
+    pub(super) fn broken_header(&self) -> bool {
+        self.broken_header
+    }
+
+    /// Whether there is no mistake so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn push(&mut self, at: usize, nature: Nature, message: String) {
+        self.list.push(Finding {
+            at,
+            nature,
+            message,
+        });
+    }
+
+    /// Gives the mistakes sorted and with positions. Of several syntax mistakes on one line the
+    /// first stays; other mistakes on such a line, keys missing in its section and missing tables
+    /// are dropped: they may only be its echo.
+    pub(super) fn settle(mut self, file_name: &str, text: &str) -> Mistakes {
+        let places = Places::new(text);
+        self.list.sort_by(|a, b| {
+            let rank =
+                |finding: &Finding| (places.line(finding.at), finding.nature != Nature::Syntax);
+            rank(a).cmp(&rank(b)).then(a.at.cmp(&b.at))
+        });
+        let broken: Vec<usize> = self
+            .list
+            .iter()
+            .filter(|finding| finding.nature == Nature::Syntax)
+            .map(|finding| finding.at)
+            .collect();
+        let broken_lines: BTreeSet<usize> = broken.iter().map(|&at| places.line(at)).collect();
+        let mut syntax_told = BTreeSet::new();
+        let mut list = Vec::new();
+        for Finding {
+            at,
+            nature,
+            message,
+        } in self.list
+        {
+            let line = places.line(at);
+            let kept = match nature {
+                // Whatever follows was read as part of the list.
+                _ if self.swallowed_from.is_some_and(|from| at > from) => false,
+                Nature::Syntax => syntax_told.insert(line),
+                Nature::Written => !broken_lines.contains(&line),
+                Nature::Absent => {
+                    let section = at..=places.section_end(at);
+                    !broken_lines.contains(&line) && !broken.iter().any(|at| section.contains(at))
+                }
+                Nature::TableAbsent => broken.is_empty(),
+            };
+            if kept {
+                let column = places.column(at);
+                list.push(Mistake {
+                    file: file_name.to_owned(),
+                    line,
+                    column,
+                    message,
+                });
+            }
+        }
+        if list.is_empty() {
+            // Dropping needs a syntax mistake, and the first of those stays; so this is a pipeline
+            // that was not built although nothing was found, which no known file causes.
+            let message = "this file cannot be read, and no mistake was found: please report it";
+            list.push(Mistake {
+                file: file_name.to_owned(),
+                line: 1,
+                column: 1,
+                message: message.into(),
+            });
+        }
+        list.sort();
+        Mistakes { list }
+    }
+}
+
+/// Whether a line opens a table.
+fn is_header(line: &str) -> bool {
+    line.trim_start_matches([' ', '\t']).starts_with('[')
+}
+
+/// Where the lines of a text start.
+struct Places<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Places<'t> {
+    fn new(text: &'t str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        let starts = std::iter::once(0)
+            .chain(breaks.map(|(at, _)| at + 1))
+            .collect();
+        Self { text, starts }
+    }
+
+    /// The line of byte `at`, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|&start| start <= at)
+    }
+
+    /// The column of byte `at` in characters, counted from 1. A character that starts before `at`
+    /// and ends after it counts as the place.
+    fn column(&self, at: usize) -> usize {
+        let start = self.starts.get(self.line(at) - 1).copied().unwrap_or(0);
+        let line = self.text.get(start..).unwrap_or("");
+        1 + line
+            .char_indices()
+            .take_while(|(i, c)| start + i + c.len_utf8() <= at)
+            .count()
+    }
+
+    /// Where the section that starts at byte `at` ends: the next line that opens a table.
+    fn section_end(&self, at: usize) -> usize {
+        let next = self.line(at);
+        let later = self.starts.iter().skip(next).copied();
+        later
+            .into_iter()
+            .find(|&start| self.text.get(start..).is_some_and(is_header))
+            .unwrap_or(self.text.len() + 1)
+    }
+}

@@ -1,0 +1,362 @@
+//! Holds the parsed tree against the declared key table. What comes out has declared keys only, with
+//! declared kinds and with the defaults filled in; all else has become a mistake.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::pipeline::keys::{Key, Kind, MAX_TABLES, Need, header, of_table};
+use crate::pipeline::mistakes::Findings;
+use crate::pipeline::value::{self, Located, Value, nearest, quoted, show};
+
+/// One table of the file: the values that are there and right, and defaults for those that are not
+/// there. A value that is wrong is absent, and its mistake is among the findings.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// Where the table starts.
+    pub(super) at: usize,
+    values: BTreeMap<&'static str, Located<Value>>,
+    tables: BTreeMap<&'static str, Vec<Section>>,
+}
+
+impl Section {
+    /// The value of a key and where it stands.
+    pub(super) fn get(&self, name: &str) -> Option<(usize, &Value)> {
+        self.values
+            .get(name)
+            .map(|located| (located.at, &located.value))
+    }
+
+    /// A string and where it stands.
+    pub(super) fn text(&self, name: &str) -> Option<Located<&str>> {
+        match self.get(name)? {
+            (at, Value::Text(text)) => Some(Located { at, value: text }),
+            _ => None,
+        }
+    }
+
+    /// A string of its own.
+    pub(super) fn string(&self, name: &str) -> Option<String> {
+        self.text(name).map(|text| text.value.to_owned())
+    }
+
+    /// A whole number, when it fits the type that the caller wants.
+    pub(super) fn integer<T: TryFrom<i64>>(&self, name: &str) -> Option<T> {
+        match self.get(name)? {
+            (_, Value::Integer(number)) => T::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// A number.
+    pub(super) fn float(&self, name: &str) -> Option<f64> {
+        match self.get(name)? {
+            (_, Value::Float(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A boolean.
+    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
+        match self.get(name)? {
+            (_, Value::Bool(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A duration in milliseconds.
+    pub(super) fn millis(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            (_, Value::Millis(ms)) => Some(*ms),
+            _ => None,
+        }
+    }
+
+    /// A size in bytes.
+    pub(super) fn bytes(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            (_, Value::Bytes(bytes)) => Some(*bytes),
+            _ => None,
+        }
+    }
+
+    /// A list of strings.
+    pub(super) fn texts(&self, name: &str) -> Option<&[Located<String>]> {
+        match self.get(name)? {
+            (_, Value::Texts(list)) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// A table below this one.
+    pub(super) fn table(&self, name: &str) -> Option<&Section> {
+        self.tables.get(name)?.first()
+    }
+
+    /// The tables of a list of tables; empty when there are none.
+    pub(super) fn tables(&self, name: &str) -> &[Section] {
+        self.tables.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Reads a whole file.
+pub(super) fn file(tree: &DeTable<'_>, findings: &mut Findings) -> Section {
+    section("", 0, tree, findings)
+}
+
+fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) -> Section {
+    let mut section = Section {
+        at,
+        values: BTreeMap::new(),
+        tables: BTreeMap::new(),
+    };
+    let selected = selected(path, table);
+    // Keys that stand in this table but are not supported make it one that this version cannot
+    // complete: asking for further keys would be wrong advice.
+    let mut completable = !matches!(selected, Selected::NotSupported(..));
+    // Keys that were misspelt are not missing.
+    let mut meant = Vec::new();
+    for (name, value) in table {
+        let known = of_table(path).find(|key| key.name() == name.get_ref().as_ref());
+        let Some(key) = known else {
+            let near = resembling(path, name.get_ref());
+            findings.add(
+                name.span().start,
+                unknown(path, name.get_ref(), value.get_ref(), near),
+            );
+            meant.extend(near);
+            continue;
+        };
+        if let Selected::NotSupported(selecting) = selected
+            && selecting != key
+        {
+            continue;
+        }
+        if !key.supported {
+            completable = false;
+            findings.add(
+                place(key, name.span().start, value),
+                not_supported(path, key),
+            );
+        } else if let Some(message) = selected.excludes(key) {
+            findings.add(name.span().start, message);
+        } else {
+            entry(key, value, &mut section, findings);
+        }
+    }
+    for key in of_table(path).filter(|key| key.supported && !table.contains_key(key.name())) {
+        if selected.excludes(key).is_some() {
+            continue;
+        }
+        if let Some(default) = key.default.and_then(|text| DeValue::parse(text).ok()) {
+            let default = Spanned::new(at..at, default.into_inner());
+            entry(key, &default, &mut section, findings);
+        } else if completable
+            && !meant.contains(&key)
+            && let Some(message) = selected.misses(path, key)
+        {
+            if path.is_empty() {
+                findings.table_absent(message);
+            } else {
+                findings.absent(at, message);
+            }
+        }
+    }
+    section
+}
+
+/// Reads one supported key of a table.
+fn entry(key: &Key, found: &Spanned<DeValue<'_>>, section: &mut Section, findings: &mut Findings) {
+    let at = found.span().start;
+    match (key.kind, found.get_ref()) {
+        (Kind::Table, DeValue::Table(table)) => {
+            let below = self::section(key.path, at, table, findings);
+            section.tables.insert(key.name(), vec![below]);
+        }
+        (Kind::Tables, DeValue::Array(list)) => {
+            if let Some(first_beyond) = list.get(MAX_TABLES) {
+                let message = format!("at most {MAX_TABLES} {} are allowed", header(key.path));
+                findings.add(first_beyond.span().start, message);
+                return;
+            }
+            if list.is_empty() && key.need == Need::Always {
+                findings.add(at, format!("at least one {} is needed", header(key.path)));
+            }
+            let mut below = Vec::new();
+            for element in list.iter() {
+                let at = element.span().start;
+                match element.get_ref().as_table() {
+                    Some(table) => below.push(self::section(key.path, at, table, findings)),
+                    None => findings.add(at, expected_table(key, element.get_ref())),
+                }
+            }
+            section.tables.insert(key.name(), below);
+        }
+        (Kind::Table | Kind::Tables, other) => findings.add(at, expected_table(key, other)),
+        _ => match value::read(key, found) {
+            Ok(value) => {
+                section.values.insert(key.name(), Located { at, value });
+            }
+            Err(wrong) => findings.add(wrong.at, wrong.value),
+        },
+    }
+}
+
+/// What the selecting key of a table says, such as `kind` of `[source]`.
+#[derive(Clone, Copy, Debug)]
+enum Selected<'t> {
+    /// A supported value.
+    Value(&'static Key, &'t str),
+    /// A value that is known but not supported: nothing else of the table is read.
+    NotSupported(&'static Key),
+    /// No such key, or it is missing or wrong: nothing can be said about keys that depend on it.
+    Unknown,
+}
+
+fn selected<'t>(path: &str, table: &'t DeTable<'_>) -> Selected<'t> {
+    let Some(key) = of_table(path).find(|key| key.selects) else {
+        return Selected::Unknown;
+    };
+    let Kind::Choice(choices) = key.kind else {
+        return Selected::Unknown;
+    };
+    let Some(word) = table
+        .get(key.name())
+        .and_then(|value| value.get_ref().as_str())
+    else {
+        return Selected::Unknown;
+    };
+    match choices.iter().find(|choice| choice.name == word) {
+        Some(choice) if choice.supported => Selected::Value(key, word),
+        Some(_) => Selected::NotSupported(key),
+        None => Selected::Unknown,
+    }
+}
+
+impl Selected<'_> {
+    /// Why a key cannot be used with what is selected.
+    fn excludes(&self, key: &Key) -> Option<String> {
+        if key.only.is_empty() {
+            return None;
+        }
+        match self {
+            Self::Value(_, word) if key.only.contains(word) => None,
+            Self::Value(selecting, word) => {
+                let only: Vec<String> = key.only.iter().map(|only| format!("\"{only}\"")).collect();
+                let (name, selecting) = (key.name(), selecting.name());
+                Some(format!(
+                    "`{name}` does not go with {selecting} = \"{word}\", only with {}",
+                    only.join(", ")
+                ))
+            }
+            // Defaults of keys that depend on it are of no use either.
+            Self::NotSupported(_) | Self::Unknown => None,
+        }
+    }
+
+    /// What to say when a key without default is missing.
+    fn misses(&self, path: &str, key: &Key) -> Option<String> {
+        let name = key.name();
+        match (key.need, self) {
+            (Need::Always, _) if path.is_empty() && key.path == "model" => Some(
+                "the file needs [model]: features without a model are not supported in this version"
+                    .to_owned(),
+            ),
+            (Need::Always, _) if path.is_empty() => {
+                Some(format!("the file needs {}", header(key.path)))
+            }
+            (Need::Always, _) if matches!(key.kind, Kind::Tables) => {
+                Some(format!("{} needs {}", header(path), header(key.path)))
+            }
+            (Need::Always, _) => Some(format!("{} needs `{name}`", header(path))),
+            (Need::For(values), Self::Value(selecting, word)) if values.contains(word) => {
+                let selecting = selecting.name();
+                Some(format!("{} needs `{name}` with {selecting} = \"{word}\"", header(path)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where to point for a whole key: at the header of a table, else at the name.
+fn place(key: &Key, name_at: usize, value: &Spanned<DeValue<'_>>) -> usize {
+    match key.kind {
+        Kind::Table | Kind::Tables => value.span().start.min(name_at),
+        _ => name_at,
+    }
+}
+
+fn not_supported(path: &str, key: &Key) -> String {
+    if path.is_empty() {
+        format!("{} is not supported in this version", header(key.path))
+    } else {
+        format!(
+            "`{}` in {} is not supported in this version",
+            key.name(),
+            header(path)
+        )
+    }
+}
+
+fn expected_table(key: &Key, found: &DeValue<'_>) -> String {
+    match (key.kind, found) {
+        (Kind::Tables, DeValue::Table(_)) => {
+            let list = header(key.path);
+            format!(
+                "expected a list of tables, write {list} instead of [{}]",
+                list.trim_matches(['[', ']'])
+            )
+        }
+        (Kind::Table, DeValue::Array(_)) => {
+            let one = header(key.path);
+            format!("expected one table {one}, got a list")
+        }
+        (Kind::Table, DeValue::String(_)) if key.path == "event.time" => {
+            format!(
+                "time = {} is not supported in this version, write {{ field, unit }}",
+                show(found)
+            )
+        }
+        _ => format!("`{}`: expected a table, got {}", key.name(), show(found)),
+    }
+}
+
+/// The key that an unknown one was most likely meant to be.
+fn resembling(path: &str, name: &str) -> Option<&'static Key> {
+    let near = nearest(name, of_table(path).map(Key::name))?;
+    of_table(path).find(|key| key.name() == near)
+}
+
+fn unknown(path: &str, name: &str, value: &DeValue<'_>, near: Option<&Key>) -> String {
+    let shown = quoted(name);
+    let shown = shown.trim_matches('"');
+    if path.is_empty() {
+        let what = match value {
+            DeValue::Table(_) => format!("unknown table [{shown}]"),
+            DeValue::Array(_) => format!("unknown table [[{shown}]]"),
+            _ => format!("unknown key `{shown}` outside of any table"),
+        };
+        return match near {
+            Some(key) => format!("{what}, did you mean {}?", header(key.path)),
+            None => format!("{what}, known are {}", tables()),
+        };
+    }
+    let what = format!("unknown key `{shown}` in {}", header(path));
+    match near {
+        Some(key) => format!("{what}, did you mean `{}`?", key.name()),
+        None => {
+            let known = of_table(path).filter(|key| key.supported);
+            let known: Vec<String> = known.map(|key| format!("`{}`", key.name())).collect();
+            format!("{what}, known are {}", known.join(", "))
+        }
+    }
+}
+
+fn tables() -> String {
+    let known = of_table("").filter(|key| key.supported);
+    known
+        .map(|key| header(key.path))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,186 @@
+//! Checks: each rule with its bound or values in the type of its field, and a message.
+
+use crate::pipeline::mistakes::Findings;
+use crate::pipeline::read::Section;
+use crate::pipeline::spec::{CheckSpec, CheckStage, FieldKind, Literal, Rule};
+use crate::pipeline::value::{Located, Value, quoted};
+
+use crate::pipeline::resolve::event::{Fields, type_name};
+
+/// Reads every `[[check]]`.
+pub(super) fn checks(
+    sections: &[Section],
+    fields: &Fields,
+    findings: &mut Findings,
+) -> Option<Vec<CheckSpec>> {
+    let checks: Vec<_> = sections
+        .iter()
+        .map(|section| check(section, fields, findings))
+        .collect();
+    checks.into_iter().collect()
+}
+
+fn check(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<CheckSpec> {
+    let field = section
+        .text("field")
+        .and_then(|name| fields.index(&name, findings));
+    let rule = section.text("rule")?;
+    let (field, kind) = (field?, fields.kind(field?)?);
+    let name = fields.name(field);
+    let (rule, message) = match rule.value {
+        "not_empty" => (Rule::NotEmpty, format!("{name} cannot be empty")),
+        "min" => {
+            let least = bound(section, kind, findings)?;
+            let message = format!("{name} must be at least {}", shown(&least));
+            (Rule::Min(least), message)
+        }
+        "max" => {
+            let most = bound(section, kind, findings)?;
+            let message = format!("{name} must be at most {}", shown(&most));
+            (Rule::Max(most), message)
+        }
+        "max_length" => {
+            if kind != FieldKind::String {
+                let kind = type_name(kind);
+                findings.add(
+                    rule.at,
+                    format!("rule \"max_length\" is for strings, {name} is of type {kind}"),
+                );
+                return None;
+            }
+            let most = length(section, findings)?;
+            (
+                Rule::MaxLength(most),
+                format!("{name} must have at most {most} characters"),
+            )
+        }
+        _ => {
+            let Some((_, Value::Literals(values))) = section.get("values") else {
+                return None;
+            };
+            let values = typed(values, kind, findings)?;
+            let list: Vec<String> = values.iter().map(shown).collect();
+            (
+                Rule::OneOf(values),
+                format!("{name} must be one of {}", list.join(", ")),
+            )
+        }
+    };
+    let stage = match section.text("stage")?.value {
+        "feature" => CheckStage::Feature,
+        _ => CheckStage::Validate,
+    };
+    if section
+        .get("message")
+        .is_none_or(|(_, value)| matches!(value, Value::Text(_)))
+    {
+        let message = section.string("message").unwrap_or(message);
+        return Some(CheckSpec {
+            field,
+            rule,
+            message,
+            stage,
+        });
+    }
+    None
+}
+
+/// The bound of min and max, in the field's type.
+fn bound(section: &Section, kind: FieldKind, findings: &mut Findings) -> Option<Literal> {
+    let (at, _) = section.get("value")?;
+    let value = section.float("value")?;
+    match kind {
+        FieldKind::Float => Some(Literal::Float(value)),
+        FieldKind::Int => match exact(value) {
+            Some(whole) => Some(Literal::Int(whole)),
+            None => {
+                findings.add(
+                    at,
+                    format!("`value`: the field is an int, expected a whole number, got {value}"),
+                );
+                None
+            }
+        },
+        FieldKind::String | FieldKind::Bool => {
+            let kind = type_name(kind);
+            let rule = section.text("rule")?;
+            findings.add(
+                rule.at,
+                format!(
+                    "rule \"{}\" is for ints and floats, the field is a {kind}",
+                    rule.value
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn length(section: &Section, findings: &mut Findings) -> Option<usize> {
+    let (at, _) = section.get("value")?;
+    let value = section.float("value")?;
+    let length = exact(value).and_then(|whole| usize::try_from(whole).ok());
+    if length.is_none() {
+        findings.add(
+            at,
+            format!("`value`: expected a number of characters, got {value}"),
+        );
+    }
+    length
+}
+
+/// A whole number that f64 holds exactly.
+fn exact(value: f64) -> Option<i64> {
+    /// 2^53: every whole number up to here is exact in f64.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number within 2^53"
+    )]
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
+/// Values in the field's type.
+pub(super) fn typed(
+    values: &[Located<Literal>],
+    kind: FieldKind,
+    findings: &mut Findings,
+) -> Option<Vec<Literal>> {
+    let mut typed = Vec::new();
+    for Located { at, value } in values {
+        let fitting = match (kind, value) {
+            (FieldKind::String, Literal::Text(_))
+            | (FieldKind::Int, Literal::Int(_))
+            | (FieldKind::Float, Literal::Float(_))
+            | (FieldKind::Bool, Literal::Bool(_)) => Some(value.clone()),
+            #[expect(clippy::cast_precision_loss, reason = "a float field rounds alike")]
+            (FieldKind::Float, Literal::Int(whole)) => Some(Literal::Float(*whole as f64)),
+            _ => None,
+        };
+        match fitting {
+            Some(literal) => typed.push(literal),
+            None => {
+                let (kind, got) = (type_name(kind), shown_quoted(value));
+                findings.add(*at, format!("the field is of type {kind}, got {got}"));
+            }
+        }
+    }
+    (typed.len() == values.len()).then_some(typed)
+}
+
+/// A value as a message for the event's sender shows it.
+fn shown(literal: &Literal) -> String {
+    match literal {
+        Literal::Text(text) => text.clone(),
+        Literal::Int(whole) => whole.to_string(),
+        Literal::Float(number) => number.to_string(),
+        Literal::Bool(value) => value.to_string(),
+    }
+}
+
+fn shown_quoted(literal: &Literal) -> String {
+    match literal {
+        Literal::Text(text) => quoted(text),
+        other => shown(other),
+    }
+}

@@ -1,0 +1,313 @@
+//! Features: what they are made of, over what, and how they are transformed.
+
+use crate::pipeline::keys::header;
+use crate::pipeline::mistakes::Findings;
+use crate::pipeline::read::Section;
+use crate::pipeline::resolve::check::typed;
+use crate::pipeline::resolve::event::{Fields, Kept, type_name};
+use crate::pipeline::spec::{Condition, FeatureKind, FeatureSpec, FieldKind, Transform};
+use crate::pipeline::units::duration_ms;
+use crate::pipeline::value::{Located, Value, nearest, quoted};
+
+/// The declared features.
+pub(super) struct Features {
+    names: Vec<String>,
+    specs: Vec<Option<FeatureSpec>>,
+    /// Whether every declared feature has a name; else a name that is not found proves nothing.
+    complete: bool,
+}
+
+impl Features {
+    /// The index of a feature; a name that is not declared is a mistake.
+    pub(super) fn index(&self, name: &Located<String>, findings: &mut Findings) -> Option<usize> {
+        let found = self.names.iter().position(|known| *known == name.value);
+        if found.is_none() && self.complete {
+            let names = || self.names.iter().map(String::as_str);
+            let wanted = quoted(&name.value);
+            let message = match nearest(&name.value, names()) {
+                Some(near) => format!("unknown feature {wanted}, did you mean \"{near}\"?"),
+                None => format!(
+                    "unknown feature {wanted}: no {} has that name",
+                    header("feature[]")
+                ),
+            };
+            findings.add(name.at, message);
+        }
+        found
+    }
+
+    /// Number of features.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The features, when all could be read.
+    pub(super) fn into_specs(self) -> Option<Vec<FeatureSpec>> {
+        self.specs.into_iter().collect()
+    }
+}
+
+/// Reads every `[[feature]]`.
+pub(super) fn features(
+    sections: &[Section],
+    fields: &Fields,
+    kept: Option<&Kept>,
+    findings: &mut Findings,
+) -> Features {
+    let complete = !sections.is_empty() && !findings.broken_header();
+    let mut features = Features {
+        names: Vec::new(),
+        specs: Vec::new(),
+        complete,
+    };
+    for section in sections {
+        let mut reader = FeatureReader {
+            section,
+            fields,
+            kept,
+            findings: &mut *findings,
+        };
+        let spec = reader.spec();
+        match section.text("name") {
+            Some(name) if features.names.iter().any(|known| known == name.value) => {
+                findings.add(
+                    name.at,
+                    format!("feature {} is declared twice", quoted(name.value)),
+                );
+            }
+            Some(name) => {
+                features.names.push(name.value.to_owned());
+                features.specs.push(spec);
+            }
+            None => features.complete = false,
+        }
+    }
+    features
+}
+
+struct FeatureReader<'r> {
+    section: &'r Section,
+    fields: &'r Fields,
+    kept: Option<&'r Kept>,
+    findings: &'r mut Findings,
+}
+
+impl FeatureReader<'_> {
+    fn spec(&mut self) -> Option<FeatureSpec> {
+        let transforms = self.transforms();
+        let conditions = self.conditions();
+        let kind = self.kind();
+        Some(FeatureSpec {
+            name: self.section.string("name")?,
+            kind: kind?,
+            conditions: conditions?,
+            transforms: transforms?,
+            fill: self.section.float("fill")?,
+        })
+    }
+
+    fn kind(&mut self) -> Option<FeatureKind> {
+        let of = self.section.text("of")?;
+        Some(match of.value {
+            "value" => {
+                let numbers = &[FieldKind::Int, FieldKind::Float, FieldKind::Bool];
+                FeatureKind::Value {
+                    field: self.field(of.value, numbers)?,
+                }
+            }
+            "index" => {
+                let field = self.field(of.value, &[FieldKind::String]);
+                let values = self.index_values();
+                FeatureKind::Index {
+                    field: field?,
+                    values: values?,
+                }
+            }
+            "hash" => {
+                let field = self.field(of.value, &[FieldKind::String])?;
+                FeatureKind::Hash {
+                    field,
+                    buckets: self.section.integer("buckets")?,
+                }
+            }
+            "hour_sin" => FeatureKind::HourSin,
+            "hour_cos" => FeatureKind::HourCos,
+            "day_of_week" => FeatureKind::DayOfWeek,
+            "constant" => FeatureKind::Constant(self.section.float("value")?),
+            window => {
+                self.window(window)?;
+                match window {
+                    "count" => FeatureKind::Count,
+                    "since_previous" => FeatureKind::SincePrevious,
+                    "mean_gap" => FeatureKind::MeanGap,
+                    "share" => FeatureKind::Share,
+                    // The key table has no other supported word.
+                    _ => {
+                        let name = self.section.text("field")?;
+                        let field = self.fields.index(&name, self.findings)?;
+                        self.keeps(name.at, field);
+                        if let Some((at, _)) = self.section.get("where") {
+                            let message =
+                                "`where` with of = \"distinct\" is not supported in this version";
+                            self.findings.add(at, message);
+                        }
+                        FeatureKind::Distinct { field }
+                    }
+                }
+            }
+        })
+    }
+
+    /// The field of a feature of this event, of one of the given types.
+    fn field(&mut self, of: &str, kinds: &[FieldKind]) -> Option<usize> {
+        let name = self.section.text("field")?;
+        let index = self.fields.index(&name, self.findings)?;
+        let kind = self.fields.kind(index)?;
+        if !kinds.contains(&kind) {
+            let wanted: Vec<_> = kinds.iter().map(|kind| type_name(*kind)).collect();
+            let (wanted, kind, name_shown) =
+                (wanted.join(", "), type_name(kind), quoted(name.value));
+            let message = format!(
+                "of = \"{of}\" needs a field of type {wanted}, {name_shown} is of type {kind}"
+            );
+            self.findings.add(name.at, message);
+        }
+        Some(index)
+    }
+
+    fn index_values(&mut self) -> Option<Vec<String>> {
+        let list = self.section.texts("values")?;
+        if list.is_empty() {
+            let (at, _) = self.section.get("values")?;
+            self.findings.add(at, "`values`: needs at least one value");
+        }
+        let mut values: Vec<String> = Vec::new();
+        for Located { at, value } in list {
+            if values.contains(value) {
+                self.findings
+                    .add(*at, format!("value {} is listed twice", quoted(value)));
+            }
+            values.push(value.clone());
+        }
+        Some(values)
+    }
+
+    /// A window feature needs `[history]`, the only window of this version.
+    fn window(&mut self, of: &str) -> Option<()> {
+        let window = self.section.text("window")?;
+        if window.value != "history" {
+            let shown = quoted(window.value);
+            let known = window.value.starts_with("last ") || duration_ms(window.value).is_some();
+            let message = if known {
+                format!("window = {shown} is not supported in this version, only \"history\"")
+            } else {
+                format!("`window`: expected \"history\", got {shown}")
+            };
+            self.findings.add(window.at, message);
+        } else if self.kept.is_none() && !self.findings.broken_header() {
+            let at = self.section.text("of").map_or(self.section.at, |of| of.at);
+            self.findings
+                .add(at, format!("of = \"{of}\" needs [history]"));
+        }
+        Some(())
+    }
+
+    /// A field that a window feature looks at must be among those that history keeps.
+    fn keeps(&mut self, at: usize, field: usize) {
+        let Some(kept) = self.kept.and_then(|kept| kept.fields.as_ref()) else {
+            return;
+        };
+        if !kept.contains(&field) {
+            let name = quoted(self.fields.name(field));
+            self.findings.add(
+                at,
+                format!("field {name} is not kept: add it to [history] fields"),
+            );
+        }
+    }
+
+    fn conditions(&mut self) -> Option<Vec<Condition>> {
+        let Some((_, Value::Where(list))) = self.section.get("where") else {
+            return Some(Vec::new());
+        };
+        let mut conditions = Vec::new();
+        for (name, any_of) in list {
+            let Some(field) = self.fields.index(name, self.findings) else {
+                continue;
+            };
+            self.keeps(name.at, field);
+            let Some(kind) = self.fields.kind(field) else {
+                continue;
+            };
+            if let Some(any_of) = typed(any_of, kind, self.findings) {
+                conditions.push(Condition { field, any_of });
+            }
+        }
+        (conditions.len() == list.len()).then_some(conditions)
+    }
+
+    fn transforms(&mut self) -> Option<Vec<Transform>> {
+        let list = self.section.texts("transform")?;
+        let mut transforms = Vec::new();
+        for Located { at, value } in list {
+            match transform(value) {
+                Ok(transform) => transforms.push(transform),
+                Err(message) => self.findings.add(*at, message),
+            }
+        }
+        (transforms.len() == list.len()).then_some(transforms)
+    }
+}
+
+/// Reads one transform such as "clip(0, 1e7)".
+fn transform(text: &str) -> Result<Transform, String> {
+    /// The transforms and how they are written.
+    const FORMS: &[(&str, &str)] = &[
+        ("log1p", "log1p"),
+        ("clip", "clip(a,b)"),
+        ("scale", "scale(m,s)"),
+    ];
+    let (name, arguments) = match text.split_once('(') {
+        Some((name, rest)) => (name.trim(), rest.trim_end().strip_suffix(')')),
+        None => (text.trim(), Some("")),
+    };
+    let numbers = arguments.and_then(numbers);
+    let shown = quoted(text);
+    match (name, numbers.as_deref()) {
+        ("log1p", Some([])) => Ok(Transform::Log1p),
+        ("clip", Some(&[least, most])) if least <= most => Ok(Transform::Clip { least, most }),
+        ("clip", Some([_, _])) => Err(format!(
+            "transform {shown}: the first bound is above the second"
+        )),
+        ("scale", Some(&[_, 0.0])) => Err(format!("transform {shown}: divides by 0")),
+        ("scale", Some(&[mean, deviation])) => Ok(Transform::Scale { mean, deviation }),
+        ("fill", _) => Err("fill is a key of the feature, write fill = 0.0 instead".to_owned()),
+        _ => {
+            let known = FORMS.iter().find(|(known, _)| *known == name);
+            let near = || nearest(name, FORMS.iter().map(|(known, _)| *known));
+            Err(match (known, near()) {
+                (Some((_, form)), _) => format!("transform {shown}: expected {form}"),
+                (None, Some(near)) => {
+                    format!("unknown transform {shown}, did you mean \"{near}\"?")
+                }
+                (None, None) => {
+                    let forms: Vec<_> = FORMS.iter().map(|(_, form)| *form).collect();
+                    format!("unknown transform {shown}, known are {}", forms.join(", "))
+                }
+            })
+        }
+    }
+}
+
+fn numbers(arguments: &str) -> Option<Vec<f64>> {
+    if arguments.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+    };
+    arguments.split(',').map(number).collect()
+}

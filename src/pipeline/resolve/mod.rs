@@ -1,0 +1,210 @@
+//! Turns names into indices, and checks what one key says about another. A function gives `None` only
+//! when a mistake has been found; then the other parts are still looked at, for theirs.
+
+mod check;
+mod event;
+mod feature;
+mod model;
+
+use std::collections::BTreeMap;
+
+use crate::pipeline::mistakes::Findings;
+use crate::pipeline::read::Section;
+use crate::pipeline::spec::{
+    GeneratorSpec, JobSpec, Pipeline, SinkKind, SinkSpec, SourceSpec, StreamNames,
+};
+use crate::pipeline::value::quoted;
+
+/// Resolves a whole file.
+pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeline> {
+    let job = root.table("job").and_then(|section| job(section, findings));
+    let source = root
+        .table("source")
+        .and_then(|section| source(section, findings));
+    let fields = event::fields(root.table("event"), findings);
+    let event = root
+        .table("event")
+        .and_then(|section| event::event(section, &fields, findings));
+    let checks = check::checks(root.tables("check"), &fields, findings);
+    let kept = root
+        .table("history")
+        .map(|section| event::history(section, &fields, findings));
+    let features = feature::features(root.tables("feature"), &fields, kept.as_ref(), findings);
+    let model = root
+        .table("model")
+        .and_then(|section| model::model(section, &features, findings));
+    let sink = root.table("sink").and_then(|section| {
+        let key = event.as_ref().map(|event| event.key.as_slice());
+        let repeated = repeated(section, &fields, key, root.table("model"), findings);
+        sink(section, repeated, findings)
+    });
+    let history = match kept {
+        Some(kept) => Some(kept.spec?),
+        None => None,
+    };
+    Some(Pipeline {
+        job: job?,
+        source: source?,
+        event: event?,
+        checks: checks?,
+        history,
+        features: features.into_specs()?,
+        model: model?,
+        sink: sink?,
+    })
+}
+
+fn job(section: &Section, findings: &mut Findings) -> Option<JobSpec> {
+    let workers: Option<u32> = section.integer("workers");
+    let key_groups: Option<u32> = section.integer("key_groups");
+    if let (Some(workers), Some(key_groups), Some((at, _))) =
+        (workers, key_groups, section.get("workers"))
+        && workers > key_groups
+    {
+        findings.add(
+            at,
+            format!(
+                "`workers`: {workers} workers need at least as many key_groups, got {key_groups}"
+            ),
+        );
+    }
+    Some(JobSpec {
+        name: section.string("name")?,
+        workers: usize::try_from(workers?).ok()?,
+        key_groups: key_groups?,
+    })
+}
+
+fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
+    if section.text("kind")?.value == "file" {
+        let path = section.text("path")?;
+        if let Some(message) = unreadable(path.value) {
+            findings.add(path.at, message);
+        }
+        return Some(SourceSpec::File {
+            path: path.value.to_owned(),
+        });
+    }
+    let invalid = section.float("invalid");
+    let late = section.float("late");
+    if let (Some(invalid), Some(late), Some((at, _))) = (invalid, late, section.get("late"))
+        && invalid + late > 1.0
+    {
+        let message =
+            format!("`late`: invalid and late must add up to at most 1, got {invalid} + {late}");
+        findings.add(at, message);
+    }
+    Some(SourceSpec::Generator(GeneratorSpec {
+        seed: section.integer("seed")?,
+        events: section.integer("events")?,
+        rate: section.integer("rate")?,
+        partitions: section.integer("partitions")?,
+        users: section.integer("users")?,
+        skew: section.float("skew")?,
+        invalid: invalid?,
+        late: late?,
+    }))
+}
+
+/// Why this version cannot read a source file of that name.
+fn unreadable(path: &str) -> Option<String> {
+    /// What comes with later versions, by the end of the name.
+    const LATER: &[(&str, &str)] = &[
+        (".gz", "gzip"),
+        (".zst", "Zstandard"),
+        (".csv", "CSV"),
+        (".parquet", "Parquet"),
+    ];
+    if path == "-" {
+        return Some("`path`: \"-\" (standard input) is not supported in this version".to_owned());
+    }
+    let (end, form) = LATER.iter().find(|(end, _)| path.ends_with(end))?;
+    Some(format!(
+        "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
+    ))
+}
+
+/// The fields that a prediction repeats. They stand beside values that the job adds, so no name may
+/// be both.
+fn repeated(
+    section: &Section,
+    fields: &event::Fields,
+    key: Option<&[usize]>,
+    model: Option<&Section>,
+    findings: &mut Findings,
+) -> Option<Vec<usize>> {
+    /// What a prediction says besides its fields and its score, with provenance or without.
+    const ADDED: [&str; 6] = [
+        "event_time",
+        "processing_time",
+        "partition",
+        "offset",
+        "epoch",
+        "model",
+    ];
+    let indices = match section.texts("fields") {
+        Some(names) => fields.indices(names, findings)?,
+        // A wrong value is among the mistakes, and the pipeline is not built.
+        None => key?.to_vec(),
+    };
+    let output = model.and_then(|model| model.table("output"));
+    let score = output.and_then(|output| output.text("name"));
+    for (place, &index) in indices.iter().enumerate() {
+        let name = fields.name(index);
+        if ADDED.contains(&name) || score.as_ref().is_some_and(|score| score.value == name) {
+            let listed = section.texts("fields").and_then(|names| names.get(place));
+            let at = listed.map_or(section.at, |listed| listed.at);
+            let name = quoted(name);
+            let message = format!("a prediction has a {name} of its own: leave it out of `fields`");
+            findings.add(at, message);
+        }
+    }
+    Some(indices)
+}
+
+fn sink(
+    section: &Section,
+    repeated: Option<Vec<usize>>,
+    findings: &mut Findings,
+) -> Option<SinkSpec> {
+    /// The keys that name streams.
+    const STREAMS: [&str; 4] = [
+        "predictions",
+        "validation_errors",
+        "processing_errors",
+        "late_events",
+    ];
+    let mut owners = BTreeMap::new();
+    let mut named: Vec<_> = STREAMS
+        .iter()
+        .filter_map(|key| section.text(key).map(|name| (name, *key)))
+        .collect();
+    named.sort_by_key(|(name, _)| name.at);
+    for (name, key) in named {
+        if let Some(owner) = owners.insert(name.value, key) {
+            let message = format!(
+                "`{key}`: {} is already the stream of `{owner}`",
+                quoted(name.value)
+            );
+            findings.add(name.at, message);
+        }
+    }
+    let kind = match section.text("kind")?.value {
+        "file" => SinkKind::File {
+            path: section.string("path")?,
+        },
+        _ => SinkKind::Discard,
+    };
+    Some(SinkSpec {
+        kind,
+        shards: section.integer("shards")?,
+        streams: StreamNames {
+            predictions: section.string("predictions")?,
+            validation_errors: section.string("validation_errors")?,
+            processing_errors: section.string("processing_errors")?,
+            late_events: section.string("late_events")?,
+        },
+        fields: repeated?,
+        provenance: section.boolean("provenance")?,
+    })
+}

@@ -1,0 +1,343 @@
+//! A pipeline as the rest of the program sees it: typed, complete, every name turned into an index.
+//! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
+//! an index of a feature counts [`Pipeline::features`].
+
+/// One job: what a pipeline file says, with defaults filled in and references resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// The job itself.
+    pub job: JobSpec,
+    /// Where events come from.
+    pub source: SourceSpec,
+    /// What an event is.
+    pub event: EventSpec,
+    /// Checks of fields, in the order of the file.
+    pub checks: Vec<CheckSpec>,
+    /// What is kept of earlier events of a key; `None`: nothing.
+    pub history: Option<HistorySpec>,
+    /// Features in the order of the file; at least one.
+    pub features: Vec<FeatureSpec>,
+    /// The network that scores them.
+    pub model: ModelSpec,
+    /// Where results go.
+    pub sink: SinkSpec,
+}
+
+/// The job itself. Its order is arrival, the only one of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Threads per process; 0 = one per core. At most `key_groups`.
+    pub workers: usize,
+    /// Units by which keys are assigned to workers; at least 1.
+    pub key_groups: u32,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// Made up, from a seed.
+    Generator(GeneratorSpec),
+    /// Files of JSON lines.
+    File {
+        /// A path, or a pattern of paths.
+        path: String,
+    },
+}
+
+/// What the generator makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratorSpec {
+    /// The same seed gives the same events.
+    pub seed: u64,
+    /// Events in all; at least 1.
+    pub events: u64,
+    /// Events per second over all partitions; 0 = as fast as possible.
+    pub rate: u64,
+    /// At least 1.
+    pub partitions: u32,
+    /// Different users; at least 1.
+    pub users: u32,
+    /// Exponent of the Zipf distribution of users; 0 = all alike.
+    pub skew: f64,
+    /// Share of events that are wrong; with `late` at most 1.
+    pub invalid: f64,
+    /// Share of events that come late.
+    pub late: f64,
+}
+
+/// What an event is. Its format is JSON, its time in milliseconds, and late events go to dead
+/// letters: the only ones of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSpec {
+    /// In the order of `original_event`; names differ.
+    pub fields: Vec<FieldSpec>,
+    /// Indices of the key's fields, each a required string or int; at least one, all different.
+    pub key: Vec<usize>,
+    /// Index of the field with the event time, a required int.
+    pub time_field: usize,
+    /// How far an event may be behind the newest of its partition without being late.
+    pub max_out_of_orderness_ms: u64,
+    /// How far an event time may be ahead; `None`: any.
+    pub max_ahead_ms: Option<u64>,
+    /// Largest record.
+    pub max_bytes: usize,
+    /// Deepest nesting.
+    pub max_depth: usize,
+}
+
+/// One field of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldSpec {
+    /// Its name in the JSON object.
+    pub name: String,
+    /// Its type.
+    pub kind: FieldKind,
+    /// Whether missing or null is an error; else it is null.
+    pub required: bool,
+}
+
+/// Type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A string.
+    String,
+    /// A whole number within i64.
+    Int,
+    /// A number.
+    Float,
+    /// `true` or `false`.
+    Bool,
+}
+
+/// A value that a field is compared with; of the field's type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// For strings.
+    Text(String),
+    /// For ints.
+    Int(i64),
+    /// For floats; finite.
+    Float(f64),
+    /// For booleans.
+    Bool(bool),
+}
+
+/// One check of one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckSpec {
+    /// Index of the field.
+    pub field: usize,
+    /// What must hold. A null of an optional field passes every rule but [`Rule::NotEmpty`].
+    pub rule: Rule,
+    /// What the dead letter says.
+    pub message: String,
+    /// Which stage rejects, and so which stream gets the dead letter.
+    pub stage: CheckStage,
+}
+
+/// What must hold for the value of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Not missing, not null, and not the empty string. A required field that is missing or null
+    /// and has this check is rejected with the check's message at the check's stage.
+    NotEmpty,
+    /// At least this: a [`Literal::Int`] or [`Literal::Float`], as the field.
+    Min(Literal),
+    /// At most this: a [`Literal::Int`] or [`Literal::Float`], as the field.
+    Max(Literal),
+    /// Equal to one of these.
+    OneOf(Vec<Literal>),
+    /// A string of at most so many characters (Unicode scalar values).
+    MaxLength(usize),
+}
+
+/// The stage at which a check rejects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckStage {
+    /// Before the key: validation errors.
+    Validate,
+    /// After the key, before history: processing errors.
+    Feature,
+}
+
+/// What is kept of earlier events of the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistorySpec {
+    /// Most events kept; at least 1.
+    pub events: usize,
+    /// How long an event is kept, in event time; at least 1.
+    pub ttl_ms: u64,
+    /// Indices of the fields kept, all different.
+    pub fields: Vec<usize>,
+}
+
+/// One feature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureSpec {
+    /// Its name; names differ.
+    pub name: String,
+    /// What it is.
+    pub kind: FeatureKind,
+    /// Which events of the window count: all conditions hold. Empty: every event.
+    pub conditions: Vec<Condition>,
+    /// Applied left to right, in f64.
+    pub transforms: Vec<Transform>,
+    /// What a value that does not exist becomes, before the transforms; finite.
+    pub fill: f64,
+}
+
+/// What a feature is. Fields of window features are among [`HistorySpec::fields`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeatureKind {
+    /// The field's number; a boolean counts 0 or 1.
+    Value {
+        /// An int, float or bool.
+        field: usize,
+    },
+    /// The place of the field's string in `values`, from 0; -1 when it is not there.
+    Index {
+        /// A string.
+        field: usize,
+        /// At least one, all different.
+        values: Vec<String>,
+    },
+    /// Hash of the field's string modulo `buckets`.
+    Hash {
+        /// A string.
+        field: usize,
+        /// At least 1.
+        buckets: u32,
+    },
+    /// Sine of 2 pi h / 24, h the whole hour of the event time in UTC.
+    HourSin,
+    /// Cosine of 2 pi h / 24, h the whole hour of the event time in UTC.
+    HourCos,
+    /// Day of the week of the event time in UTC.
+    DayOfWeek,
+    /// Events of the window that meet the conditions.
+    Count,
+    /// Different values of the field in the window.
+    Distinct {
+        /// Any type.
+        field: usize,
+    },
+    /// Milliseconds since the previous event of the key.
+    SincePrevious,
+    /// Mean of the gaps between events of the window, in milliseconds.
+    MeanGap,
+    /// Events that meet the conditions, of all events of the window.
+    Share,
+    /// A finite number.
+    Constant(f64),
+}
+
+/// One condition of a window feature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Index of the field; among [`HistorySpec::fields`].
+    pub field: usize,
+    /// The field equals any of these; at least one.
+    pub any_of: Vec<Literal>,
+}
+
+/// One step from a feature's value to the model's input. All numbers are finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Transform {
+    /// ln(1 + x).
+    Log1p,
+    /// At least `least`, at most `most`; `least <= most`.
+    Clip {
+        /// Lower bound.
+        least: f64,
+        /// Upper bound.
+        most: f64,
+    },
+    /// (x - mean) / deviation.
+    Scale {
+        /// Subtracted first.
+        mean: f64,
+        /// Divided by; not 0.
+        deviation: f64,
+    },
+}
+
+/// The network that scores features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// Where it is.
+    pub path: ModelPath,
+    /// SHA-256 of the file, 64 lower-case hexadecimal digits; `None`: any file.
+    pub digest: Option<String>,
+    /// Indices of the features, in the order of the input; at least one, all different.
+    pub features: Vec<usize>,
+    /// Name of the input tensor; `None`: the only one.
+    pub input: Option<String>,
+    /// Which output becomes the prediction.
+    pub output: OutputSpec,
+    /// Rows scored together; at least 1.
+    pub batch: usize,
+    /// File of inputs and scores to check at every start.
+    pub golden: Option<String>,
+}
+
+/// Where a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelPath {
+    /// Embedded in the binary, by name.
+    Builtin(String),
+    /// A file, relative to the current folder.
+    File(String),
+}
+
+/// Which output of a model becomes the prediction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// Name of the value in predictions.
+    pub name: String,
+    /// Name of the output tensor; `None`: the only one.
+    pub tensor: Option<String>,
+    /// Element of each row of the tensor.
+    pub index: usize,
+}
+
+/// Where results go. Dead letters have the envelope form, the only one of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkSpec {
+    /// Kind of the sink.
+    pub kind: SinkKind,
+    /// Files per stream; at least 1.
+    pub shards: u32,
+    /// Names of the four streams; all different.
+    pub streams: StreamNames,
+    /// Indices of the fields that each prediction repeats, in this order, all different.
+    pub fields: Vec<usize>,
+    /// Whether predictions carry partition, offset, epoch and model.
+    pub provenance: bool,
+}
+
+/// Kind of a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// `<path>/<stream>/shard-<n>.jsonl`.
+    File {
+        /// A folder, relative to the current one.
+        path: String,
+    },
+    /// Nowhere: results are counted only.
+    Discard,
+}
+
+/// Names of the streams of results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamNames {
+    /// Scored events.
+    pub predictions: String,
+    /// Rejects of decode and validate.
+    pub validation_errors: String,
+    /// Rejects of later stages.
+    pub processing_errors: String,
+    /// Events behind the watermark.
+    pub late_events: String,
+}

@@ -1,0 +1,431 @@
+//! Which pipeline files are read, as what, and which mistakes are told where.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert, prop_assert_eq};
+use proptest::proptest;
+use toml::de::DeValue;
+
+use crate::pipeline::keys::{Kind, all, of_table};
+use crate::pipeline::spec::{
+    CheckStage, Condition, FeatureKind, FieldKind, Literal, ModelPath, Pipeline, Rule, SinkKind,
+    SourceSpec, Transform,
+};
+
+mod bad;
+
+use bad::{BAD, Bad};
+
+const REFERENCE: &str = include_str!("../../pipelines/user-events.toml");
+
+/// The smallest pipeline that has something to refer to; bad files are made from it.
+const SMALL: &str = r#"[job]
+name = "small"
+
+[source]
+kind = "file"
+path = "in.jsonl"
+
+[event]
+key = ["user"]
+time = { field = "at", unit = "ms" }
+
+[[event.field]]
+name = "user"
+type = "string"
+
+[[event.field]]
+name = "at"
+type = "int"
+
+[[event.field]]
+name = "price"
+type = "float"
+required = false
+
+[history]
+events = 5
+ttl = "1h"
+fields = ["user"]
+
+[[feature]]
+name = "seen"
+of = "count"
+
+[model]
+path = "m.onnx"
+
+[sink]
+kind = "discard"
+"#;
+
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = Pipeline::parse("x.toml", text).unwrap_err();
+    mistakes
+        .list()
+        .iter()
+        .map(|m| format!("{}:{}: {}", m.line, m.column, m.message))
+        .collect()
+}
+
+#[test]
+fn what_does_the_reference_file_say() {
+    let p = Pipeline::parse("user-events.toml", REFERENCE).unwrap();
+    assert_eq!(
+        (p.job.name.as_str(), p.job.workers, p.job.key_groups),
+        ("user-events", 0, 1024)
+    );
+    let SourceSpec::Generator(generator) = &p.source else {
+        panic!("not a generator")
+    };
+    assert_eq!(
+        (generator.seed, generator.events, generator.rate),
+        (1, 1_000_000, 0)
+    );
+    assert_eq!((generator.partitions, generator.users), (4, 100_000));
+    let shares = [generator.skew, generator.invalid, generator.late];
+    assert!(
+        shares
+            .iter()
+            .zip([1.0, 0.01, 0.01])
+            .all(|(a, b)| (a - b).abs() < 1e-12)
+    );
+
+    let fields: Vec<_> = p
+        .event
+        .fields
+        .iter()
+        .map(|f| (f.name.as_str(), f.kind))
+        .collect();
+    let expected = [
+        ("user_id", FieldKind::String),
+        ("product_id", FieldKind::String),
+        ("category", FieldKind::String),
+        ("event_type", FieldKind::String),
+        ("timestamp_ms", FieldKind::Int),
+    ];
+    assert_eq!(fields, expected);
+    assert!(p.event.fields.iter().all(|field| field.required));
+    assert_eq!((p.event.key.as_slice(), p.event.time_field), (&[0][..], 4));
+    assert_eq!(
+        (p.event.max_out_of_orderness_ms, p.event.max_ahead_ms),
+        (2_000, Some(3_600_000))
+    );
+    assert_eq!((p.event.max_bytes, p.event.max_depth), (1_048_576, 64));
+
+    let checks: Vec<_> = p
+        .checks
+        .iter()
+        .map(|c| (c.field, &c.rule, c.message.as_str(), c.stage))
+        .collect();
+    let expected = [
+        (
+            0,
+            &Rule::NotEmpty,
+            "user_id cannot be empty",
+            CheckStage::Validate,
+        ),
+        (
+            2,
+            &Rule::NotEmpty,
+            "Category name cannot be empty",
+            CheckStage::Feature,
+        ),
+    ];
+    assert_eq!(checks, expected);
+    let history = p.history.as_ref().unwrap();
+    assert_eq!((history.events, history.ttl_ms), (50, 86_400_000));
+    assert_eq!(history.fields, [1, 2, 3]);
+
+    assert_eq!(p.model.path, ModelPath::Builtin("user-events".into()));
+    assert_eq!(p.model.features, (0..16).collect::<Vec<_>>());
+    assert_eq!((p.model.batch, p.model.output.index), (64, 0));
+    assert_eq!(p.model.output.name, "prediction");
+    assert_eq!(
+        (&p.model.digest, &p.model.golden, &p.model.input),
+        (&None, &None, &None)
+    );
+    assert_eq!(p.sink.kind, SinkKind::File { path: "out".into() });
+    assert_eq!((p.sink.shards, p.sink.provenance), (2, false));
+    assert_eq!(p.sink.fields, [0, 1]);
+    assert_eq!(p.sink.streams.late_events, "late_events_dlq");
+}
+
+#[test]
+fn which_features_does_the_reference_file_declare() {
+    let p = Pipeline::parse("user-events.toml", REFERENCE).unwrap();
+    let is = |of: &str| {
+        vec![Condition {
+            field: 3,
+            any_of: vec![Literal::Text(of.into())],
+        }]
+    };
+    let gap = vec![
+        Transform::Clip {
+            least: 0.0,
+            most: 1e7,
+        },
+        Transform::Log1p,
+    ];
+    let values = ["view", "click", "add_to_cart", "purchase"]
+        .map(String::from)
+        .to_vec();
+    let twentieth = vec![Transform::Scale {
+        mean: 0.0,
+        deviation: 20.0,
+    }];
+    let expected = [
+        ("events", FeatureKind::Count, vec![], vec![]),
+        ("views", FeatureKind::Count, is("view"), vec![]),
+        ("clicks", FeatureKind::Count, is("click"), vec![]),
+        ("carts", FeatureKind::Count, is("add_to_cart"), vec![]),
+        ("purchases", FeatureKind::Count, is("purchase"), vec![]),
+        (
+            "distinct_products",
+            FeatureKind::Distinct { field: 1 },
+            vec![],
+            vec![],
+        ),
+        (
+            "distinct_categories",
+            FeatureKind::Distinct { field: 2 },
+            vec![],
+            vec![],
+        ),
+        (
+            "since_previous",
+            FeatureKind::SincePrevious,
+            vec![],
+            gap.clone(),
+        ),
+        ("mean_gap", FeatureKind::MeanGap, vec![], gap),
+        ("hour_sin", FeatureKind::HourSin, vec![], vec![]),
+        ("hour_cos", FeatureKind::HourCos, vec![], vec![]),
+        (
+            "category_bucket",
+            FeatureKind::Hash {
+                field: 2,
+                buckets: 20,
+            },
+            vec![],
+            twentieth,
+        ),
+        (
+            "event_type_index",
+            FeatureKind::Index { field: 3, values },
+            vec![],
+            vec![],
+        ),
+        ("purchase_share", FeatureKind::Share, is("purchase"), vec![]),
+        ("cart_share", FeatureKind::Share, is("add_to_cart"), vec![]),
+        ("one", FeatureKind::Constant(1.0), vec![], vec![]),
+    ];
+    assert_eq!(p.features.len(), expected.len());
+    for (feature, (name, kind, conditions, transforms)) in p.features.iter().zip(expected) {
+        assert_eq!(feature.name, name);
+        assert_eq!(feature.kind, kind, "{name}");
+        assert_eq!(feature.conditions, conditions, "{name}");
+        assert_eq!(feature.transforms, transforms, "{name}");
+        assert!(feature.fill.abs() < f64::EPSILON, "{name}");
+    }
+}
+
+#[test]
+fn what_are_the_defaults() {
+    let p = Pipeline::parse("small.toml", SMALL).unwrap();
+    assert_eq!((p.job.workers, p.job.key_groups), (0, 1024));
+    assert_eq!(
+        (p.event.max_out_of_orderness_ms, p.event.max_ahead_ms),
+        (2_000, None)
+    );
+    assert_eq!((p.event.max_bytes, p.event.max_depth), (1 << 20, 64));
+    assert_eq!((p.sink.kind, p.sink.shards), (SinkKind::Discard, 2));
+    assert_eq!(p.sink.fields, p.event.key);
+    assert_eq!(p.sink.streams.predictions, "ml_predictions");
+    assert_eq!(
+        (p.model.batch, p.model.output.name.as_str()),
+        (64, "prediction")
+    );
+}
+
+#[test]
+fn which_message_does_a_check_have_by_default() {
+    let check = |lines: &str, rule: Rule, message: &str| {
+        let p = Pipeline::parse("x.toml", &format!("{SMALL}[[check]]\n{lines}\n")).unwrap();
+        assert_eq!(
+            (&p.checks[0].rule, p.checks[0].message.as_str()),
+            (&rule, message)
+        );
+    };
+    check(
+        "field='user'\nrule='not_empty'",
+        Rule::NotEmpty,
+        "user cannot be empty",
+    );
+    check(
+        "field='at'\nrule='min'\nvalue=5",
+        Rule::Min(Literal::Int(5)),
+        "at must be at least 5",
+    );
+    check(
+        "field='price'\nrule='max'\nvalue=5",
+        Rule::Max(Literal::Float(5.0)),
+        "price must be at most 5",
+    );
+    check(
+        "field='user'\nrule='max_length'\nvalue=8",
+        Rule::MaxLength(8),
+        "user must have at most 8 characters",
+    );
+    check(
+        "field='user'\nrule='one_of'\nvalues=['a','b']",
+        Rule::OneOf(vec![Literal::Text("a".into()), Literal::Text("b".into())]),
+        "user must be one of a, b",
+    );
+}
+
+#[test]
+fn which_mistakes_does_a_bad_file_have() {
+    let mut failures = String::new();
+    for Bad { old, new, expected } in BAD {
+        assert!(
+            old.is_empty() || SMALL.matches(old).count() == 1,
+            "{old} must occur once"
+        );
+        let text = if old.is_empty() {
+            format!("{SMALL}{new}")
+        } else {
+            SMALL.replace(old, new)
+        };
+        let found = mistakes(&text);
+        if found != *expected {
+            failures.push_str(&format!(
+                "\n{new}\n  found {found:#?}\n  expected {expected:#?}"
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn are_all_mistakes_told_in_one_run() {
+    let text = REFERENCE
+        .replace("workers = 0 ", "wokers = 2 ")
+        .replace("kind = \"generator\"", "kind = \"generator")
+        .replace("key = [\"user_id\"]", "key = [\"user\"]")
+        .replace("ttl = \"24h\"", "ttl = 24")
+        .replace(
+            "batch = 64",
+            "batch = 0\n[checkpoint]\nstore = \"file:state\"",
+        );
+    let expected = [
+        "7:1: unknown key `wokers` in [job], did you mean `workers`?",
+        "15:18: invalid basic string, expected `\"`",
+        "27:8: unknown field \"user\", known are \"user_id\", \"product_id\", \"category\", \
+         \"event_type\", \"timestamp_ms\"",
+        "73:7: `ttl`: expected a duration such as \"2s\", got 24",
+        "162:9: `batch`: must be from 1 to 4096, got 0",
+        "163:1: [checkpoint] is not supported in this version",
+    ];
+    assert_eq!(mistakes(&text), expected);
+}
+
+#[test]
+fn how_are_mistakes_shown() {
+    let text = SMALL
+        .replace("name = \"small\"", "name = \"small\"\nworkers = -1")
+        .replace("[\"user\"]\ntime", "[\"\u{e9}\", 5]\ntime");
+    let mistakes = Pipeline::parse("pipelines/x.toml", &text).unwrap_err();
+    // Columns count characters: the 5 stands at byte 14 of its line.
+    let shown = "pipelines/x.toml:3:11: `workers`: must be from 0 to 1024, got -1\n\
+                 pipelines/x.toml:10:13: `key`: expected a string, got 5";
+    assert_eq!(mistakes.to_string(), shown);
+    let json = r#"{"file":"pipelines/x.toml","line":10,"column":13,"message":"`key`: expected a string, got 5"}"#;
+    assert_eq!(serde_json::to_string(&mistakes.list()[1]).unwrap(), json);
+}
+
+#[test]
+fn is_the_key_table_sound() {
+    let mut paths = BTreeSet::new();
+    for key in all() {
+        let path = key.path;
+        assert!(paths.insert(path), "{path} is declared twice");
+        let parent = all().find(|other| other.path == key.parent());
+        assert!(
+            key.parent().is_empty()
+                || parent.is_some_and(|parent| matches!(parent.kind, Kind::Table | Kind::Tables)),
+            "{path} stands in no table"
+        );
+        assert_eq!(path.ends_with("[]"), key.kind == Kind::Tables, "{path}");
+        assert!(
+            key.doc.ends_with(['.', '"', ')', ']', '}', '>', 'l']),
+            "{path}: {}",
+            key.doc
+        );
+        assert!(!key.doc.is_empty(), "{path}");
+        let unread = matches!(key.kind, Kind::Secret | Kind::Other);
+        assert!(
+            !(unread && key.supported),
+            "{path} is supported, but its kind cannot be read"
+        );
+        if let Some(default) = key.default {
+            let value = DeValue::parse(default).unwrap();
+            assert!(
+                key.kind == Kind::Table || super::value::read(key, &value).is_ok(),
+                "{path}: its default {default} is no value of its kind"
+            );
+        }
+        let selecting = of_table(key.parent()).find(|other| other.selects);
+        for word in key.only {
+            let Some(Kind::Choice(choices)) = selecting.map(|key| key.kind) else {
+                panic!("{path} depends on a key that does not select")
+            };
+            assert!(
+                choices.iter().any(|choice| choice.name == *word),
+                "{path}: {word}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn is_every_text_read_without_a_panic(
+        edits in vec((any::<u16>(), any::<u8>(), 0_usize..4), 1..12),
+    ) {
+        let mut bytes = REFERENCE.as_bytes().to_vec();
+        for (place, byte, edit) in edits {
+            let place = usize::from(place) % bytes.len();
+            let end = (place + usize::from(byte)).min(bytes.len());
+            match edit {
+                0 => drop(bytes.drain(place..end)),
+                1 => {
+                    let copy = bytes[place..end].to_vec();
+                    bytes.splice(place..place, copy);
+                }
+                2 => bytes[place] = byte,
+                // Characters that mean something in TOML.
+                _ => bytes[place] = b"[]{}\"'=,.#\n0-_"[usize::from(byte) % 14],
+            }
+            if bytes.is_empty() {
+                bytes.push(b'\n');
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(mistakes) = Pipeline::parse("x.toml", &text) {
+            prop_assert!(!mistakes.list().is_empty());
+            prop_assert!(!mistakes.to_string().contains("please report it"), "{}", mistakes);
+            let lines: Vec<_> = text.split('\n').collect();
+            for mistake in mistakes.list() {
+                let line = lines.get(mistake.line - 1);
+                prop_assert!(line.is_some(), "{}", mistake);
+                let columns = line.map_or(0, |line| line.chars().count() + 1);
+                prop_assert!((1..=columns).contains(&mistake.column), "{}", mistake);
+            }
+            let mut sorted = mistakes.list().to_vec();
+            sorted.sort();
+            prop_assert_eq!(mistakes.list(), sorted.as_slice());
+        }
+    }
+}

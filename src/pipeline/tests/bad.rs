@@ -1,0 +1,219 @@
+//! Bad pipeline files, each a change of a small good one, and exactly what is said about them.
+
+/// A change of `SMALL` (an empty `old` appends) and the exact mistakes it causes.
+pub(super) struct Bad {
+    pub(super) old: &'static str,
+    pub(super) new: &'static str,
+    pub(super) expected: &'static [&'static str],
+}
+
+const fn bad(old: &'static str, new: &'static str, expected: &'static [&'static str]) -> Bad {
+    Bad { old, new, expected }
+}
+
+#[rustfmt::skip] // One case a paragraph reads as a table.
+pub(super) const BAD: &[Bad] = &[
+    bad("name = \"small\"", "nmae = \"small\"", &[
+        "2:1: unknown key `nmae` in [job], did you mean `name`?",
+    ]),
+    bad("name = \"small\"", "name = \"a/b\"", &[
+        "2:8: `name`: expected letters, digits, `-`, `_` or `.`, at most 64, got \"a/b\"",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nwokers = 2", &[
+        "3:1: unknown key `wokers` in [job], did you mean `workers`?",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nzzz = 2", &[
+        "3:1: unknown key `zzz` in [job], known are `name`, `workers`, `order`, `key_groups`",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nworkers = \"2\"", &[
+        "3:11: `workers`: expected a whole number, got \"2\"",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nworkers = -1", &[
+        "3:11: `workers`: must be from 0 to 1024, got -1",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nworkers = 8\nkey_groups = 4", &[
+        "3:11: `workers`: 8 workers need at least as many key_groups, got 4",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\norder = \"event_time\"", &[
+        "3:9: `order`: \"event_time\" is not supported in this version",
+    ]),
+    bad("name = \"small\"", "name = \"small\"\nname = \"again\"", &[
+        "3:1: this key or table is already set above, it can stand only once",
+    ]),
+    bad("name = \"small\"", "name = small", &[
+        "2:8: expected a value; a string must stand in quotes",
+    ]),
+    bad("[job]", "[job", &[
+        "1:5: unclosed table, expected `]`",
+    ]),
+    bad("[job]", "[jbo]", &[
+        "1:2: unknown table [jbo], did you mean [job]?",
+    ]),
+    bad("kind = \"file\"", "kind = \"fil\"", &[
+        "5:8: `kind`: unknown value \"fil\", did you mean \"file\"?",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\ntopic = \"t\"\ntpic = 1", &[
+        "5:8: `kind`: \"kafka\" is not supported in this version",
+        "7:1: unknown key `tpic` in [source], did you mean `topic`?",
+    ]),
+    bad("path = \"in.jsonl\"", "", &[
+        "4:1: [source] needs `path` with kind = \"file\"",
+    ]),
+    bad("path = \"in.jsonl\"", "path = \"in.jsonl.gz\"", &[
+        "6:8: `path`: .gz files (gzip) are not supported in this version, only JSON lines",
+    ]),
+    bad("path = \"in.jsonl\"", "path = \"-\"\nfollow = true", &[
+        "6:8: `path`: \"-\" (standard input) is not supported in this version",
+        "7:1: `follow` in [source] is not supported in this version",
+    ]),
+    bad("path = \"in.jsonl\"", "path = \"in.jsonl\"\nseed = 3", &[
+        "7:1: `seed` does not go with kind = \"file\", only with \"generator\"",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"generator\"\ninvalid = 0.7\nlate = 0.4\nrate = 1.5", &[
+        "7:8: `late`: invalid and late must add up to at most 1, got 0.7 + 0.4",
+        "8:8: `rate`: expected a whole number, got 1.5",
+    ]),
+    bad("key = [\"user\"]", "key = [\"usr\", \"price\", \"at\", \"at\"]", &[
+        "9:8: unknown field \"usr\", did you mean \"user\"?",
+        "9:15: key field \"price\" must be a string or an int, it is a float",
+        "9:30: field \"at\" is listed twice",
+    ]),
+    bad("key = [\"user\"]", "key = []\nmax_ahead = 5\nmax_bytes = \"1KB\"", &[
+        "9:7: `key`: needs at least one field",
+        "10:13: `max_ahead`: expected a duration such as \"2s\", got 5",
+        "11:13: `max_bytes`: expected a size such as \"64KiB\", got \"1KB\"",
+    ]),
+    bad("time = { field = \"at\", unit = \"ms\" }", "time = { field = \"user\", unit = \"s\" }", &[
+        "10:18: time field \"user\" must be an int",
+        "10:33: `unit`: \"s\" is not supported in this version",
+    ]),
+    bad("time = { field = \"at\", unit = \"ms\" }", "time = \"record\"", &[
+        "10:8: time = \"record\" is not supported in this version, write { field, unit }",
+    ]),
+    bad("time = { field = \"at\", unit = \"ms\" }", "time = { field = \"at\" }", &[
+        "10:8: [event.time] needs `unit`",
+    ]),
+    bad("name = \"price\"", "name = \"at\"", &[
+        "21:8: field \"at\" is declared twice",
+    ]),
+    bad("type = \"float\"", "type = \"flaot\"", &[
+        "22:8: `type`: unknown value \"flaot\", did you mean \"float\"?",
+    ]),
+    bad("type = \"float\"", "type = \"list<float>\"", &[
+        "22:8: `type`: \"list<float>\" is not supported in this version",
+    ]),
+    bad("ttl = \"1h\"", "ttl = 3600", &[
+        "27:7: `ttl`: expected a duration such as \"2s\", got 3600",
+    ]),
+    bad("fields = [\"user\"]", "fields = [\"user\", \"user\", \"prise\"]", &[
+        "28:19: field \"user\" is listed twice",
+        "28:27: unknown field \"prise\", did you mean \"price\"?",
+    ]),
+    bad("[history]\nevents = 5\nttl = \"1h\"\nfields = [\"user\"]\n", "", &[
+        "28:6: of = \"count\" needs [history]",
+    ]),
+    bad("of = \"count\"", "of = \"cuont\"", &[
+        "32:6: `of`: unknown value \"cuont\", did you mean \"count\"?",
+    ]),
+    bad("of = \"count\"", "of = \"sum\"\nfield = \"price\"", &[
+        "32:6: `of`: \"sum\" is not supported in this version",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwhere = { price = 3, user = 4 }", &[
+        "33:11: field \"price\" is not kept: add it to [history] fields",
+        "33:29: the field is of type string, got 4",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwhere = \"user == 'a'\"\nwindow = \"1h\"", &[
+        "33:9: `where`: an expression is not supported in this version, write { field = value }",
+        "34:10: window = \"1h\" is not supported in this version, only \"history\"",
+    ]),
+    bad("of = \"count\"", "of = \"distinct\"\nfield = \"user\"\nwhere = { user = \"a\" }", &[
+        "34:9: `where` with of = \"distinct\" is not supported in this version",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\nfields = [\"user\", \"usr\", \"user\"]", &[
+        "39:19: unknown field \"usr\", did you mean \"user\"?",
+        "39:26: field \"user\" is listed twice",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\nfields = [\"at\", \"price\"]\n[model.output]\nname = \"price\"", &[
+        "39:17: a prediction has a \"price\" of its own: leave it out of `fields`",
+    ]),
+    bad("of = \"count\"", "of = \"hash\"\nfield = \"price\"", &[
+        "30:1: [[feature]] needs `buckets` with of = \"hash\"",
+        "33:9: of = \"hash\" needs a field of type string, \"price\" is of type float",
+    ]),
+    bad("of = \"count\"", "of = \"share\"\ntransform = [\"log2p\", \"clip(2, 1)\", \"scale(0, 0)\", \"fill(1)\", \"clip(1)\"]", &[
+        "30:1: [[feature]] needs `where` with of = \"share\"",
+        "33:14: unknown transform \"log2p\", did you mean \"log1p\"?",
+        "33:23: transform \"clip(2, 1)\": the first bound is above the second",
+        "33:37: transform \"scale(0, 0)\": divides by 0",
+        "33:52: fill is a key of the feature, write fill = 0.0 instead",
+        "33:63: transform \"clip(1)\": expected clip(a,b)",
+    ]),
+    bad("[[feature]]", "[feature]", &[
+        "30:1: expected a list of tables, write [[feature]] instead of [feature]",
+    ]),
+    bad("path = \"m.onnx\"", "path = \"builtin:user-event\"\ndigest = \"sha256:12\"\nbatch = 0\nfeatures = [\"sen\", \"seen\", \"seen\"]", &[
+        "35:8: unknown builtin model \"user-event\", did you mean \"user-events\"?",
+        "36:10: `digest`: expected \"sha256:\" and 64 hexadecimal digits, got \"sha256:12\"",
+        "37:9: `batch`: must be from 1 to 4096, got 0",
+        "38:13: unknown feature \"sen\", did you mean \"seen\"?",
+        "38:28: feature \"seen\" is listed twice",
+    ]),
+    bad("[model]\npath = \"m.onnx\"\n", "", &[
+        "1:1: the file needs [model]: features without a model are not supported in this version",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\nshards = 65\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
+        "39:10: `shards`: must be from 1 to 64, got 65",
+        "40:1: `delivery` in [sink] is not supported in this version",
+        "41:15: `late_events`: \"ml_predictions\" is already the stream of `predictions`",
+    ]),
+    bad("", "[[check]]\nfield = \"user\"\nrule = \"min\"\nvalue = 1\n[[check]]\nfield = \"at\"\nrule = \"one_of\"\nvalues = [1, \"x\"]\n[[check]]\nwhen = \"price > 1\"\n", &[
+        "41:8: rule \"min\" is for ints and floats, the field is a string",
+        "46:14: the field is of type int, got \"x\"",
+        "48:1: `when` in [[check]] is not supported in this version",
+    ]),
+    bad("", "[[check]]\nfield = \"at\"\nrule = \"max_length\"\nvalue = 2\n[[check]]\nfield = \"at\"\nrule = \"max\"\nvalue = 1.5\n[[check]]\nfield = \"at\"\nrule = \"max\"\n", &[
+        "41:8: rule \"max_length\" is for strings, at is of type int",
+        "46:9: `value`: the field is an int, expected a whole number, got 1.5",
+        "47:1: [[check]] needs `value` with rule = \"max\"",
+    ]),
+    bad("", "[[lookup]]\nname = \"profile\"\n[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"raw\"\n", &[
+        "39:1: [[lookup]] is not supported in this version",
+        "41:2: [mirror] is not supported in this version",
+        "44:8: `form`: \"raw\" is not supported in this version",
+    ]),
+    bad("", "[[lokup]]\nname = 1\n", &[
+        "39:3: unknown table [[lokup]], did you mean [[lookup]]?",
+    ]),
+    bad("", "é = 1\n", &[
+        "39:1: invalid unquoted key, expected letters, numbers, `-`, `_`",
+    ]),
+    bad("[[event.field]]\nname = \"at\"", "[[event.field]\nname = \"at\"", &[
+        "16:15: unclosed array table, expected `]`",
+    ]),
+    bad("key = [\"user\"]", "key = [\"user\"", &[
+        "10:1: the list or inline table above is not closed, or lacks a comma",
+    ]),
+    bad("key = [\"user\"]", "key = [\"user\",", &[
+        "10:1: the list or inline table above is not closed, or lacks a comma",
+    ]),
+    bad("unit = \"ms\" }", "unit = \"ms\"", &[
+        "12:1: the list or inline table above is not closed, or lacks a comma",
+    ]),
+    bad("name = \"small\"", "name = \"small", &[
+        "2:14: invalid basic string, expected `\"`",
+    ]),
+    bad("ttl = \"1h\"", "ttl =", &[
+        "27:6: the value is missing",
+    ]),
+    bad("events = 5", "events = 5x", &[
+        "26:10: expected a value; a string must stand in quotes",
+    ]),
+    bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutput = { nam = \"p\", index = -1 }", &[
+        "36:12: unknown key `nam` in [model.output], did you mean `name`?",
+        "36:31: `index`: must be from 0 to 65535, got -1",
+    ]),
+    bad("[sink]\nkind = \"discard\"", "[history]\n[[sink]]\nkind = \"discard\"", &[
+        "37:2: this key or table is already set above, it can stand only once",
+        "38:1: expected one table [sink], got a list",
+    ]),
+];

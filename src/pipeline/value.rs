@@ -1,0 +1,354 @@
+//! One value of the file held against the kind its key declares: a typed value, or the sentence that
+//! says what was expected and what was found.
+
+use toml::Spanned;
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+
+use crate::pipeline::keys::{Choice, Key, Kind, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS};
+use crate::pipeline::spec::Literal;
+use crate::pipeline::units::{duration_ms, show_bytes, show_ms, size_bytes};
+
+/// A value and the byte where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Located<T> {
+    pub(super) at: usize,
+    pub(super) value: T,
+}
+
+/// The alternatives of one condition: any of them matches.
+pub(super) type AnyOf = Vec<Located<Literal>>;
+
+/// A value of the kind its key declares. Tables are read by `read`, not here.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    Millis(u64),
+    Bytes(u64),
+    Texts(Vec<Located<String>>),
+    Literals(AnyOf),
+    Where(Vec<(Located<String>, AnyOf)>),
+}
+
+/// A mistake in a value, and where.
+pub(super) type Wrong = Located<String>;
+
+/// Reads a value as its key declares it.
+pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, Wrong> {
+    let at = spanned.span().start;
+    let found = spanned.get_ref();
+    let here = |message: String| Located { at, value: message };
+    let result = match key.kind {
+        Kind::Text | Kind::Name | Kind::Bool => word(key.kind, found).map_err(here),
+        Kind::Integer(..) | Kind::Float(..) | Kind::Duration(..) | Kind::Size(..) => {
+            number(key.kind, found).map_err(here)
+        }
+        Kind::Choice(choices) => {
+            let word = found
+                .as_str()
+                .ok_or_else(|| expected(&listed(choices), found));
+            let chosen = word.and_then(|word| choose(choices, word));
+            chosen.map_err(here)
+        }
+        Kind::Texts => match found {
+            DeValue::Array(list) => texts(list).map(Value::Texts),
+            _ => Err(here(expected("a list of strings", found))),
+        },
+        Kind::Literals => match found {
+            DeValue::Array(list) => literals(list, at).map(Value::Literals),
+            _ => Err(here(expected("a list of values", found))),
+        },
+        Kind::Where => match found {
+            DeValue::Table(table) => conditions(table, at).map(Value::Where),
+            DeValue::String(_) => Err(here(
+                "an expression is not supported in this version, write { field = value }".into(),
+            )),
+            _ => Err(here(expected("{ field = value }", found))),
+        },
+        Kind::Table | Kind::Tables => Err(here(expected("a table", found))),
+        // No key of this version has these kinds; the reader stops at the key before.
+        Kind::Secret | Kind::Other => Err(here("not supported in this version".to_owned())),
+    };
+    result.map_err(|wrong| Located {
+        at: wrong.at,
+        value: format!("`{}`: {}", key.name(), wrong.value),
+    })
+}
+
+fn expected(what: &str, found: &DeValue<'_>) -> String {
+    format!("expected {what}, got {}", show(found))
+}
+
+fn word(kind: Kind, found: &DeValue<'_>) -> Result<Value, String> {
+    match kind {
+        Kind::Text => text(found)
+            .ok_or_else(|| expected("a string", found))?
+            .map(Value::Text),
+        Kind::Bool => {
+            let value = found.as_bool().map(Value::Bool);
+            value.ok_or_else(|| expected("true or false", found))
+        }
+        _ => name(found).map(Value::Text).ok_or_else(|| {
+            let what = format!("letters, digits, `-`, `_` or `.`, at most {MAX_NAME_CHARS}");
+            expected(&what, found)
+        }),
+    }
+}
+
+fn number(kind: Kind, found: &DeValue<'_>) -> Result<Value, String> {
+    let shown = show(found);
+    match kind {
+        Kind::Integer(least, most) => {
+            let number = integer(found).ok_or_else(|| expected("a whole number", found))?;
+            let fits = number
+                .filter(|n| (least..=most).contains(n))
+                .map(Value::Integer);
+            fits.ok_or_else(|| out_of(least, most, i64::MAX, &shown))
+        }
+        Kind::Duration(least, most) => {
+            let ms = found.as_str().and_then(duration_ms);
+            let ms = ms.ok_or_else(|| expected("a duration such as \"2s\"", found))?;
+            let fits = (least..=most).contains(&ms).then_some(Value::Millis(ms));
+            fits.ok_or_else(|| out_of(show_ms(least), show_ms(most), String::new(), &shown))
+        }
+        Kind::Size(least, most) => {
+            let bytes = size(found);
+            let bytes = bytes.ok_or_else(|| expected("a size such as \"64KiB\"", found))?;
+            let fits = (least..=most)
+                .contains(&bytes)
+                .then_some(Value::Bytes(bytes));
+            fits.ok_or_else(|| out_of(show_bytes(least), show_bytes(most), String::new(), &shown))
+        }
+        kind => {
+            let number = float(found).ok_or_else(|| expected("a finite number", found))?;
+            let (least, most) = match kind {
+                Kind::Float(least, most) => (least, most),
+                _ => (f64::MIN, f64::MAX),
+            };
+            let fits = (least..=most)
+                .contains(&number)
+                .then_some(Value::Float(number));
+            fits.ok_or_else(|| out_of(least, most, f64::MAX, &shown))
+        }
+    }
+}
+
+fn out_of<T: PartialEq + std::fmt::Display>(least: T, most: T, endless: T, found: &str) -> String {
+    if most == endless {
+        format!("must be at least {least}, got {found}")
+    } else {
+        format!("must be from {least} to {most}, got {found}")
+    }
+}
+
+fn text(found: &DeValue<'_>) -> Option<Result<String, String>> {
+    let text = found.as_str()?;
+    Some(if text.is_empty() {
+        Err("must not be empty".to_owned())
+    } else if text.chars().count() > MAX_TEXT_CHARS {
+        Err(format!("must have at most {MAX_TEXT_CHARS} characters"))
+    } else {
+        Ok(text.to_owned())
+    })
+}
+
+fn name(found: &DeValue<'_>) -> Option<String> {
+    let name = found.as_str()?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fits = !name.is_empty() && name.len() <= MAX_NAME_CHARS && !name.starts_with('.');
+    (fits && name.chars().all(legal)).then(|| name.to_owned())
+}
+
+/// `None` when it is no integer, `Some(None)` when it is one that does not fit.
+fn integer(found: &DeValue<'_>) -> Option<Option<i64>> {
+    found.as_integer().map(whole)
+}
+
+fn whole(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn float(found: &DeValue<'_>) -> Option<f64> {
+    let number = match found {
+        DeValue::Integer(number) => {
+            let whole = whole(number)?;
+            // Whole numbers beyond 2^53 would be rounded without a word.
+            let exact = whole.unsigned_abs() <= 1 << 53;
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "exact up to 2^53, checked above"
+            )]
+            exact.then_some(whole as f64)?
+        }
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok()?,
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+fn size(found: &DeValue<'_>) -> Option<u64> {
+    match found {
+        DeValue::Integer(number) => u64::try_from(whole(number)?).ok(),
+        DeValue::String(text) => size_bytes(text),
+        _ => None,
+    }
+}
+
+fn choose(choices: &[Choice], word: &str) -> Result<Value, String> {
+    let shown = quoted(word);
+    match choices.iter().find(|choice| choice.name == word) {
+        Some(choice) if choice.supported => Ok(Value::Text(word.to_owned())),
+        Some(_) => Err(format!("{shown} is not supported in this version")),
+        None => Err(
+            match nearest(word, choices.iter().map(|choice| choice.name)) {
+                Some(near) => format!("unknown value {shown}, did you mean \"{near}\"?"),
+                None => format!("expected {}, got {shown}", listed(choices)),
+            },
+        ),
+    }
+}
+
+/// The supported words of a key, as a sentence says them.
+fn listed(choices: &[Choice]) -> String {
+    let words: Vec<String> = choices
+        .iter()
+        .filter(|choice| choice.supported)
+        .map(|choice| format!("\"{}\"", choice.name))
+        .collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => "a word".to_owned(),
+    }
+}
+
+fn texts(list: &DeArray<'_>) -> Result<Vec<Located<String>>, Wrong> {
+    let one = |element: &Spanned<DeValue<'_>>| {
+        let at = element.span().start;
+        let found = element.get_ref();
+        match text(found) {
+            Some(Ok(value)) => Ok(Located { at, value }),
+            Some(Err(value)) => Err(Located { at, value }),
+            None => Err(Located {
+                at,
+                value: format!("expected a string, got {}", show(found)),
+            }),
+        }
+    };
+    let at = list.get(MAX_LIST).map(|element| element.span().start);
+    match at {
+        Some(at) => Err(Located {
+            at,
+            value: format!("at most {MAX_LIST} elements are allowed"),
+        }),
+        None => list.iter().map(one).collect(),
+    }
+}
+
+fn literals(list: &DeArray<'_>, at: usize) -> Result<AnyOf, Wrong> {
+    if list.is_empty() {
+        return Err(Located {
+            at,
+            value: "needs at least one value".to_owned(),
+        });
+    }
+    if let Some(element) = list.get(MAX_LIST) {
+        let at = element.span().start;
+        return Err(Located {
+            at,
+            value: format!("at most {MAX_LIST} elements are allowed"),
+        });
+    }
+    list.iter().map(literal).collect()
+}
+
+fn literal(element: &Spanned<DeValue<'_>>) -> Result<Located<Literal>, Wrong> {
+    let at = element.span().start;
+    let found = element.get_ref();
+    let value = match found {
+        DeValue::String(text) => Some(Literal::Text(text.as_ref().to_owned())),
+        DeValue::Integer(number) => whole(number).map(Literal::Int),
+        DeValue::Float(_) => float(found).map(Literal::Float),
+        DeValue::Boolean(value) => Some(Literal::Bool(*value)),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    };
+    let got = || {
+        format!(
+            "expected a string, a number or a boolean, got {}",
+            show(found)
+        )
+    };
+    value
+        .map(|value| Located { at, value })
+        .ok_or_else(|| Located { at, value: got() })
+}
+
+fn conditions(table: &DeTable<'_>, at: usize) -> Result<Vec<(Located<String>, AnyOf)>, Wrong> {
+    if table.is_empty() {
+        return Err(Located {
+            at,
+            value: "needs at least one { field = value }".to_owned(),
+        });
+    }
+    let mut conditions = Vec::new();
+    for (field, value) in table {
+        let any_of = match value.get_ref() {
+            DeValue::Array(list) => literals(list, value.span().start)?,
+            _ => vec![literal(value)?],
+        };
+        let name = field.get_ref().as_ref().to_owned();
+        conditions.push((
+            Located {
+                at: field.span().start,
+                value: name,
+            },
+            any_of,
+        ));
+    }
+    conditions.sort_by_key(|(field, _)| field.at);
+    Ok(conditions)
+}
+
+/// A value as a message shows it.
+pub(super) fn show(found: &DeValue<'_>) -> String {
+    match found {
+        DeValue::String(text) => quoted(text),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A string in quotes, escaped and cut after a few words.
+pub(super) fn quoted(text: &str) -> String {
+    /// Enough to recognise what was written.
+    const SHOWN_CHARS: usize = 40;
+    let shown: String = text.chars().take(SHOWN_CHARS).collect();
+    let more = if shown.len() < text.len() { "..." } else { "" };
+    format!("\"{}{more}\"", shown.escape_debug())
+}
+
+/// The candidate that `word` was most likely meant to be, if any is near enough: at most a third of
+/// its letters are wrong, added, missing or swapped.
+pub(super) fn nearest<'c>(
+    word: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let letters = word.chars().count();
+    if letters > MAX_NAME_CHARS {
+        return None;
+    }
+    let allowed = (letters / 3).max(1);
+    candidates
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= allowed && *distance < candidate.chars().count()
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
