@@ -16,6 +16,11 @@ use crate::{process, tools};
 const PIPELINE: &str = "pipelines/user-events.toml";
 /// Its model.
 const MODEL: &str = "pipelines/models/user-events.onnx";
+/// The job's stream of predictions, and so the folder in which `slackwater features` puts vectors.
+const PREDICTIONS: &str = "ml_predictions";
+/// The independent program, and the one that compares; each can also test itself.
+const ORACLE: &str = "tests/oracle/oracle.py";
+const COMPARE: &str = "tests/oracle/compare.py";
 /// How many events are compared: enough for every kind of bad event to come up hundreds of times.
 const EVENTS: &str = "20000";
 /// Seed of the generated events, so that a difference can be seen again.
@@ -28,36 +33,35 @@ const SEED: &str = "7";
 /// which events differ.
 pub fn run() -> Result<()> {
     let python = tools::python()?;
+    for program in [ORACLE, COMPARE] {
+        process::run(process::command(&python).args([program, "--self-test"]))?;
+    }
     process::run(process::cargo().args(["build", "--locked", "--package", "slackwater"]))?;
     let folder = process::target().join("oracle");
-    let folder = folder.as_path();
+    tools::remove_folder(&process::root().join(&folder))?;
+    make_folder(&folder)?;
     let events = folder.join("events");
     let out = folder.join("out");
-    let features = folder.join("features.jsonl");
+    let vectors = folder.join("vectors");
     let expected = folder.join("expected.jsonl");
-    tools::remove_folder(&process::root().join(folder))?;
-    make_folder(folder)?;
 
     let mut generate = slackwater();
     generate.args(["generate", PIPELINE, "--out"]).arg(&events);
-    generate.args(["--events", EVENTS, "--seed", SEED]);
-    process::run(&mut generate)?;
-    let parts = parts(&events)?;
-
-    let mut engine = slackwater();
-    engine.arg("run").arg(pipeline(folder, &events, &out)?);
-    engine.args(["--json", "--overwrite", "--features-dump"]);
-    process::run(engine.arg(&features))?;
+    process::run(generate.args(["--events", EVENTS, "--seed", SEED]))?;
+    let pipeline = pipeline(&folder, &events, &out)?;
+    process::run(slackwater().arg("run").arg(&pipeline).arg("--json"))?;
+    let mut features = slackwater();
+    features.arg("features").arg(&pipeline).arg("--json");
+    process::run(features.arg("--out").arg(&vectors))?;
+    let features = folder.join("features.jsonl");
+    join_files(&vectors.join(PREDICTIONS), &features)?;
 
     let mut oracle = process::command(&python);
-    oracle.args(["tests/oracle/oracle.py", "--out"]);
-    oracle.arg(&expected).args(["--model", MODEL]).args(&parts);
-    process::run(&mut oracle)?;
-
+    oracle.args([ORACLE, "--model", MODEL, "--out"]);
+    process::run(oracle.arg(&expected).args(files(&events)?))?;
     let mut compare = process::command(&python);
-    compare.arg("tests/oracle/compare.py").arg(&expected);
-    compare.arg(&out).arg("--features").arg(&features);
-    process::run(&mut compare)
+    compare.arg(COMPARE).arg(&expected).arg(&out);
+    process::run(compare.arg("--features").arg(&features))
 }
 
 /// The binary under test: the one the gate built.
@@ -75,59 +79,85 @@ fn make_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
-/// The generated files, in the order in which the engine numbers them as partitions.
-fn parts(events: &Path) -> Result<Vec<PathBuf>> {
-    let folder = process::root().join(events);
+/// The files of a folder, sorted: the order in which the engine numbers them as partitions.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = || format!("cannot list {}", folder.display());
-    let mut parts = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(listed)? {
-        parts.push(events.join(entry.with_context(listed)?.file_name()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(process::root().join(folder)).with_context(listed)? {
+        files.push(folder.join(entry.with_context(listed)?.file_name()));
     }
-    if parts.is_empty() {
-        bail!("the generator wrote no file into {}", folder.display());
+    if files.is_empty() {
+        bail!("{} is empty", folder.display());
     }
-    parts.sort();
-    Ok(parts)
+    files.sort();
+    Ok(files)
+}
+
+/// Writes all files of a folder into one.
+fn join_files(folder: &Path, whole: &Path) -> Result<()> {
+    let mut text = Vec::new();
+    for file in files(folder)? {
+        let part = fs::read(process::root().join(&file));
+        text.extend(part.with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    fs::write(process::root().join(whole), text)
+        .with_context(|| format!("cannot write {}", whole.display()))
 }
 
 /// Writes the pipeline that reads the generated files, and returns its path.
 fn pipeline(folder: &Path, events: &Path, out: &Path) -> Result<PathBuf> {
-    let reference = process::root().join(PIPELINE);
-    let text = fs::read_to_string(&reference)
-        .with_context(|| format!("cannot read {}", reference.display()))?;
-    let source = format!("kind = \"file\"\npath = \"{}/*.jsonl\"\n", events.display());
-    let sink = format!(
-        "kind = \"file\"\npath = \"{}\"\nprovenance = true\n",
-        out.display()
-    );
-    let text = with_table(&with_table(&text, "source", &source)?, "sink", &sink)?;
+    let text = fs::read_to_string(process::root().join(PIPELINE))
+        .with_context(|| format!("cannot read {PIPELINE}"))?;
+    let kind = ("kind", "\"file\"".to_owned());
+    let path = |path: String| ("path", format!("{path:?}"));
+    let source = [kind.clone(), path(format!("{}/*.jsonl", events.display()))];
+    let text = with_table(&text, "source", &source, Others::Dropped)?;
+    let provenance = ("provenance", "true".to_owned());
+    let sink = [kind, path(out.display().to_string()), provenance];
+    let text = with_table(&text, "sink", &sink, Others::Kept)?;
     let path = folder.join("user-events.toml");
     fs::write(process::root().join(&path), text)
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
-/// The pipeline's text with the body of one `[table]` replaced; the rest stays as it is.
-fn with_table(text: &str, table: &str, body: &str) -> Result<String> {
+/// What becomes of the keys of a table that are not given anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// They stay as they are.
+    Kept,
+    /// They go: they would be mistakes beside the new ones.
+    Dropped,
+}
+
+/// The pipeline's text with keys of one `[table]` given anew; everything else stays as it is. Knows
+/// only tables that are written as the reference pipeline writes them: one key a line.
+fn with_table(text: &str, table: &str, keys: &[(&str, String)], others: Others) -> Result<String> {
     let header = format!("[{table}]");
     let mut result = String::new();
     let mut found = false;
     let mut inside = false;
     for line in text.lines() {
+        let start = line.split(['#', '=']).next().map_or("", str::trim);
+        let mut keep = true;
         if line.starts_with('[') {
-            inside = line.split('#').next().map(str::trim) == Some(header.as_str());
-            if inside {
-                found = true;
-                result.push_str(&format!("{header}\n{body}\n"));
-            }
+            inside = start == header;
+            found |= inside;
+        } else if inside {
+            keep = others == Others::Kept && keys.iter().all(|(key, _)| *key != start);
         }
-        if !inside {
+        if keep {
             result.push_str(line);
             result.push('\n');
         }
+        if inside && start == header {
+            for (key, value) in keys {
+                result.push_str(&format!("{key} = {value}\n"));
+            }
+        }
     }
     if !found {
-        bail!("{PIPELINE} has no table {header}, which the oracle's run replaces");
+        bail!("{PIPELINE} has no table {header}, which the oracle's run changes");
     }
     Ok(result)
 }
@@ -135,29 +165,34 @@ fn with_table(text: &str, table: &str, body: &str) -> Result<String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::with_table;
+    use super::{Others, with_table};
 
     #[test]
-    fn is_one_table_replaced_and_nothing_else() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(
-                with_table(text, "source", "kind = \"file\"\n").unwrap(),
-                expected
-            );
+    fn is_one_table_changed_and_nothing_else() {
+        let check = |text: &str, others: Others, expected: &str| {
+            let keys = [("path", "\"p\"".to_owned())];
+            assert_eq!(with_table(text, "sink", &keys, others).unwrap(), expected);
         };
+        let text = "[job]\npath = 1\n[sink] # to\nkind = 2\npath = 3 # old\n[[check]]\npath = 4\n";
         check(
-            "[job]\nname = \"a\"\n\n[source] # from\nkind = \"generator\"\nseed = 1\n\n[event]\nkey = [\"k\"]\n",
-            "[job]\nname = \"a\"\n\n[source]\nkind = \"file\"\n\n[event]\nkey = [\"k\"]\n",
+            text,
+            Others::Kept,
+            "[job]\npath = 1\n[sink] # to\npath = \"p\"\nkind = 2\n[[check]]\npath = 4\n",
         );
-        check("[source]\nseed = 1\n", "[source]\nkind = \"file\"\n\n");
         check(
-            "[source]\n[[event.field]]\nname = \"x\"",
-            "[source]\nkind = \"file\"\n\n[[event.field]]\nname = \"x\"\n",
+            text,
+            Others::Dropped,
+            "[job]\npath = 1\n[sink] # to\npath = \"p\"\n[[check]]\npath = 4\n",
+        );
+        check(
+            "[sink]\npaths = 5",
+            Others::Kept,
+            "[sink]\npath = \"p\"\npaths = 5\n",
         );
     }
 
     #[test]
     fn is_a_missing_table_an_error() {
-        assert!(with_table("[sources]\n", "source", "").is_err());
+        assert!(with_table("[sinks]\n", "sink", &[], Others::Kept).is_err());
     }
 }
