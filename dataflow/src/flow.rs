@@ -65,7 +65,12 @@ impl Flow {
     pub fn admit(self: &Arc<Self>, events: u64, bytes: u64, read_at: Duration) -> Ticket {
         self.events.fetch_add(events, Ordering::SeqCst);
         self.bytes.fetch_add(bytes, Ordering::SeqCst);
-        Ticket(Arc::new(Admitted { flow: Arc::clone(self), events, bytes, read_at }))
+        Ticket(Arc::new(Admitted {
+            flow: Arc::clone(self),
+            events,
+            bytes,
+            read_at,
+        }))
     }
 
     /// Events in flight now.
@@ -76,12 +81,20 @@ impl Flow {
     /// Registers how to wake one source.
     pub fn on_room(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A panic elsewhere does not make the list wrong: it only ever grows.
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+        self.wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(wake));
     }
 
     /// Wakes every source, for instance because the job is to stop.
     pub fn wake_sources(&self) {
-        for wake in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for wake in self
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             wake();
         }
     }
@@ -97,7 +110,10 @@ impl Flow {
 
 impl std::fmt::Debug for Flow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").field("events", &self.events).field("bytes", &self.bytes).finish()
+        f.debug_struct("Flow")
+            .field("events", &self.events)
+            .field("bytes", &self.bytes)
+            .finish()
     }
 }
 

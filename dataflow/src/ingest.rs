@@ -38,6 +38,9 @@ pub struct Sealed<B, R> {
 
 impl<B, R> Default for Sealed<B, R> {
     fn default() -> Self {
-        Sealed { batches: Vec::new(), rejects: Vec::new() }
+        Sealed {
+            batches: Vec::new(),
+            rejects: Vec::new(),
+        }
     }
 }

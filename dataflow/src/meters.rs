@@ -70,10 +70,16 @@ impl Meters {
 
     /// Latency of all events so far.
     pub fn latency(&self) -> Latency {
-        let Some(histogram) = &self.latency_us else { return Latency::default() };
+        let Some(histogram) = &self.latency_us else {
+            return Latency::default();
+        };
         let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
         let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
-        Latency { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+        Latency {
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }
 

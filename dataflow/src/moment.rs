@@ -39,7 +39,11 @@ impl EventTime {
 
     /// How many milliseconds this time lies after `earlier`; 0 if it does not.
     pub fn ms_after(self, earlier: EventTime) -> u64 {
-        if self <= earlier { 0 } else { self.0.abs_diff(earlier.0) }
+        if self <= earlier {
+            0
+        } else {
+            self.0.abs_diff(earlier.0)
+        }
     }
 }
 
@@ -105,11 +109,17 @@ impl Refines<()> for Moment {
 
 impl Lattice for Moment {
     fn join(&self, other: &Self) -> Self {
-        Moment::new(self.epoch.max(other.epoch), self.watermark.max(other.watermark))
+        Moment::new(
+            self.epoch.max(other.epoch),
+            self.watermark.max(other.watermark),
+        )
     }
 
     fn meet(&self, other: &Self) -> Self {
-        Moment::new(self.epoch.min(other.epoch), self.watermark.min(other.watermark))
+        Moment::new(
+            self.epoch.min(other.epoch),
+            self.watermark.min(other.watermark),
+        )
     }
 }
 

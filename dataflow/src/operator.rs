@@ -32,7 +32,10 @@ pub struct Emitter<O, R> {
 
 impl<O, R> Default for Emitter<O, R> {
     fn default() -> Self {
-        Emitter { outputs: Vec::new(), rejects: Vec::new() }
+        Emitter {
+            outputs: Vec::new(),
+            rejects: Vec::new(),
+        }
     }
 }
 

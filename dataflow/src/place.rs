@@ -36,7 +36,6 @@ impl KeyHash {
     pub fn of(key: &[u8]) -> Self {
         KeyHash(xxhash_rust::xxh3::xxh3_64(key))
     }
-
 }
 
 /// The unit by which keys are assigned to workers: hash modulo the number of groups.
@@ -108,7 +107,14 @@ mod tests {
     fn keys_and_partitions_go_where_the_formats_say() {
         let check = |hash: u64, spread: (u16, usize, u16), expected: (u16, usize, u16)| {
             let (key_groups, workers, shards) = spread;
-            let (key, spread) = (KeyHash(hash), Spread { key_groups, workers, shards });
+            let (key, spread) = (
+                KeyHash(hash),
+                Spread {
+                    key_groups,
+                    workers,
+                    shards,
+                },
+            );
             let found = (spread.group(key).0, spread.worker(key), spread.shard(key).0);
             assert_eq!(found, expected, "{hash} under {spread:?}");
         };
@@ -117,8 +123,16 @@ mod tests {
         check(512, (1024, 2, 2), (512, 1, 0));
         check(1024, (1024, 3, 4), (0, 0, 0));
         check(9, (10, 4, 3), (9, 3, 0));
-        assert_eq!(KeyHash::of(b"").0, 0x2d06_8005_38d3_94c2, "xxh3_64 with seed 0");
-        let spread = Spread { key_groups: 1024, workers: 2, shards: 3 };
+        assert_eq!(
+            KeyHash::of(b"").0,
+            0x2d06_8005_38d3_94c2,
+            "xxh3_64 with seed 0"
+        );
+        let spread = Spread {
+            key_groups: 1024,
+            workers: 2,
+            shards: 3,
+        };
         assert_eq!(spread.shard_of_partition(PartitionId(7)).0, 1);
         assert_eq!(PartitionId(7).worker(2), 1);
     }

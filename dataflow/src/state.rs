@@ -54,18 +54,29 @@ impl<V> Default for KeyedState<V> {
 
 impl<V: Default> KeyedState<V> {
     /// The place of `key`'s value, made with the default value if the key is new.
-    #[expect(clippy::indexing_slicing, reason = "the table holds positions of living entities only")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the table holds positions of living entities only"
+    )]
     pub fn locate(&mut self, hash: KeyHash, key: &[u8]) -> Slot {
         let entities = &self.entities;
         let is_key = |&at: &u32| match &entities[at as usize] {
             Some(entity) => entity.hash == hash && *entity.key == *key,
             None => false,
         };
-        let rehash = |&at: &u32| entities[at as usize].as_ref().map_or(0, |entity| entity.hash.0);
+        let rehash = |&at: &u32| {
+            entities[at as usize]
+                .as_ref()
+                .map_or(0, |entity| entity.hash.0)
+        };
         match self.table.entry(hash.0, is_key, rehash) {
             Entry::Occupied(found) => Slot(*found.get()),
             Entry::Vacant(place) => {
-                let entity = Some(Entity { hash, key: key.into(), value: V::default() });
+                let entity = Some(Entity {
+                    hash,
+                    key: key.into(),
+                    value: V::default(),
+                });
                 let at = match self.vacant.pop() {
                     Some(at) => at,
                     None => self.entities.len() as u32,
@@ -87,7 +98,10 @@ impl<V: Default> KeyedState<V> {
     /// If the slot's key has been dropped since it was located.
     #[expect(clippy::expect_used, clippy::indexing_slicing, reason = "see Panics")]
     pub fn value_mut(&mut self, slot: Slot) -> &mut V {
-        &mut self.entities[slot.0 as usize].as_mut().expect("a located slot is in use").value
+        &mut self.entities[slot.0 as usize]
+            .as_mut()
+            .expect("a located slot is in use")
+            .value
     }
 }
 
@@ -106,9 +120,15 @@ impl<V> KeyedState<V> {
     /// `keep` gives up. Never visits a place twice in one call.
     pub fn sweep(&mut self, places: usize, mut keep: impl FnMut(&mut V) -> bool) {
         for _ in 0..places.min(self.entities.len()) {
-            let at = if self.sweep_from < self.entities.len() { self.sweep_from } else { 0 };
+            let at = if self.sweep_from < self.entities.len() {
+                self.sweep_from
+            } else {
+                0
+            };
             self.sweep_from = at + 1;
-            let Some(place) = self.entities.get_mut(at) else { return };
+            let Some(place) = self.entities.get_mut(at) else {
+                return;
+            };
             let Some(entity) = place else { continue };
             if keep(&mut entity.value) {
                 continue;

@@ -1,6 +1,6 @@
 //! What a row costs at different batch sizes, and how long loading takes.
 //!
-//! Run: `cargo run --release -p slackwater-models --example row_cost`
+//! Run: `cargo run --release -p slackwater-models --example row_cost [BATCH ...]`
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::error::Error;
@@ -15,7 +15,14 @@ const ROWS: usize = 262_144;
 const REPEATS: usize = 7;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for batch in [1, 8, 32, 64, 128, 256, 512, 1024] {
+    let mut batches = Vec::new();
+    for argument in std::env::args().skip(1) {
+        batches.push(argument.parse::<usize>()?);
+    }
+    if batches.is_empty() {
+        batches.extend([1, 8, 32, 64, 128, 256, 512, 1024]);
+    }
+    for batch in batches {
         let spec = builtin::spec(builtin::USER_EVENTS, batch).ok_or("no such model")?;
         let started = Instant::now();
         let model = Model::load(&spec)?;

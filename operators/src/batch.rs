@@ -109,19 +109,35 @@ impl Rows {
         self.cells.extend(new.cells.iter().map(|&cell| match cell {
             Cell::Text { span, plain } => {
                 let base = if plain { record.start } else { scratch.start };
-                Cell::Text { span: Span { start: base + span.start, len: span.len }, plain }
+                Cell::Text {
+                    span: Span {
+                        start: base + span.start,
+                        len: span.len,
+                    },
+                    plain,
+                }
             }
             other => other,
         }));
         let (offset, time, key_hash) = (new.offset, new.time, new.key_hash);
-        self.rows.push(Row { offset, time, key_hash, key, record, cells_at });
+        self.rows.push(Row {
+            offset,
+            time,
+            key_hash,
+            key,
+            record,
+            cells_at,
+        });
     }
 
     /// A poll brings a few MiB and a record less than 4 GiB, so positions fit 32 bits.
     fn append(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
-        Span { start, len: bytes.len() as u32 }
+        Span {
+            start,
+            len: bytes.len() as u32,
+        }
     }
 
     /// The rows, in the order in which they were read.
@@ -146,19 +162,26 @@ impl Rows {
     /// The cells of a row, one per field.
     pub fn cells(&self, row: &Row) -> &[Cell] {
         let start = row.cells_at as usize;
-        self.cells.get(start..start + self.fields).unwrap_or_default()
+        self.cells
+            .get(start..start + self.fields)
+            .unwrap_or_default()
     }
 
     /// The value of a field.
     pub fn cell(&self, row: &Row, field: FieldIndex) -> Cell {
-        self.cells.get(row.cells_at as usize + field.0).copied().unwrap_or_default()
+        self.cells
+            .get(row.cells_at as usize + field.0)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The bytes of a span.
     #[inline]
     pub fn bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.bytes.get(start..start + span.len as usize).unwrap_or_default()
+        self.bytes
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
     }
 }
 

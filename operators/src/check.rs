@@ -11,6 +11,8 @@ pub enum Constant {
     Text(String),
     /// A whole number.
     Int(i64),
+    /// A number.
+    Float(f64),
     /// A truth value.
     Bool(bool),
 }
@@ -18,7 +20,7 @@ pub enum Constant {
 /// A rule on one field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// Text must have at least one character. Missing and null count as empty where the field is required.
+    /// Text must have at least one character; missing and null count as empty.
     NotEmpty,
     /// A number must be at least this.
     Min(f64),
@@ -44,7 +46,11 @@ pub struct Check {
 impl Check {
     /// Whether a value obeys the rule. `bytes` gives the content of a text. Rules other than `NotEmpty`
     /// have nothing to say about a value that is not there.
-    pub fn holds<'b>(&self, cell: Cell, bytes: impl FnOnce(crate::batch::Span) -> &'b [u8]) -> bool {
+    pub fn holds<'b>(
+        &self,
+        cell: Cell,
+        bytes: impl FnOnce(crate::batch::Span) -> &'b [u8],
+    ) -> bool {
         match (&self.rule, cell) {
             (Rule::NotEmpty, Cell::Null) => false,
             (_, Cell::Null) => true,
@@ -77,7 +83,12 @@ impl Check {
             Stage::Feature => vec![format!("feature/check: {}", self.message)],
             _ => Vec::new(),
         };
-        Reason { stage, code, message: self.message.clone(), causes }
+        Reason {
+            stage,
+            code,
+            message: self.message.clone(),
+            causes,
+        }
     }
 }
 
@@ -94,11 +105,14 @@ fn is_one_of<'b>(
     match cell {
         Cell::Text { span, .. } => {
             let text = bytes(span);
-            constants.iter().any(|c| matches!(c, Constant::Text(t) if t.as_bytes() == text))
+            constants
+                .iter()
+                .any(|c| matches!(c, Constant::Text(t) if t.as_bytes() == text))
         }
         Cell::Int(value) => constants.contains(&Constant::Int(value)),
         Cell::Bool(value) => constants.contains(&Constant::Bool(value)),
-        Cell::Null | Cell::Float(_) => false,
+        Cell::Float(value) => constants.contains(&Constant::Float(value)),
+        Cell::Null => false,
     }
 }
 
@@ -111,11 +125,18 @@ mod tests {
     #[test]
     fn rules_mean_what_they_say() {
         let check = |rule: Rule, cell: Cell, text: &str, expected: bool| {
-            let subject = Check { field: FieldIndex(0), rule, message: String::new() };
+            let subject = Check {
+                field: FieldIndex(0),
+                rule,
+                message: String::new(),
+            };
             let holds = subject.holds(cell, |_| text.as_bytes());
             assert_eq!(holds, expected, "{subject:?} on {cell:?} {text:?}");
         };
-        let text = |len| Cell::Text { span: Span { start: 0, len }, plain: true };
+        let text = |len| Cell::Text {
+            span: Span { start: 0, len },
+            plain: true,
+        };
         check(Rule::NotEmpty, text(0), "", false);
         check(Rule::NotEmpty, Cell::Null, "", false);
         check(Rule::NotEmpty, text(1), "a", true);

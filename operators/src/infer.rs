@@ -55,10 +55,16 @@ impl Infer {
                 scores.truncate(before);
                 scores.push(0.0);
                 let message = format!("model `{}` failed", self.plan.model);
-                let causes =
-                    vec![format!("infer/model: {message}"), format!("infer/tract: {error}")];
-                let reason =
-                    Reason { stage: Stage::Infer, code: Code::ModelFailed, message, causes };
+                let causes = vec![
+                    format!("infer/model: {message}"),
+                    format!("infer/tract: {error}"),
+                ];
+                let reason = Reason {
+                    stage: Stage::Infer,
+                    code: Code::ModelFailed,
+                    message,
+                    causes,
+                };
                 failed.push((at, reason));
             }
         }
@@ -74,7 +80,12 @@ impl Infer {
         let (model, output) = (&self.plan.model, &self.plan.output);
         let message = format!("model `{model}` output `{output}` is {value}");
         let causes = vec![format!("infer/model: {message}")];
-        Reason { stage: Stage::Infer, code: Code::NotFinite, message, causes }
+        Reason {
+            stage: Stage::Infer,
+            code: Code::NotFinite,
+            message,
+            causes,
+        }
     }
 }
 
@@ -91,7 +102,11 @@ impl Operator for Infer {
             scores.clear();
             refused = self.score_alone(&vectors, &mut scores);
         }
-        for (at, &score) in scores.iter().enumerate().filter(|(_, score)| !score.is_finite()) {
+        for (at, &score) in scores
+            .iter()
+            .enumerate()
+            .filter(|(_, score)| !score.is_finite())
+        {
             refused.push((at, self.not_finite(score)));
         }
         if !refused.is_empty() {
@@ -114,4 +129,3 @@ impl Operator for Infer {
         }
     }
 }
-

@@ -26,7 +26,10 @@ pub struct KeyWriter {
 impl KeyWriter {
     /// A writer of keys made of `fields`.
     pub fn new(fields: Vec<FieldIndex>) -> Self {
-        KeyWriter { fields, bytes: Vec::new() }
+        KeyWriter {
+            fields,
+            bytes: Vec::new(),
+        }
     }
 
     /// The key of an event and its hash. Texts lie in `record` if plain, else in `scratch`.
@@ -35,7 +38,11 @@ impl KeyWriter {
         for field in &self.fields {
             match cells.get(field.0).copied().unwrap_or_default() {
                 cell @ Cell::Text { span, .. } => {
-                    part(&mut self.bytes, TAG_TEXT, content(cell, span, record, scratch));
+                    part(
+                        &mut self.bytes,
+                        TAG_TEXT,
+                        content(cell, span, record, scratch),
+                    );
                 }
                 Cell::Int(value) => part(&mut self.bytes, TAG_INT, &value.to_le_bytes()),
                 Cell::Bool(value) => part(&mut self.bytes, TAG_BOOL, &[u8::from(value)]),
@@ -90,10 +97,24 @@ mod tests {
             assert_eq!(hash, KeyHash::of(expected));
             assert_eq!(readable(key), text);
         };
-        let anna = Cell::Text { span: Span { start: 1, len: 4 }, plain: true };
-        let escaped = Cell::Text { span: Span { start: 0, len: 3 }, plain: false };
+        let anna = Cell::Text {
+            span: Span { start: 1, len: 4 },
+            plain: true,
+        };
+        let escaped = Cell::Text {
+            span: Span { start: 0, len: 3 },
+            plain: false,
+        };
         check(&[anna], b"\x01\x04\0\0\0anna", "anna");
-        check(&[escaped, Cell::Bool(true)], b"\x01\x03\0\0\0o\"k\x03\x01\0\0\0\x01", "o\"k|true");
-        check(&[Cell::Int(-2)], b"\x02\x08\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff", "-2");
+        check(
+            &[escaped, Cell::Bool(true)],
+            b"\x01\x03\0\0\0o\"k\x03\x01\0\0\0\x01",
+            "o\"k|true",
+        );
+        check(
+            &[Cell::Int(-2)],
+            b"\x02\x08\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff",
+            "-2",
+        );
     }
 }

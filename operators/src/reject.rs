@@ -118,9 +118,15 @@ impl From<Payload<'_>> for Original {
     fn from(payload: Payload<'_>) -> Self {
         match payload {
             Payload::Whole(record) => Original::Record(record.to_vec()),
-            Payload::Oversize { head, length, sha256 } => {
-                Original::Oversize { head: head.to_vec(), length, sha256 }
-            }
+            Payload::Oversize {
+                head,
+                length,
+                sha256,
+            } => Original::Oversize {
+                head: head.to_vec(),
+                length,
+                sha256,
+            },
         }
     }
 }

@@ -9,8 +9,10 @@
 //!    wrong types, values out of range, keys that are missing or not supported in this version;
 //! 3. `resolve` turns names into indices and checks what one key says about another.
 //!
-//! Nothing here opens a file, a model or a socket: that is the preflight's work.
+//! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
+//! pipeline into the plans of the stages, and [`graph`] opens what it names and builds the graph.
 
+pub mod graph;
 pub mod graph;
 pub mod keys;
 pub mod mistakes;

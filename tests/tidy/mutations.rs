@@ -286,6 +286,11 @@ fn is_a_hand_through_a_seam_found() {
     );
     both("std::env::args();", "connectors/src/a.rs", "src/cli/a.rs");
     both(
+        "std::env::args_os();",
+        "models/src/a.rs",
+        "models/examples/a.rs",
+    );
+    both(
         "std::process::exit(1);",
         "dataflow/src/a.rs",
         "xtask/src/main.rs",

@@ -73,8 +73,8 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
     findings
 }
 
-/// Each thing that only some paths may touch: the words, the paths, what it is. Tests may touch
-/// anything.
+/// Each thing that only some paths may touch: the words, the paths, what it is. Tests,
+/// benches and examples may touch anything.
 const TOUCH: [(&[&str], &[&str], &str); 6] = [
     (
         &[
@@ -85,17 +85,17 @@ const TOUCH: [(&[&str], &[&str], &str); 6] = [
             "tract_data",
             "tract_linalg",
         ],
-        &["models/", "benches/"],
+        &["models/"],
         "the ONNX runtime",
     ),
     (
         &["builder_rc", "builder_raw"],
-        &["dataflow/src/adapter", "dataflow/src/worker", "benches/"],
+        &["dataflow/src/adapter", "dataflow/src/worker"],
         "timely's raw builders",
     ),
     (
         &["env::args", "args_os"],
-        &["src/", "xtask/", "benches/", "examples/", "build.rs"],
+        &["src/", "xtask/", "build.rs"],
         "the command line",
     ),
     (
@@ -105,7 +105,7 @@ const TOUCH: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["timely", "differential_dataflow"],
-        &["dataflow/", "src/", "benches/", "examples/"],
+        &["dataflow/", "src/"],
         "timely and differential",
     ),
     (
@@ -115,8 +115,6 @@ const TOUCH: [(&[&str], &[&str], &str); 6] = [
             "models/",
             "dataflow/",
             "src/",
-            "benches/",
-            "examples/",
             "xtask/",
             "fuzz/",
         ],
@@ -126,7 +124,7 @@ const TOUCH: [(&[&str], &[&str], &str); 6] = [
 
 /// What stands behind a seam is named on its own side of it only.
 pub fn touches_only_what_it_may(file: &File) -> Vec<String> {
-    if !is_rust(file) || file.test {
+    if !is_rust(file) || file.test || is_demonstration(file) {
         return Vec::new();
     }
     let code = Source::of(&file.text).without_tests().code();
@@ -154,13 +152,9 @@ pub fn names_no_field_of_a_job(file: &File) -> Vec<String> {
         "timestamp_ms",
         "event_type",
     ];
-    const MAY: [&str; 4] = [
-        "connectors/src/generator/templates.rs",
-        "benches/",
-        "examples/",
-        "fuzz/",
-    ];
-    if !is_rust(file) || file.test || MAY.iter().any(|path| file.path.starts_with(path)) {
+    const MAY: [&str; 2] = ["connectors/src/generator/templates.rs", "fuzz/"];
+    let may = MAY.iter().any(|path| file.path.starts_with(path));
+    if !is_rust(file) || file.test || is_demonstration(file) || may {
         return Vec::new();
     }
     let text = Source::of(&file.text).without_tests().code_and_literals();
@@ -199,6 +193,13 @@ pub fn keeps_the_workspace_lints(file: &File) -> Vec<String> {
         "the workspace does not forbid unsafe code".into()
     }));
     findings
+}
+
+/// A bench or an example, of the root package or of a crate: a program beside the engine.
+fn is_demonstration(file: &File) -> bool {
+    file.path
+        .split('/')
+        .any(|folder| ["benches", "examples"].contains(&folder))
 }
 
 /// All dependencies of a manifest with the kind of section they stand in.

@@ -32,17 +32,26 @@ impl<T> Accountable for Messages<T> {
 /// Timely asks this of every container that crosses workers, but serialises only between processes. A
 /// worker group is one process (`worker::WorkerGroup` starts no other kind), so none of it can run.
 impl<T> ContainerBytes for Messages<T> {
-    #[expect(clippy::unreachable, reason = "a group of one process never serialises")]
+    #[expect(
+        clippy::unreachable,
+        reason = "a group of one process never serialises"
+    )]
     fn from_bytes(_: Bytes) -> Self {
         unreachable!("messages move between threads as they are")
     }
 
-    #[expect(clippy::unreachable, reason = "a group of one process never serialises")]
+    #[expect(
+        clippy::unreachable,
+        reason = "a group of one process never serialises"
+    )]
     fn length_in_bytes(&self) -> usize {
         unreachable!("messages move between threads as they are")
     }
 
-    #[expect(clippy::unreachable, reason = "a group of one process never serialises")]
+    #[expect(
+        clippy::unreachable,
+        reason = "a group of one process never serialises"
+    )]
     fn into_bytes<W: std::io::Write>(&self, _: &mut W) {
         unreachable!("messages move between threads as they are")
     }
@@ -60,7 +69,10 @@ impl<T: Routed> Distributor<Messages<T>> for ByWorker {
     ) {
         for item in container.0.drain(..) {
             let last = pushers.len().saturating_sub(1);
-            debug_assert!(item.worker() <= last, "a batch names a worker that is not there");
+            debug_assert!(
+                item.worker() <= last,
+                "a batch names a worker that is not there"
+            );
             if let Some(pusher) = pushers.get_mut(item.worker().min(last)) {
                 Message::push_at(&mut Messages(vec![item]), stamp.clone(), pusher);
             }

@@ -103,7 +103,9 @@ impl<'s> Graph<'s> {
 
     fn rejects_of<R>(&self, operator: &str, stream: Events<'s, R>) -> Rejects<'s, R> {
         let consumed = Rc::new(Cell::new(false));
-        self.rejects.borrow_mut().push((operator.to_owned(), Rc::clone(&consumed)));
+        self.rejects
+            .borrow_mut()
+            .push((operator.to_owned(), Rc::clone(&consumed)));
         Rejects { stream, consumed }
     }
 
@@ -115,7 +117,11 @@ impl<'s> Graph<'s> {
             }
         }
         let source = self.source.take().ok_or(GraphError::NoSource)?;
-        Ok(Built { probe: self.probe, drained: self.drained, source })
+        Ok(Built {
+            probe: self.probe,
+            drained: self.drained,
+            source,
+        })
     }
 }
 

@@ -50,13 +50,23 @@ impl<'s> Graph<'s> {
         *self.source.borrow_mut() = Some(address);
 
         let share = self.share;
-        let partitions: Vec<PartitionId> =
-            source.partitions().iter().map(|p| p.id).filter(|&id| share.reads(id)).collect();
+        let partitions: Vec<PartitionId> = source
+            .partitions()
+            .iter()
+            .map(|p| p.id)
+            .filter(|&id| share.reads(id))
+            .collect();
         let job = Arc::clone(&self.job);
         let drained = Rc::clone(&self.drained);
         builder.build(move |initial| {
             let capabilities = Capabilities::new(initial, &partitions);
-            let head = Head { job, reader, ingest, capabilities, sealed: Sealed::default() };
+            let head = Head {
+                job,
+                reader,
+                ingest,
+                capabilities,
+                sealed: Sealed::default(),
+            };
             let mut ports = Ports { batches, rejects };
             let mut head = Some(head);
             move |_| {
@@ -89,14 +99,24 @@ struct Head<I: Ingest> {
 struct Failed;
 
 impl<I: Ingest> Head<I> {
-    fn step(&mut self, ports: &mut Ports<I::Batch, I::Reject>, again: &Activator) -> Result<(), Failed> {
+    fn step(
+        &mut self,
+        ports: &mut Ports<I::Batch, I::Reject>,
+        again: &Activator,
+    ) -> Result<(), Failed> {
         if self.capabilities.all_finished() || !self.job.flow.has_room() {
             return Ok(());
         }
-        let mut poll = Poll { records: 0, bytes: 0, finished: Vec::new() };
+        let mut poll = Poll {
+            records: 0,
+            bytes: 0,
+            finished: Vec::new(),
+        };
         let read_at = self.job.clock.monotonic();
         let ingest = &mut self.ingest;
-        let polled = self.reader.poll(RECORDS_PER_POLL_MAX, &mut |polled| poll.take(ingest, polled));
+        let polled = self.reader.poll(RECORDS_PER_POLL_MAX, &mut |polled| {
+            poll.take(ingest, polled)
+        });
         let readiness = polled.map_err(|error| {
             self.job.fail(RunError::Source(error));
             Failed
@@ -146,7 +166,11 @@ struct Poll {
 impl Poll {
     fn take<I: Ingest>(&mut self, ingest: &mut I, polled: Polled<'_>) {
         match polled {
-            Polled::Record { partition, offset, payload } => {
+            Polled::Record {
+                partition,
+                offset,
+                payload,
+            } => {
                 self.records += 1;
                 self.bytes += match payload {
                     Payload::Whole(bytes) => bytes.len() as u64,
@@ -186,14 +210,23 @@ struct Capabilities {
 impl Capabilities {
     fn new(initial: Vec<Capability<Moment>>, partitions: &[PartitionId]) -> Self {
         let [batches, rejects] = initial.as_slice() else {
-            return Capabilities { active: BTreeMap::new(), _end: None };
+            return Capabilities {
+                active: BTreeMap::new(),
+                _end: None,
+            };
         };
-        let held = || Held { batches: batches.clone(), rejects: rejects.clone() };
+        let held = || Held {
+            batches: batches.clone(),
+            rejects: rejects.clone(),
+        };
         let mut end = held();
         end.lift(EventTime::MAX);
         debug_assert_eq!(batches.time(), &Moment::minimum());
         Capabilities {
-            active: partitions.iter().map(|&partition| (partition, held())).collect(),
+            active: partitions
+                .iter()
+                .map(|&partition| (partition, held()))
+                .collect(),
             _end: Some(end),
         }
     }

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use timely::PartialOrder;
-use timely::progress::timestamp::{PathSummary, Timestamp};
 use timely::progress::Antichain;
+use timely::progress::timestamp::{PathSummary, Timestamp};
 
 use differential_dataflow::lattice::Lattice;
 

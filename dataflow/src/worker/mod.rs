@@ -44,6 +44,14 @@ pub enum RunError {
     /// The graph is not complete.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// A stage could not be made.
+    #[error("cannot start stage `{stage}`: {source}")]
+    Stage {
+        /// Its name.
+        stage: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A reader broke its contract.
     #[error("the source handed out a record of partition {0} after the partition's end")]
     RecordAfterEnd(PartitionId),
@@ -97,8 +105,12 @@ impl JobShared {
     }
 
     pub(crate) fn hand_to_publisher(&self, publication: Publication) {
-        let latency = self.clock.monotonic().saturating_sub(publication.ticket.read_at());
-        self.meters.record_latency(latency, u64::from(publication.chunk.records));
+        let latency = self
+            .clock
+            .monotonic()
+            .saturating_sub(publication.ticket.read_at());
+        self.meters
+            .record_latency(latency, u64::from(publication.chunk.records));
         // Only a publisher that has failed hangs up, and then the failure is already on record.
         drop(self.publisher.send(publication));
     }
@@ -158,7 +170,10 @@ impl WorkerGroup {
 
     /// A handle that stops the run.
     pub fn stopper(&self) -> Stopper {
-        Stopper { stop: Arc::clone(&self.stop), flow: Arc::clone(&self.flow) }
+        Stopper {
+            stop: Arc::clone(&self.stop),
+            flow: Arc::clone(&self.flow),
+        }
     }
 
     /// Builds the graph on every worker, runs it to its end, and writes its outputs to `sink`.
@@ -192,7 +207,11 @@ impl WorkerGroup {
         for message in joined.into_iter().filter_map(Result::err) {
             job.fail(RunError::Panicked(message));
         }
-        let failure = job.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = job
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // Hanging up tells the publisher that no more comes.
         drop(job);
         let published = publishing.join();
@@ -200,7 +219,10 @@ impl WorkerGroup {
             return Err(error);
         }
         published.map_err(|_| RunError::Panicked("the publisher".to_owned()))??;
-        Ok(Finished { totals: self.meters.totals(), latency: self.meters.latency() })
+        Ok(Finished {
+            totals: self.meters.totals(),
+            latency: self.meters.latency(),
+        })
     }
 }
 
@@ -210,7 +232,10 @@ fn work(
     job: &Arc<JobShared>,
     build: &dyn Fn(&Graph<'_>) -> Result<(), RunError>,
 ) {
-    let share = Share { worker: worker.index(), workers: worker.peers() };
+    let share = Share {
+        worker: worker.index(),
+        workers: worker.peers(),
+    };
     let index = worker.next_dataflow_index();
     let built = worker.dataflow(|scope| {
         let graph = Graph::new(scope, Arc::clone(job), share);
@@ -250,7 +275,8 @@ struct PanicAlarm(Arc<JobShared>);
 impl Drop for PanicAlarm {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.fail(RunError::Panicked("see the message above".to_owned()));
+            self.0
+                .fail(RunError::Panicked("see the message above".to_owned()));
         }
     }
 }

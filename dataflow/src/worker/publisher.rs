@@ -29,7 +29,10 @@ pub(super) fn start(
     thread::Builder::new()
         .name("publisher".to_owned())
         .spawn(publish)
-        .map_err(|error| RunError::Start { workers: 1, reason: error.to_string() })
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
 }
 
 fn write_all(

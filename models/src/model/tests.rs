@@ -279,6 +279,17 @@ fn is_a_wrong_graph_refused_with_words_that_help() {
     );
 }
 
+/// tract has no code for a string tensor in raw form and panics: the catch around it is needed.
+#[test]
+fn is_a_panic_of_the_runtime_a_refusal() {
+    let strings = tensor_proto::DataType::String as i32;
+    let spec = changed(|graph| graph.initializer[0].data_type = strings);
+    refused(
+        spec,
+        "cannot be run: the ONNX runtime panicked on this graph",
+    );
+}
+
 #[test]
 fn can_one_of_several_outputs_be_chosen() {
     let mut spec = changed(|graph| {

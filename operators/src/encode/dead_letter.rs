@@ -62,7 +62,10 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"stage\":");
         json::text(out, reason.stage.name());
         out.extend_from_slice(b",\"source\":{\"topic\":");
-        json::text(out, self.topics.get(&reject.partition).map_or("", |topic| topic));
+        json::text(
+            out,
+            self.topics.get(&reject.partition).map_or("", |topic| topic),
+        );
         out.extend_from_slice(b",\"partition\":");
         json::int(out, reject.partition.0);
         out.extend_from_slice(b",\"offset\":");
@@ -88,13 +91,21 @@ impl EncodeDeadLetters {
     fn original(&mut self, out: &mut Vec<u8>, original: &Original) {
         match original {
             Original::Record(record) => {
-                if self.scanner.scan(record, self.max_depth, &mut self.values).is_ok() {
+                if self
+                    .scanner
+                    .scan(record, self.max_depth, &mut self.values)
+                    .is_ok()
+                {
                     self.fields(out, record);
                 } else {
                     raw(out, record);
                 }
             }
-            Original::Oversize { head, length, sha256 } => {
+            Original::Oversize {
+                head,
+                length,
+                sha256,
+            } => {
                 raw(out, whole_characters(head));
                 out.extend_from_slice(b",\"original_length\":");
                 json::int(out, *length);
@@ -112,7 +123,9 @@ impl EncodeDeadLetters {
                 Value::Missing | Value::Null => out.extend_from_slice(b"null"),
                 Value::True => out.extend_from_slice(b"true"),
                 Value::False => out.extend_from_slice(b"false"),
-                Value::Number { .. } => out.extend_from_slice(value.span(record).unwrap_or_default()),
+                Value::Number { .. } => {
+                    out.extend_from_slice(value.span(record).unwrap_or_default())
+                }
                 Value::Text { .. } => {
                     out.push(b'"');
                     out.extend_from_slice(value.span(record).unwrap_or_default());
@@ -189,8 +202,16 @@ impl Operator for EncodeDeadLetters {
         let mut bytes = Vec::new();
         self.write(&mut bytes, &reject);
         let (stream, shard) = (reject.reason.stage.stream(), reject.shard);
-        let chunk = OutputChunk { stream, shard, records: 1, bytes };
-        out.give(Publication { chunk, ticket: reject.ticket });
+        let chunk = OutputChunk {
+            stream,
+            shard,
+            records: 1,
+            bytes,
+        };
+        out.give(Publication {
+            chunk,
+            ticket: reject.ticket,
+        });
     }
 }
 
@@ -214,7 +235,10 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&out), expected);
         };
         check("[ 1.50 ,\n\t{ } ]", "[1.50,{}]");
-        check(r#"{ "a b" : "c \" d\\" , "e":" " }"#, r#"{"a b":"c \" d\\","e":" "}"#);
+        check(
+            r#"{ "a b" : "c \" d\\" , "e":" " }"#,
+            r#"{"a b":"c \" d\\","e":" "}"#,
+        );
     }
 
     #[test]

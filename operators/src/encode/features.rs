@@ -30,7 +30,10 @@ impl EncodeFeatures {
     pub fn new(plan: &FeatureRowPlan) -> Self {
         let before = |(at, name): (usize, &String)| json::key(if at == 0 { "" } else { "," }, name);
         let before = plan.names.iter().enumerate().map(before).collect();
-        EncodeFeatures { spread: plan.spread, before }
+        EncodeFeatures {
+            spread: plan.spread,
+            before,
+        }
     }
 }
 

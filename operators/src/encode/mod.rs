@@ -34,7 +34,11 @@ struct Chunks {
 impl Chunks {
     fn new(stream: OutputStream, shards: u16, rows: usize) -> Self {
         let expected = rows / usize::from(shards.max(1)) + rows / 8 + 1;
-        Chunks { stream, open: vec![(0, Vec::new()); usize::from(shards.max(1))], expected }
+        Chunks {
+            stream,
+            open: vec![(0, Vec::new()); usize::from(shards.max(1))],
+            expected,
+        }
     }
 
     /// Where to append the next record of a shard; counts it.
@@ -42,7 +46,10 @@ impl Chunks {
         let last = self.open.len().saturating_sub(1);
         let at = usize::from(shard.0).min(last);
         let expected = self.expected;
-        #[expect(clippy::indexing_slicing, reason = "there is at least one shard, and `at` is one")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "there is at least one shard, and `at` is one"
+        )]
         let (records, bytes) = &mut self.open[at];
         if *records == 0 {
             bytes.reserve(expected * RECORD_BYTES_EXPECTED);
@@ -56,8 +63,16 @@ impl Chunks {
         for (shard, (records, bytes)) in self.open.into_iter().enumerate() {
             if records > 0 {
                 let shard = ShardId(shard as u16);
-                let chunk = OutputChunk { stream, shard, records, bytes };
-                give(Publication { chunk, ticket: ticket.clone() });
+                let chunk = OutputChunk {
+                    stream,
+                    shard,
+                    records,
+                    bytes,
+                };
+                give(Publication {
+                    chunk,
+                    ticket: ticket.clone(),
+                });
             }
         }
     }

@@ -86,7 +86,9 @@ pub(super) struct Calendar {
 impl Calendar {
     pub(super) fn new() -> Self {
         let angle = |hour: usize| std::f64::consts::TAU * hour as f64 / 24.0;
-        Calendar { hours: std::array::from_fn(|hour| angle(hour).sin_cos()) }
+        Calendar {
+            hours: std::array::from_fn(|hour| angle(hour).sin_cos()),
+        }
     }
 
     fn hour(&self, row: &Row) -> (f64, f64) {
@@ -99,7 +101,10 @@ impl Feature {
     /// The feature of an event, as the model sees it.
     pub(super) fn compute(&self, event: &EventView<'_>, calendar: &Calendar) -> f32 {
         let value = self.kind.value(event, calendar).unwrap_or(self.fill);
-        let transformed = self.transforms.iter().fold(value, |x, transform| transform.apply(x));
+        let transformed = self
+            .transforms
+            .iter()
+            .fold(value, |x, transform| transform.apply(x));
         transformed as f32
     }
 }
@@ -145,7 +150,9 @@ impl FeatureKind {
             FeatureKind::Count => window.map(|window| f64::from(window.events)),
             FeatureKind::Tally(at) => tally(*at).map(f64::from),
             FeatureKind::Share(at) => {
-                let events = window.map(|window| window.events).filter(|&events| events > 0)?;
+                let events = window
+                    .map(|window| window.events)
+                    .filter(|&events| events > 0)?;
                 Some(f64::from(tally(*at)?) / f64::from(events))
             }
             FeatureKind::SincePrevious => {

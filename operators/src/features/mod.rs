@@ -81,9 +81,18 @@ impl FeatureStage {
         let rows = &batch.rows;
         let mut refused = Vec::new();
         for (at, row) in rows.rows().iter().enumerate() {
-            let failed = self.plan.checks.iter().find(|check| !check.holds_for(rows, row));
+            let failed = self
+                .plan
+                .checks
+                .iter()
+                .find(|check| !check.holds_for(rows, row));
             if let Some(check) = failed {
-                out.reject(Reject::of_row(batch, row, check.reason(Stage::Feature), &self.plan.spread));
+                out.reject(Reject::of_row(
+                    batch,
+                    row,
+                    check.reason(Stage::Feature),
+                    &self.plan.spread,
+                ));
                 refused.push(at);
             }
         }
@@ -95,8 +104,16 @@ impl FeatureStage {
         let mut vectors = Vec::with_capacity(rows.rows().len() * features.len());
         let Some(histories) = &mut self.histories else {
             for row in rows.rows() {
-                let event = EventView { rows, row, window: None };
-                vectors.extend(features.iter().map(|feature| feature.compute(&event, &self.calendar)));
+                let event = EventView {
+                    rows,
+                    row,
+                    window: None,
+                };
+                vectors.extend(
+                    features
+                        .iter()
+                        .map(|feature| feature.compute(&event, &self.calendar)),
+                );
             }
             return vectors;
         };
@@ -104,12 +121,23 @@ impl FeatureStage {
         // each other, and most of the time of a large state is waiting for memory.
         self.slots.clear();
         let state = &mut self.state;
-        let located = rows.rows().iter().map(|row| state.locate(row.key_hash, rows.bytes(row.key)));
+        let located = rows
+            .rows()
+            .iter()
+            .map(|row| state.locate(row.key_hash, rows.bytes(row.key)));
         self.slots.extend(located);
         for (row, &slot) in rows.rows().iter().zip(&self.slots) {
             let window = histories.add(self.state.value_mut(slot), rows, row);
-            let event = EventView { rows, row, window: Some(window) };
-            vectors.extend(features.iter().map(|feature| feature.compute(&event, &self.calendar)));
+            let event = EventView {
+                rows,
+                row,
+                window: Some(window),
+            };
+            vectors.extend(
+                features
+                    .iter()
+                    .map(|feature| feature.compute(&event, &self.calendar)),
+            );
         }
         vectors
     }
@@ -129,7 +157,9 @@ impl Operator for FeatureStage {
     }
 
     fn on_watermark(&mut self, watermark: EventTime) {
-        let Some(histories) = &mut self.histories else { return };
+        let Some(histories) = &mut self.histories else {
+            return;
+        };
         histories.on_watermark(watermark);
         if watermark == EventTime::MAX {
             // The input has ended; nothing is left to save memory for.
@@ -141,7 +171,8 @@ impl Operator for FeatureStage {
         let due = (places.saturating_mul(passed_ms) / round_ms).min(places);
         if due > 0 {
             self.swept_to = watermark;
-            self.state.sweep(due as usize, |history| histories.keep(history));
+            self.state
+                .sweep(due as usize, |history| histories.keep(history));
         }
     }
 }

@@ -90,7 +90,12 @@ impl Histories {
     }
 
     /// Adds an event to its key's history and gives what it sees.
-    pub fn add<'h>(&'h mut self, history: &'h mut KeyHistory, rows: &Rows, row: &Row) -> Window<'h> {
+    pub fn add<'h>(
+        &'h mut self,
+        history: &'h mut KeyHistory,
+        rows: &Rows,
+        row: &Row,
+    ) -> Window<'h> {
         self.entry.clear();
         for &field in &self.compiled.fields {
             self.entry.push(match rows.cell(row, field) {
@@ -117,10 +122,16 @@ impl Histories {
         if history.oldest > boundary {
             let mut times = history.entry_times();
             let first = times.next().unwrap_or(time.0);
-            let before = history.len.checked_sub(2).and_then(|at| history.time_at(at));
+            let before = history
+                .len
+                .checked_sub(2)
+                .and_then(|at| history.time_at(at));
             return Window {
                 events: history.len,
-                tallies: history.cells.get(..compiled.tallies.len()).unwrap_or_default(),
+                tallies: history
+                    .cells
+                    .get(..compiled.tallies.len())
+                    .unwrap_or_default(),
                 previous: before.map(EventTime),
                 first: EventTime(first),
                 last: time,
@@ -155,7 +166,11 @@ impl KeyHistory {
     /// The place in the rings of the entry handled `nth`.
     fn place(&self, nth: u32) -> usize {
         let at = self.head + nth;
-        (if at >= self.capacity() { at - self.capacity() } else { at }) as usize
+        (if at >= self.capacity() {
+            at - self.capacity()
+        } else {
+            at
+        }) as usize
     }
 
     fn time_at(&self, nth: u32) -> Option<i64> {
@@ -170,11 +185,14 @@ impl KeyHistory {
     /// Ring of a history field.
     fn ring(&self, compiled: &Compiled, column: usize) -> &[u32] {
         let start = compiled.tallies.len() + column * self.times.len();
-        self.cells.get(start..start + self.times.len()).unwrap_or_default()
+        self.cells
+            .get(start..start + self.times.len())
+            .unwrap_or_default()
     }
 
     fn cell_mut(&mut self, compiled: &Compiled, column: usize, place: usize) -> Option<&mut u32> {
-        self.cells.get_mut(compiled.tallies.len() + column * self.times.len() + place)
+        self.cells
+            .get_mut(compiled.tallies.len() + column * self.times.len() + place)
     }
 
     fn make_room(&mut self, compiled: &Compiled, texts: &mut Texts) {
@@ -257,18 +275,19 @@ impl KeyHistory {
     }
 
     /// Counts the entries above `boundary` one by one: what tallies would say if no other were there.
-    fn count<'h>(
-        &self,
-        boundary: i64,
-        compiled: &Compiled,
-        counted: &'h mut [u32],
-    ) -> Window<'h> {
+    fn count<'h>(&self, boundary: i64, compiled: &Compiled, counted: &'h mut [u32]) -> Window<'h> {
         counted.fill(0);
-        let seen: Vec<u32> =
-            (0..self.len).filter(|&nth| self.time_at(nth).is_some_and(|t| t > boundary)).collect();
+        let seen: Vec<u32> = (0..self.len)
+            .filter(|&nth| self.time_at(nth).is_some_and(|t| t > boundary))
+            .collect();
         for (count, tally) in counted.iter_mut().zip(&compiled.tallies) {
             let value = |nth: &u32, column: usize| {
-                TextId(self.ring(compiled, column).get(self.place(*nth)).copied().unwrap_or(0))
+                TextId(
+                    self.ring(compiled, column)
+                        .get(self.place(*nth))
+                        .copied()
+                        .unwrap_or(0),
+                )
             };
             *count = tally.count(&seen, value);
         }

@@ -60,10 +60,17 @@ impl Compiled {
         // The pipeline file is refused if a feature reads a field that the history does not keep; a
         // column that is not there counts nothing.
         let column = |field: FieldIndex| {
-            fields.iter().position(|&kept| kept == field).unwrap_or(FIELDS_MAX)
+            fields
+                .iter()
+                .position(|&kept| kept == field)
+                .unwrap_or(FIELDS_MAX)
         };
         let mut condition = |condition: &Condition| {
-            let ids = condition.values.iter().map(|constant| acquire(constant, texts)).collect();
+            let ids = condition
+                .values
+                .iter()
+                .map(|constant| acquire(constant, texts))
+                .collect();
             (column(condition.field), ids)
         };
         let tallies = plan.tallies.iter().map(|tally| match tally {
@@ -73,7 +80,12 @@ impl Compiled {
             Tally::Distinct(field) => CompiledTally::Distinct(column(*field)),
         });
         let tallies = tallies.collect();
-        Compiled { events: plan.events, ttl_ms: plan.ttl_ms, fields, tallies }
+        Compiled {
+            events: plan.events,
+            ttl_ms: plan.ttl_ms,
+            fields,
+            tallies,
+        }
     }
 }
 
@@ -82,6 +94,7 @@ fn acquire(constant: &Constant, texts: &mut Texts) -> TextId {
     match constant {
         Constant::Text(text) => texts.acquire(text.as_bytes()),
         Constant::Int(value) => texts.acquire(&value.to_le_bytes()),
+        Constant::Float(value) => texts.acquire(&value.to_bits().to_le_bytes()),
         Constant::Bool(value) => texts.acquire(&[u8::from(*value)]),
     }
 }
@@ -105,7 +118,9 @@ impl CompiledTally {
         match self {
             CompiledTally::Where(conditions) => {
                 let holds = |nth: &&u32| {
-                    conditions.iter().all(|(column, ids)| ids.contains(&value(nth, *column)))
+                    conditions
+                        .iter()
+                        .all(|(column, ids)| ids.contains(&value(nth, *column)))
                 };
                 seen.iter().filter(holds).count() as u32
             }
@@ -126,10 +141,13 @@ fn satisfies<'e>(
     conditions: &[(usize, Vec<TextId>)],
     value: impl Fn(usize) -> Option<&'e TextId>,
 ) -> bool {
-    conditions.iter().all(|(column, ids)| value(*column).is_some_and(|id| ids.contains(id)))
+    conditions
+        .iter()
+        .all(|(column, ids)| value(*column).is_some_and(|id| ids.contains(id)))
 }
 
 /// Looks at every place, without leaving early: that is what the compiler turns into wide comparisons.
 fn contains(ring: &[u32], id: u32) -> bool {
-    ring.iter().fold(false, |found, &other| found | (other == id))
+    ring.iter()
+        .fold(false, |found, &other| found | (other == id))
 }

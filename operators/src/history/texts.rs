@@ -40,7 +40,10 @@ pub(super) struct Texts {
 
 impl Texts {
     /// The number of a value, with one more use.
-    #[expect(clippy::indexing_slicing, reason = "the table holds positions of `texts` only")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the table holds positions of `texts` only"
+    )]
     pub(super) fn acquire(&mut self, bytes: &[u8]) -> TextId {
         let hash = xxh3_64(bytes);
         let texts = &mut self.texts;
@@ -48,14 +51,21 @@ impl Texts {
             let text = &texts[at as usize];
             text.hash == hash && *text.bytes == *bytes
         };
-        match self.table.entry(hash, is_text, |&at| texts[at as usize].hash) {
+        match self
+            .table
+            .entry(hash, is_text, |&at| texts[at as usize].hash)
+        {
             Entry::Occupied(found) => {
                 let at = *found.get();
                 texts[at as usize].uses += 1;
                 TextId(at + RESERVED)
             }
             Entry::Vacant(place) => {
-                let text = Text { hash, uses: 1, bytes: bytes.into() };
+                let text = Text {
+                    hash,
+                    uses: 1,
+                    bytes: bytes.into(),
+                };
                 let at = self.free.pop().unwrap_or(texts.len() as u32);
                 place.insert(at);
                 match texts.get_mut(at as usize) {
@@ -69,8 +79,12 @@ impl Texts {
 
     /// Takes back one use; the value is forgotten with its last.
     pub(super) fn release(&mut self, id: TextId) {
-        let Some(at) = id.0.checked_sub(RESERVED) else { return };
-        let Some(text) = self.texts.get_mut(at as usize) else { return };
+        let Some(at) = id.0.checked_sub(RESERVED) else {
+            return;
+        };
+        let Some(text) = self.texts.get_mut(at as usize) else {
+            return;
+        };
         text.uses = text.uses.saturating_sub(1);
         if text.uses > 0 {
             return;

@@ -26,26 +26,43 @@ impl FieldRules {
     pub fn new(fields: usize, checks: &[Check], later: &[Check]) -> Self {
         let of_field = |field: usize| checks.iter().filter(move |c| c.field == FieldIndex(field));
         let is_later = |field: usize| {
-            later.iter().any(|c| c.field == FieldIndex(field) && c.rule == Rule::NotEmpty)
+            later
+                .iter()
+                .any(|c| c.field == FieldIndex(field) && c.rule == Rule::NotEmpty)
         };
         FieldRules {
-            checks: (0..fields).map(|field| of_field(field).cloned().collect()).collect(),
+            checks: (0..fields)
+                .map(|field| of_field(field).cloned().collect())
+                .collect(),
             absence_checked_later: (0..fields).map(is_later).collect(),
         }
     }
 
     fn of(&self, field: usize) -> &[Check] {
-        self.checks.get(field).map(Vec::as_slice).unwrap_or_default()
+        self.checks
+            .get(field)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
-    /// What is said of a required field that is missing or null, if anything.
-    fn absent(&self, field: usize, name: &str) -> Option<Reason> {
-        if let Some(check) = self.of(field).iter().find(|check| check.rule == Rule::NotEmpty) {
+    /// What is said of a field that is missing or null, if anything.
+    fn absent(&self, at: usize, field: &Field) -> Option<Reason> {
+        if let Some(check) = self
+            .of(at)
+            .iter()
+            .find(|check| check.rule == Rule::NotEmpty)
+        {
             return Some(check.reason(Stage::Validate));
         }
-        let later = self.absence_checked_later.get(field).copied().unwrap_or(false);
-        let missing = || reason(Stage::Validate, Code::Missing, format!("{name} is missing"));
-        (!later).then(missing)
+        let later = self.absence_checked_later.get(at).copied().unwrap_or(false);
+        let missing = || {
+            reason(
+                Stage::Validate,
+                Code::Missing,
+                format!("{} is missing", field.name),
+            )
+        };
+        (field.required && !later).then(missing)
     }
 }
 
@@ -68,7 +85,11 @@ pub(super) struct FieldReader {
 
 impl FieldReader {
     pub(super) fn new(schema: &EventSchema) -> Self {
-        let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+        let names: Vec<&str> = schema
+            .fields
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
         FieldReader {
             scanner: Scanner::new(Schema::new(&names)),
             values: vec![Value::Missing; names.len()],
@@ -87,10 +108,10 @@ impl FieldReader {
         for (at, (field, (value, cell))) in plan.schema.fields.iter().zip(values).enumerate() {
             *cell = cell_of(field, *value, record, &mut self.scratch)?;
             if *cell == Cell::Null {
-                if field.required && let Some(reason) = plan.fields.absent(at, &field.name) {
-                    return Err(reason);
+                match plan.fields.absent(at, field) {
+                    Some(reason) => return Err(reason),
+                    None => continue,
                 }
-                continue;
             }
             let scratch = self.scratch.as_slice();
             for check in plan.fields.of(at) {
@@ -104,20 +125,25 @@ impl FieldReader {
             // The pipeline file is refused unless the time field is a required integer.
             _ => EventTime::MIN,
         };
-        Ok(Decoded { time, cells: &self.cells, scratch: &self.scratch })
+        Ok(Decoded {
+            time,
+            cells: &self.cells,
+            scratch: &self.scratch,
+        })
     }
 }
 
 /// The bytes of a text cell that is not in a batch yet.
-pub(crate) fn content<'b>(
-    cell: Cell,
-    span: Span,
-    record: &'b [u8],
-    scratch: &'b [u8],
-) -> &'b [u8] {
-    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) { record } else { scratch };
+pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b [u8]) -> &'b [u8] {
+    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) {
+        record
+    } else {
+        scratch
+    };
     let start = span.start as usize;
-    bytes.get(start..start + span.len as usize).unwrap_or_default()
+    bytes
+        .get(start..start + span.len as usize)
+        .unwrap_or_default()
 }
 
 #[inline]
@@ -129,16 +155,27 @@ fn cell_of(
 ) -> Result<Cell, Reason> {
     match (field.kind, value) {
         (_, Value::Missing | Value::Null) => Ok(Cell::Null),
-        (FieldType::Text, Value::Text { start, len, escaped: false }) => {
-            Ok(Cell::Text { span: Span { start, len }, plain: true })
-        }
+        (
+            FieldType::Text,
+            Value::Text {
+                start,
+                len,
+                escaped: false,
+            },
+        ) => Ok(Cell::Text {
+            span: Span { start, len },
+            plain: true,
+        }),
         (FieldType::Text, Value::Text { escaped: true, .. }) => {
             let start = scratch.len() as u32;
             let written = value.span(record).unwrap_or_default();
             // The scanner has checked that the record is UTF-8.
             unescape(str::from_utf8(written).unwrap_or_default(), scratch);
             let len = scratch.len() as u32 - start;
-            Ok(Cell::Text { span: Span { start, len }, plain: false })
+            Ok(Cell::Text {
+                span: Span { start, len },
+                plain: false,
+            })
         }
         (FieldType::Int, Value::Number { integer: true, .. }) => value
             .span(record)
@@ -165,7 +202,12 @@ fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
         Value::False => "false".to_owned(),
         _ => written.into_owned(),
     };
-    let message = format!("{} must be {}, got {}", field.name, field.kind.name(), shortened(text));
+    let message = format!(
+        "{} must be {}, got {}",
+        field.name,
+        field.kind.name(),
+        shortened(text)
+    );
     reason(Stage::Validate, Code::WrongType, message)
 }
 

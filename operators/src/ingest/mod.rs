@@ -20,8 +20,8 @@ use slackwater_dataflow::source::Payload;
 pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
-use self::fields::{Decoded, FieldReader};
 pub(crate) use self::fields::content;
+use self::fields::{Decoded, FieldReader};
 use crate::batch::{NewRow, RowBatch, Rows};
 use crate::event::EventSchema;
 use crate::json::Malformed;
@@ -86,7 +86,11 @@ struct Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Refusal { reason, event_time: None, lateness: None }
+        Refusal {
+            reason,
+            event_time: None,
+            lateness: None,
+        }
     }
 }
 
@@ -105,32 +109,61 @@ impl EventIngest {
         }
     }
 
-    fn take(&mut self, partition: PartitionId, offset: Offset, record: &[u8]) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        partition: PartitionId,
+        offset: Offset,
+        record: &[u8],
+    ) -> Result<(), Refusal> {
         let plan = &*self.plan;
         let decoded = self.reader.read(plan, record)?;
-        let Decoded { time, cells, scratch } = decoded;
+        let Decoded {
+            time,
+            cells,
+            scratch,
+        } = decoded;
         let clock = self.clocks.entry(partition).or_default();
         match clock.judge(time, &plan.time) {
             Verdict::OnTime => {}
-            Verdict::TooFarAhead { ahead_ms, max_ahead_ms } => {
+            Verdict::TooFarAhead {
+                ahead_ms,
+                max_ahead_ms,
+            } => {
                 let field = plan.schema.name(plan.schema.time);
                 let (ahead, most) = (grouped(ahead_ms), grouped(max_ahead_ms));
                 let message = format!("{field} is {ahead} ms ahead, max_ahead is {most} ms");
                 let reason = reason(Stage::Validate, Code::TooFarAhead, message);
-                return Err(Refusal { reason, event_time: Some(time), lateness: None });
+                return Err(Refusal {
+                    reason,
+                    event_time: Some(time),
+                    lateness: None,
+                });
             }
             Verdict::Late(lateness) => {
                 let message = format!("{} ms behind the watermark", grouped(lateness.lateness_ms));
                 let reason = reason(Stage::Late, Code::Late, message);
-                return Err(Refusal { reason, event_time: Some(time), lateness: Some(lateness) });
+                return Err(Refusal {
+                    reason,
+                    event_time: Some(time),
+                    lateness: Some(lateness),
+                });
             }
         }
         let (key, key_hash) = self.key.write(cells, record, scratch);
         let target = plan.spread.worker(key_hash);
         if let Some(rows) = self.open.get_mut(target) {
             let fields = plan.schema.fields.len();
-            let room = || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
-            let row = NewRow { offset, time, key_hash, key, record, cells, scratch };
+            let room =
+                || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
+            let row = NewRow {
+                offset,
+                time,
+                key_hash,
+                key,
+                record,
+                cells,
+                scratch,
+            };
             rows.get_or_insert_with(room).push(row);
         }
         Ok(())
@@ -162,21 +195,40 @@ impl Ingest for EventIngest {
         let taken = match payload {
             Payload::Whole(record) => self.take(partition, offset, record),
             Payload::Oversize { length, .. } => {
-                let message =
-                    format!("record has {length} bytes, max_bytes is {}", self.plan.max_bytes);
+                let message = format!(
+                    "record has {length} bytes, max_bytes is {}",
+                    self.plan.max_bytes
+                );
                 Err(reason(Stage::Decode, Code::TooLarge, message).into())
             }
         };
-        if let Err(Refusal { reason, event_time, lateness }) = taken {
+        if let Err(Refusal {
+            reason,
+            event_time,
+            lateness,
+        }) = taken
+        {
             let original = Original::from(payload);
-            self.rejected.push(Rejected { partition, offset, reason, original, event_time, lateness });
+            self.rejected.push(Rejected {
+                partition,
+                offset,
+                reason,
+                original,
+                event_time,
+                lateness,
+            });
         }
     }
 
     fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<RowBatch, Reject>) {
         self.close();
         for (partition, worker, rows) in self.closed.drain(..) {
-            let batch = RowBatch { worker, partition, rows, ticket: ticket.clone() };
+            let batch = RowBatch {
+                worker,
+                partition,
+                rows,
+                ticket: ticket.clone(),
+            };
             out.batches.push((partition, batch));
         }
         for rejected in self.rejected.drain(..) {
@@ -203,24 +255,31 @@ impl Ingest for EventIngest {
 }
 
 fn reason(stage: Stage, code: Code, message: String) -> Reason {
-    Reason { stage, code, message, causes: Vec::new() }
+    Reason {
+        stage,
+        code,
+        message,
+        causes: Vec::new(),
+    }
 }
 
 fn malformed(malformed: Malformed, max_depth: u32) -> Reason {
     let (code, message) = match malformed {
-        Malformed::NotUtf8 { at } => {
-            (Code::NotUtf8, format!("record is not UTF-8 at byte {at}"))
-        }
+        Malformed::NotUtf8 { at } => (Code::NotUtf8, format!("record is not UTF-8 at byte {at}")),
         Malformed::TooDeep { at } => (
             Code::TooDeep,
             format!("record is nested deeper than max_depth {max_depth} at byte {at}"),
         ),
-        Malformed::NotJson { reason, at } => {
-            (Code::NotJson, format!("record is not JSON: {reason} at byte {at}"))
-        }
+        Malformed::NotJson { reason, at } => (
+            Code::NotJson,
+            format!("record is not JSON: {reason} at byte {at}"),
+        ),
         Malformed::NotObject { kind } => {
             let article = if kind == "array" { "an" } else { "a" };
-            (Code::NotObject, format!("record is {article} JSON {kind}, expected an object"))
+            (
+                Code::NotObject,
+                format!("record is {article} JSON {kind}, expected an object"),
+            )
         }
     };
     reason(Stage::Decode, code, message)

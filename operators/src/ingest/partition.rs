@@ -42,7 +42,9 @@ pub struct PartitionClock {
 impl PartitionClock {
     /// No on-time event of this partition is older than this.
     pub fn watermark(&self, rules: &TimeRules) -> EventTime {
-        self.highest.map_or(EventTime::MIN, |time| time.minus_ms(rules.max_out_of_orderness_ms))
+        self.highest.map_or(EventTime::MIN, |time| {
+            time.minus_ms(rules.max_out_of_orderness_ms)
+        })
     }
 
     /// Judges an event that passed all checks, and lets it move the clock if it is believed. The first
@@ -54,11 +56,17 @@ impl PartitionClock {
         };
         let ahead_ms = time.ms_after(highest);
         if let Some(max_ahead_ms) = rules.max_ahead_ms.filter(|&most| ahead_ms > most) {
-            return Verdict::TooFarAhead { ahead_ms, max_ahead_ms };
+            return Verdict::TooFarAhead {
+                ahead_ms,
+                max_ahead_ms,
+            };
         }
         let watermark = self.watermark(rules);
         if time < watermark {
-            return Verdict::Late(Lateness { watermark, lateness_ms: watermark.ms_after(time) });
+            return Verdict::Late(Lateness {
+                watermark,
+                lateness_ms: watermark.ms_after(time),
+            });
         }
         self.highest = Some(highest.max(time));
         Verdict::OnTime
@@ -74,16 +82,33 @@ mod tests {
 
     #[test]
     fn judges_by_what_the_partition_has_brought() {
-        let rules = TimeRules { max_out_of_orderness_ms: 2_000, max_ahead_ms: Some(3_600_000) };
+        let rules = TimeRules {
+            max_out_of_orderness_ms: 2_000,
+            max_ahead_ms: Some(3_600_000),
+        };
         let mut clock = PartitionClock::default();
         let mut check = |time: i64, verdict: Verdict, watermark: i64| {
-            assert_eq!(clock.judge(EventTime(time), &rules), verdict, "event of {time}");
-            assert_eq!(clock.watermark(&rules), EventTime(watermark), "after {time}");
+            assert_eq!(
+                clock.judge(EventTime(time), &rules),
+                verdict,
+                "event of {time}"
+            );
+            assert_eq!(
+                clock.watermark(&rules),
+                EventTime(watermark),
+                "after {time}"
+            );
         };
         let late = |watermark, lateness_ms| {
-            Verdict::Late(Lateness { watermark: EventTime(watermark), lateness_ms })
+            Verdict::Late(Lateness {
+                watermark: EventTime(watermark),
+                lateness_ms,
+            })
         };
-        let ahead = |ahead_ms| Verdict::TooFarAhead { ahead_ms, max_ahead_ms: 3_600_000 };
+        let ahead = |ahead_ms| Verdict::TooFarAhead {
+            ahead_ms,
+            max_ahead_ms: 3_600_000,
+        };
         check(10_000, Verdict::OnTime, 8_000);
         check(8_000, Verdict::OnTime, 8_000);
         check(7_999, late(8_000, 1), 8_000);
@@ -96,7 +121,10 @@ mod tests {
 
     #[test]
     fn without_max_ahead_any_gap_is_believed() {
-        let rules = TimeRules { max_out_of_orderness_ms: 0, max_ahead_ms: None };
+        let rules = TimeRules {
+            max_out_of_orderness_ms: 0,
+            max_ahead_ms: None,
+        };
         let mut clock = PartitionClock::default();
         assert_eq!(clock.watermark(&rules), EventTime::MIN);
         assert_eq!(clock.judge(EventTime(0), &rules), Verdict::OnTime);

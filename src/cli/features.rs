@@ -1,0 +1,41 @@
+//! `slackwater features`: what training reads, computed by the code that serves.
+
+use std::path::PathBuf;
+
+use slackwater_connectors::file::Existing;
+
+use crate::cli::run::{end_on_signal, show};
+use crate::cli::{Failure, PipelineArgument, load};
+use crate::job::{Job, Product};
+
+/// Writes the feature vector of each event to `<folder>/<predictions>/shard-<n>.jsonl`, and rejected
+/// events beside them.
+#[derive(Debug, clap::Args)]
+pub struct Features {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Folder to write to
+    #[arg(long)]
+    out: PathBuf,
+    /// Replace what an earlier run left there
+    #[arg(long)]
+    overwrite: bool,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Features {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let existing = if self.overwrite {
+            Existing::Replace
+        } else {
+            Existing::Refuse
+        };
+        let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
+        end_on_signal(job.stopper());
+        show(&job.run()?, self.json);
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line: one file a command, and what all commands share.
+//!
+//! stdout carries only what was asked for (a table, or with `--json` one object); everything said on the
+//! way goes to stderr. Exit codes are a contract, see [`Failure`].
+
+mod check;
+mod features;
+mod generate;
+mod run;
+mod version;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::job::JobError;
+use crate::pipeline::graph::PreflightError;
+use crate::pipeline::{Mistakes, Pipeline};
+use slackwater_dataflow::worker::RunError;
+
+/// The reference pipeline, embedded: what `run` runs when no file is named.
+const REFERENCE: &str = include_str!("../../pipelines/user-events.toml");
+
+/// How the embedded pipeline is called in messages.
+const REFERENCE_NAME: &str = "pipelines/user-events.toml (embedded)";
+
+/// Events in, keyed features, an ONNX model, predictions and dead letters out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slackwater",
+    version,
+    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs)."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline to the end of its input
+    Run(run::Run),
+    /// Say everything that is wrong with a pipeline file, without running it
+    Check(check::Check),
+    /// Write generated events to files, one per partition
+    Generate(generate::Generate),
+    /// Write the feature vectors of a bounded input, as the model would see them
+    Features(features::Features),
+    /// Print the version
+    Version(version::Version),
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let command = self
+            .command
+            .unwrap_or_else(|| Command::Run(run::Run::default()));
+        let result = match command {
+            Command::Run(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Generate(command) => command.run(),
+            Command::Features(command) => command.run(),
+            Command::Version(command) => command.run(),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                say(&failure.to_string());
+                ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+}
+
+/// Why a command did not do what it was asked to. Its exit code says who has to act.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Exit code 1: it failed while running.
+    #[error("failed: {0}")]
+    Running(#[from] RunError),
+    /// Exit code 1: an output could not be written.
+    #[error("cannot write {what}: {source}")]
+    Output {
+        /// What was written.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Exit code 2: the pipeline file has mistakes.
+    #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0))]
+    Mistakes(Mistakes),
+    /// Exit code 2: there is no such pipeline file.
+    #[error("cannot read pipeline file `{path}`: {source}")]
+    NoPipeline {
+        /// The path as given.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Exit code 3: something that the pipeline needs is not as it should be.
+    #[error("preflight failed: {0}")]
+    Preflight(#[from] PreflightError),
+}
+
+fn counted(mistakes: &Mistakes) -> String {
+    match mistakes.list().len() {
+        1 => "1 mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Running(_) | Failure::Output { .. } => 1,
+            Failure::Mistakes(_) | Failure::NoPipeline { .. } => 2,
+            Failure::Preflight(_) => 3,
+        }
+    }
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Preflight(error) => Failure::Preflight(error),
+            JobError::Run(error) => Failure::Running(error),
+        }
+    }
+}
+
+/// Reads and checks a pipeline file, or the embedded one. With `json`, mistakes also go to stdout as one
+/// object.
+fn load(path: Option<&Path>, json: bool) -> Result<Pipeline, Failure> {
+    let parsed = match path {
+        None => Pipeline::parse(REFERENCE_NAME, REFERENCE),
+        Some(path) => {
+            let name = path.display().to_string();
+            let read = fs::read_to_string(path);
+            let text = read.map_err(|source| Failure::NoPipeline {
+                path: name.clone(),
+                source,
+            })?;
+            Pipeline::parse(&name, &text)
+        }
+    };
+    parsed.map_err(|mistakes| {
+        #[derive(Serialize)]
+        struct Found<'a> {
+            mistakes: &'a Mistakes,
+        }
+        if json
+            && let Ok(object) = serde_json::to_string(&Found {
+                mistakes: &mistakes,
+            })
+        {
+            print(&object);
+        }
+        Failure::Mistakes(mistakes)
+    })
+}
+
+/// Says something to the person at the terminal. A closed stderr is no reason to fail.
+fn say(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Prints what was asked for. A reader that has gone away has seen enough.
+fn print(text: &str) {
+    drop(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Where a pipeline's generated or computed files go.
+fn output_error(path: &Path, source: io::Error) -> Failure {
+    Failure::Output {
+        what: format!("`{}`", path.display()),
+        source,
+    }
+}
+
+/// The pipeline argument that most commands share.
+#[derive(Debug, Default, clap::Args)]
+struct PipelineArgument {
+    /// Pipeline file (TOML); the embedded reference pipeline if none is named
+    pipeline: Option<PathBuf>,
+}

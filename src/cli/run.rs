@@ -1,0 +1,99 @@
+//! `slackwater run`: a pipeline from its first event to its last.
+
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use slackwater_connectors::file::Existing;
+use slackwater_dataflow::worker::Stopper;
+
+use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::job::{Job, Product, workers};
+use crate::pipeline::Pipeline;
+use crate::pipeline::spec::{SinkKind, SourceSpec};
+use crate::report::Report;
+
+/// Runs a pipeline.
+#[derive(Debug, Default, clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Replace the outputs of an earlier run
+    #[arg(long)]
+    overwrite: bool,
+    /// End with one JSON object on stdout instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        // The embedded pipeline is a demonstration: it starts over each time, and says so.
+        let is_reference = self.pipeline.pipeline.is_none();
+        let replace = self.overwrite || is_reference;
+        let existing = if replace {
+            Existing::Replace
+        } else {
+            Existing::Refuse
+        };
+        let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
+        announce(&pipeline, replace);
+        end_on_signal(job.stopper());
+        show(&job.run()?, self.json);
+        Ok(())
+    }
+}
+
+/// Prints a report in the form that was asked for.
+pub(super) fn show(report: &Report, json: bool) {
+    print(&if json {
+        report.to_json()
+    } else {
+        report.to_table()
+    });
+}
+
+fn announce(pipeline: &Pipeline, replace: bool) {
+    let from = match &pipeline.source {
+        SourceSpec::Generator(generator) => format!("{} generated events", generator.events),
+        SourceSpec::File { path } => format!("`{path}`"),
+    };
+    let to = match &pipeline.sink.kind {
+        SinkKind::File { path } if replace => {
+            format!("`{path}`, replacing what an earlier run left")
+        }
+        SinkKind::File { path } => format!("`{path}`"),
+        SinkKind::Discard => "nowhere (discard)".to_owned(),
+    };
+    let (job, workers) = (&pipeline.job.name, workers(pipeline));
+    say(&format!(
+        "job `{job}` on {workers} workers: from {from} to {to}"
+    ));
+}
+
+/// The first Ctrl-C ends the input; what was read is still handled and written. A second one ends the
+/// process at once.
+pub(super) fn end_on_signal(stopper: Stopper) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+        // Without handlers a signal ends the process at once, which is no harm to anyone.
+        return;
+    };
+    let wait = move || {
+        let mut asked = false;
+        for signal in signals.forever() {
+            if asked {
+                drop(signal_hook::low_level::emulate_default_handler(signal));
+            }
+            asked = true;
+            say("stopping: finishing what has been read; once more ends at once");
+            stopper.stop();
+        }
+    };
+    // The thread lives as long as the process; nobody waits for it.
+    drop(
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(wait),
+    );
+}

@@ -1,0 +1,112 @@
+//! Runs one pipeline in this process: preflight, workers, report.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use slackwater_connectors::file::Existing;
+use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::worker::{RunError, Stopper, WORKERS_MAX, WorkerGroup};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::graph::{
+    Blueprint, Ending, OpenSink, PreflightError, load_model, open_files, open_sink, open_source,
+};
+use crate::report::Report;
+
+/// A job did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It could not start; nothing was read or written.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// It failed while running.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// What a job is to produce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Predictions, to the pipeline's sink.
+    Predictions,
+    /// Feature vectors instead, to files below this folder.
+    Features(PathBuf),
+}
+
+/// Threads of a job: as declared, or one per core.
+pub fn workers(pipeline: &Pipeline) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let declared = pipeline.job.workers;
+    let workers = if declared == 0 { cores() } else { declared };
+    workers.clamp(1, WORKERS_MAX.min(pipeline.job.key_groups as usize))
+}
+
+/// A job that passed its preflight.
+pub struct Job {
+    name: String,
+    group: WorkerGroup,
+    clock: Arc<dyn Clock>,
+    blueprint: Blueprint,
+    output: OpenSink,
+}
+
+impl Job {
+    /// Loads the model, opens source and sink. Existing outputs are only touched when everything else is
+    /// as it should be.
+    pub fn prepare(
+        pipeline: &Pipeline,
+        product: &Product,
+        existing: Existing,
+    ) -> Result<Self, PreflightError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let workers = workers(pipeline);
+        let ending = match product {
+            Product::Predictions => Ending::Score(load_model(pipeline)?),
+            Product::Features(_) => Ending::WriteFeatures,
+        };
+        let source = open_source(pipeline, &clock)?;
+        let output = match product {
+            Product::Predictions => open_sink(pipeline, existing)?,
+            Product::Features(root) => open_files(pipeline, Path::new(root), existing)?,
+        };
+        Ok(Job {
+            name: pipeline.job.name.clone(),
+            group: WorkerGroup::new(workers, Arc::clone(&clock)),
+            blueprint: Blueprint::new(pipeline, workers, source, ending, Arc::clone(&clock)),
+            clock,
+            output,
+        })
+    }
+
+    /// A handle that ends the run early: what has been read is still handled and written.
+    pub fn stopper(&self) -> Stopper {
+        self.group.stopper()
+    }
+
+    /// Runs to the end of the input.
+    pub fn run(self) -> Result<Report, RunError> {
+        let OpenSink { sink, folders } = self.output;
+        let blueprint = self.blueprint;
+        let started = self.clock.monotonic();
+        let finished = self.group.run(sink, move |graph| blueprint.build(graph))?;
+        Ok(Report {
+            job: self.name,
+            totals: finished.totals,
+            latency: finished.latency,
+            elapsed: self.clock.monotonic().saturating_sub(started),
+            cpu: processor_time(),
+            outputs: folders,
+        })
+    }
+}
+
+/// Processor time that this process has used, all threads together.
+pub fn processor_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(spent.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(spent.tv_nsec).unwrap_or_default())
+}

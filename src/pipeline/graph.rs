@@ -1,0 +1,315 @@
+//! From a typed pipeline to a running job: the only place that names concrete connectors.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use slackwater_connectors::discard::DiscardSink;
+use slackwater_connectors::file::{
+    Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StreamFolders,
+};
+use slackwater_connectors::generator::{
+    Generator, GeneratorConfig, GeneratorError, GeneratorSource,
+};
+use slackwater_dataflow::adapter::{Events, Graph, Publication};
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::sink::{OutputStream, Sink};
+use slackwater_dataflow::source::{Source, SourceError};
+use slackwater_dataflow::worker::RunError;
+use slackwater_models::builtin;
+use slackwater_models::{LoadError, Model, ModelSpec, Scorer};
+use slackwater_operators::encode::{
+    DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, ModelIdentity,
+    PredictionPlan,
+};
+use slackwater_operators::features::{FeatureBatch, FeatureStage};
+use slackwater_operators::infer::Infer;
+use slackwater_operators::ingest::EventIngest;
+use slackwater_operators::reject::Reject;
+
+use crate::pipeline::plan::{Plans, model_name};
+use crate::pipeline::spec::{self, Pipeline};
+
+/// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreflightError {
+    /// The model, or its golden vector, does not fit the pipeline.
+    #[error(transparent)]
+    Model(#[from] LoadError),
+    /// A file that the pipeline names cannot be read.
+    #[error("cannot read {what} `{path}`: {source}")]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+        /// Where it should be.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no such embedded model.
+    #[error("there is no builtin model `{0}`; `builtin:{known}` is the only one", known = builtin::USER_EVENTS)]
+    NoBuiltin(String),
+    /// The source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The generator's settings make no sense together.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// The outputs of an earlier run are in the way.
+    #[error("`{path}` holds the outputs of an earlier run; `--overwrite` replaces them")]
+    OutputsExist {
+        /// The first such output.
+        path: PathBuf,
+    },
+    /// The outputs cannot be written.
+    #[error(transparent)]
+    Sink(#[from] slackwater_dataflow::sink::SinkError),
+    /// The model cannot be run.
+    #[error(transparent)]
+    Score(#[from] slackwater_models::ScoreError),
+}
+
+/// The model of a pipeline, checked, optimised and run once.
+pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
+    let wanted = &pipeline.model;
+    let name = model_name(&wanted.path);
+    let mut spec = match &wanted.path {
+        spec::ModelPath::Builtin(name) => builtin::spec(name, wanted.batch)
+            .ok_or_else(|| PreflightError::NoBuiltin(name.clone()))?,
+        spec::ModelPath::File(path) => ModelSpec {
+            source: std::fs::read(path).map_err(|e| unreadable("model", path, e))?,
+            ..ModelSpec::default()
+        },
+    };
+    spec.name = name;
+    spec.digest = wanted
+        .digest
+        .as_ref()
+        .map(|digest| format!("sha256:{digest}"));
+    spec.input.clone_from(&wanted.input);
+    spec.output.clone_from(&wanted.output.tensor);
+    spec.output_index = wanted.output.index;
+    spec.batch = wanted.batch;
+    spec.features = wanted.features.len();
+    if let Some(path) = &wanted.golden {
+        let text = std::fs::read_to_string(path);
+        spec.golden = Some(text.map_err(|e| unreadable("golden vector", path, e))?);
+    }
+    Ok(Model::load(&spec)?)
+}
+
+fn unreadable(what: &'static str, path: &str, source: io::Error) -> PreflightError {
+    PreflightError::Unreadable {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Where the events come from.
+pub fn open_source(
+    pipeline: &Pipeline,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Source>, PreflightError> {
+    let max_bytes = pipeline.event.max_bytes;
+    Ok(match &pipeline.source {
+        spec::SourceSpec::File { path } => Arc::new(FileSource::new(FileConfig {
+            path: path.clone(),
+            max_bytes,
+        })?),
+        spec::SourceSpec::Generator(_) => {
+            let clock = Arc::clone(clock);
+            let clock = Arc::new(move || clock.monotonic());
+            Arc::new(GeneratorSource::new(generator(pipeline)?, max_bytes, clock))
+        }
+    })
+}
+
+/// The generator of a pipeline; with its defaults where the pipeline has another source.
+pub fn generator(pipeline: &Pipeline) -> Result<Generator, PreflightError> {
+    let mut config = GeneratorConfig {
+        max_out_of_orderness_ms: pipeline.event.max_out_of_orderness_ms,
+        ..GeneratorConfig::default()
+    };
+    if let spec::SourceSpec::Generator(spec) = &pipeline.source {
+        config.seed = spec.seed;
+        config.events = spec.events;
+        config.rate = spec.rate;
+        config.partitions = spec.partitions;
+        config.users = spec.users;
+        config.skew = spec.skew;
+        config.invalid = spec.invalid;
+        config.late = spec.late;
+    }
+    Ok(Generator::new(config)?)
+}
+
+/// A sink that is ready, and where it puts each stream.
+pub struct OpenSink {
+    /// The sink.
+    pub sink: Box<dyn Sink>,
+    /// Folder of each stream; none if the outputs go nowhere.
+    pub folders: Vec<(OutputStream, PathBuf)>,
+}
+
+/// Opens the sink of a pipeline.
+pub fn open_sink(pipeline: &Pipeline, existing: Existing) -> Result<OpenSink, PreflightError> {
+    let spec::SinkKind::File { path } = &pipeline.sink.kind else {
+        return Ok(OpenSink {
+            sink: Box::new(DiscardSink::new()),
+            folders: Vec::new(),
+        });
+    };
+    open_files(pipeline, Path::new(path), existing)
+}
+
+/// Opens a file sink at `root`, with the pipeline's stream names.
+pub fn open_files(
+    pipeline: &Pipeline,
+    root: &Path,
+    existing: Existing,
+) -> Result<OpenSink, PreflightError> {
+    let names = &pipeline.sink.streams;
+    let config = FileSinkConfig {
+        root: root.to_owned(),
+        folders: StreamFolders {
+            predictions: names.predictions.clone(),
+            validation_errors: names.validation_errors.clone(),
+            processing_errors: names.processing_errors.clone(),
+            late_events: names.late_events.clone(),
+        },
+        shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+        existing,
+    };
+    let sink = FileSink::open(&config).map_err(|error| match error {
+        OpenError::Exists { path } => PreflightError::OutputsExist { path },
+        OpenError::Failed(error) => PreflightError::Sink(error),
+    })?;
+    let folder = |stream| (stream, sink.folder(stream).to_owned());
+    let folders = OutputStream::ALL.into_iter().map(folder).collect();
+    Ok(OpenSink {
+        sink: Box::new(sink),
+        folders,
+    })
+}
+
+/// What stands behind the features.
+pub enum Ending {
+    /// Scores become predictions.
+    Score(Model),
+    /// Features are written as they are.
+    WriteFeatures,
+}
+
+/// Everything that each worker builds its graph from.
+pub struct Blueprint {
+    plans: Plans,
+    source: Arc<dyn Source>,
+    clock: Arc<dyn Clock>,
+    dead_letters: DeadLetterPlan,
+    last: Last,
+}
+
+enum Last {
+    /// One scorer per worker is made when its graph is built.
+    Predict(Model, Box<PredictionPlan>),
+    Features,
+}
+
+impl Blueprint {
+    /// The blueprint of `pipeline` on `workers` workers.
+    pub fn new(
+        pipeline: &Pipeline,
+        workers: usize,
+        source: Arc<dyn Source>,
+        ending: Ending,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let plans = Plans::new(pipeline, workers);
+        let topics = source.partitions().iter();
+        let dead_letters = DeadLetterPlan {
+            fields: pipeline
+                .event
+                .fields
+                .iter()
+                .map(|field| field.name.clone())
+                .collect(),
+            max_depth: plans.ingest.max_depth,
+            topics: topics
+                .map(|partition| (partition.id, Arc::clone(&partition.topic)))
+                .collect(),
+        };
+        let last = match ending {
+            Ending::WriteFeatures => Last::Features,
+            Ending::Score(model) => {
+                let identity = identity(&model);
+                Last::Predict(model, Box::new(plans.prediction_by(pipeline, identity)))
+            }
+        };
+        Blueprint {
+            plans,
+            source,
+            clock,
+            dead_letters,
+            last,
+        }
+    }
+
+    /// Builds the graph of one worker.
+    pub fn build(&self, graph: &Graph<'_>) -> Result<(), RunError> {
+        let plans = &self.plans;
+        let ingest = EventIngest::new(Arc::clone(&plans.ingest));
+        let (rows, refused_early) = graph.source(self.source.as_ref(), ingest)?;
+        let features = FeatureStage::new(Arc::clone(&plans.features));
+        let (vectors, refused_at_key) = graph.apply_at_key("features", rows, features);
+        let mut rejects = vec![refused_early.into_stream(), refused_at_key.into_stream()];
+        let records = self.records(graph, vectors, &mut rejects)?;
+        let dead_letters =
+            EncodeDeadLetters::new(self.dead_letters.clone(), Arc::clone(&self.clock));
+        let (dead_letters, none) =
+            graph.apply("encode dead letters", graph.concat(rejects), dead_letters);
+        none.none();
+        graph.publish(graph.concat([records, dead_letters]));
+        Ok(())
+    }
+
+    fn records<'s>(
+        &self,
+        graph: &Graph<'s>,
+        vectors: Events<'s, FeatureBatch>,
+        rejects: &mut Vec<Events<'s, Reject>>,
+    ) -> Result<Events<'s, Publication>, RunError> {
+        let (records, none) = match &self.last {
+            Last::Features => {
+                let encode = EncodeFeatures::new(&self.plans.feature_rows);
+                graph.apply("encode features", vectors, encode)
+            }
+            Last::Predict(model, plan) => {
+                let infer = Infer::new(self.plans.infer.clone(), scorer(model)?);
+                let (scored, refused) = graph.apply("infer", vectors, infer);
+                rejects.push(refused.into_stream());
+                let encode = EncodePredictions::new(plan, Arc::clone(&self.clock));
+                graph.apply("encode predictions", scored, encode)
+            }
+        };
+        none.none();
+        Ok(records)
+    }
+}
+
+fn scorer(model: &Model) -> Result<Scorer, RunError> {
+    model.scorer().map_err(|error| RunError::Stage {
+        stage: "infer",
+        source: Box::new(error),
+    })
+}
+
+fn identity(model: &Model) -> ModelIdentity {
+    let info = model.info();
+    ModelIdentity {
+        name: info.name.clone(),
+        version: 0,
+        digest: info.digest.as_str().to_owned(),
+    }
+}

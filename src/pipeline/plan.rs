@@ -1,0 +1,248 @@
+//! A typed pipeline as plans of the stages: every index in the place where a stage looks for it.
+
+use std::sync::Arc;
+
+use slackwater_dataflow::place::Spread;
+use slackwater_operators::check::{Check, Constant, Rule};
+use slackwater_operators::encode::{FeatureRowPlan, ModelIdentity, PredictionPlan};
+use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
+use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
+use slackwater_operators::history::{Condition, HistoryPlan, Tally};
+use slackwater_operators::infer::InferPlan;
+use slackwater_operators::ingest::{FieldRules, IngestPlan, TimeRules};
+
+use crate::pipeline::spec;
+use crate::pipeline::spec::Pipeline;
+
+/// The plans of all stages that need no model to be loaded.
+#[derive(Clone, Debug)]
+pub struct Plans {
+    /// Where keys and partitions go.
+    pub spread: Spread,
+    /// Decode and checks.
+    pub ingest: Arc<IngestPlan>,
+    /// Features of each event, in the order in which the model takes them.
+    pub features: Arc<FeaturePlan>,
+    /// Scoring.
+    pub infer: InferPlan,
+    /// Predictions, without provenance.
+    pub prediction: PredictionPlan,
+    /// Rows of features.
+    pub feature_rows: FeatureRowPlan,
+}
+
+impl Plans {
+    /// The plans of `pipeline` on `workers` workers.
+    pub fn new(pipeline: &Pipeline, workers: usize) -> Self {
+        let spread = Spread {
+            key_groups: u16::try_from(pipeline.job.key_groups).unwrap_or(u16::MAX),
+            workers,
+            shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+        };
+        let features = features(pipeline, spread);
+        Plans {
+            spread,
+            ingest: Arc::new(ingest(pipeline, spread)),
+            infer: InferPlan {
+                model: model_name(&pipeline.model.path),
+                output: pipeline.model.output.name.clone(),
+                features: features.features.len(),
+                spread,
+            },
+            prediction: prediction(pipeline, spread),
+            feature_rows: FeatureRowPlan {
+                names: features
+                    .features
+                    .iter()
+                    .map(|feature| feature.name.clone())
+                    .collect(),
+                spread,
+            },
+            features: Arc::new(features),
+        }
+    }
+
+    /// The plan of predictions that say which model made them, if the pipeline wants that.
+    pub fn prediction_by(&self, pipeline: &Pipeline, model: ModelIdentity) -> PredictionPlan {
+        let provenance = pipeline.sink.provenance.then_some(model);
+        PredictionPlan {
+            provenance,
+            ..self.prediction.clone()
+        }
+    }
+}
+
+/// A model is called by its file's name, without folder and extension.
+pub fn model_name(path: &spec::ModelPath) -> String {
+    match path {
+        spec::ModelPath::Builtin(name) => name.clone(),
+        spec::ModelPath::File(path) => {
+            let stem = std::path::Path::new(path).file_stem();
+            stem.map_or_else(|| path.clone(), |stem| stem.to_string_lossy().into_owned())
+        }
+    }
+}
+
+fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
+    let of_stage = pipeline.checks.iter().filter(|check| check.stage == stage);
+    of_stage
+        .map(|check| Check {
+            field: FieldIndex(check.field),
+            rule: rule(&check.rule),
+            message: check.message.clone(),
+        })
+        .collect()
+}
+
+fn rule(rule: &spec::Rule) -> Rule {
+    match rule {
+        spec::Rule::NotEmpty => Rule::NotEmpty,
+        spec::Rule::Min(least) => Rule::Min(number(least)),
+        spec::Rule::Max(most) => Rule::Max(number(most)),
+        spec::Rule::OneOf(values) => Rule::OneOf(values.iter().map(constant).collect()),
+        spec::Rule::MaxLength(most) => Rule::MaxLength(*most as u64),
+    }
+}
+
+fn number(literal: &spec::Literal) -> f64 {
+    match literal {
+        spec::Literal::Int(value) => *value as f64,
+        spec::Literal::Float(value) => *value,
+        // `resolve` has refused bounds that are no numbers.
+        spec::Literal::Text(_) | spec::Literal::Bool(_) => 0.0,
+    }
+}
+
+fn constant(literal: &spec::Literal) -> Constant {
+    match literal {
+        spec::Literal::Text(text) => Constant::Text(text.clone()),
+        spec::Literal::Int(value) => Constant::Int(*value),
+        spec::Literal::Float(value) => Constant::Float(*value),
+        spec::Literal::Bool(value) => Constant::Bool(*value),
+    }
+}
+
+fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
+    let event = &pipeline.event;
+    let field = |field: &spec::FieldSpec| Field {
+        name: field.name.clone(),
+        kind: match field.kind {
+            spec::FieldKind::String => FieldType::Text,
+            spec::FieldKind::Int => FieldType::Int,
+            spec::FieldKind::Float => FieldType::Float,
+            spec::FieldKind::Bool => FieldType::Bool,
+        },
+        required: field.required,
+    };
+    let before_key = checks(pipeline, spec::CheckStage::Validate);
+    let later = checks(pipeline, spec::CheckStage::Feature);
+    IngestPlan {
+        schema: EventSchema {
+            fields: event.fields.iter().map(field).collect(),
+            key: event.key.iter().copied().map(FieldIndex).collect(),
+            time: FieldIndex(event.time_field),
+        },
+        fields: FieldRules::new(event.fields.len(), &before_key, &later),
+        time: TimeRules {
+            max_out_of_orderness_ms: event.max_out_of_orderness_ms,
+            max_ahead_ms: event.max_ahead_ms,
+        },
+        max_bytes: event.max_bytes as u64,
+        max_depth: u32::try_from(event.max_depth).unwrap_or(u32::MAX),
+        spread,
+    }
+}
+
+fn features(pipeline: &Pipeline, spread: Spread) -> FeaturePlan {
+    let mut tallies = Vec::new();
+    let wanted = pipeline
+        .model
+        .features
+        .iter()
+        .filter_map(|&at| pipeline.features.get(at));
+    let features: Vec<Feature> = wanted.map(|spec| feature(spec, &mut tallies)).collect();
+    let needs_history = features.iter().any(|feature| feature.kind.reads_history());
+    let history = pipeline.history.as_ref().filter(|_| needs_history);
+    FeaturePlan {
+        checks: checks(pipeline, spec::CheckStage::Feature),
+        history: history.map(|history| HistoryPlan {
+            events: u32::try_from(history.events).unwrap_or(u32::MAX),
+            ttl_ms: history.ttl_ms,
+            fields: history.fields.iter().copied().map(FieldIndex).collect(),
+            tallies,
+        }),
+        features,
+        spread,
+    }
+}
+
+fn feature(spec: &spec::FeatureSpec, tallies: &mut Vec<Tally>) -> Feature {
+    // Features that count the same thing read the same tally.
+    let mut tally = |wanted: Tally| {
+        tallies
+            .iter()
+            .position(|tally| *tally == wanted)
+            .unwrap_or_else(|| {
+                tallies.push(wanted);
+                tallies.len() - 1
+            })
+    };
+    let conditions = || {
+        let condition = |condition: &spec::Condition| Condition {
+            field: FieldIndex(condition.field),
+            values: condition.any_of.iter().map(constant).collect(),
+        };
+        Tally::Where(spec.conditions.iter().map(condition).collect())
+    };
+    let kind = match &spec.kind {
+        spec::FeatureKind::Value { field } => FeatureKind::Value(FieldIndex(*field)),
+        spec::FeatureKind::Index { field, values } => {
+            FeatureKind::Index(FieldIndex(*field), values.clone())
+        }
+        spec::FeatureKind::Hash { field, buckets } => {
+            FeatureKind::Hash(FieldIndex(*field), u64::from(*buckets))
+        }
+        spec::FeatureKind::HourSin => FeatureKind::HourSin,
+        spec::FeatureKind::HourCos => FeatureKind::HourCos,
+        spec::FeatureKind::DayOfWeek => FeatureKind::DayOfWeek,
+        spec::FeatureKind::Count if spec.conditions.is_empty() => FeatureKind::Count,
+        spec::FeatureKind::Count => FeatureKind::Tally(tally(conditions())),
+        spec::FeatureKind::Distinct { field } => {
+            FeatureKind::Tally(tally(Tally::Distinct(FieldIndex(*field))))
+        }
+        spec::FeatureKind::SincePrevious => FeatureKind::SincePrevious,
+        spec::FeatureKind::MeanGap => FeatureKind::MeanGap,
+        spec::FeatureKind::Share => FeatureKind::Share(tally(conditions())),
+        spec::FeatureKind::Constant(value) => FeatureKind::Constant(*value),
+    };
+    let transform = |transform: &spec::Transform| match *transform {
+        spec::Transform::Log1p => Transform::Log1p,
+        spec::Transform::Clip { least, most } => Transform::Clip(least, most),
+        spec::Transform::Scale { mean, deviation } => Transform::Scale(mean, deviation),
+    };
+    Feature {
+        name: spec.name.clone(),
+        kind,
+        fill: spec.fill,
+        transforms: spec.transforms.iter().map(transform).collect(),
+    }
+}
+
+fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
+    let name = |at: usize| {
+        pipeline
+            .event
+            .fields
+            .get(at)
+            .map(|field| field.name.clone())
+    };
+    let fields = pipeline.sink.fields.iter();
+    PredictionPlan {
+        fields: fields
+            .filter_map(|&at| Some((name(at)?, FieldIndex(at))))
+            .collect(),
+        output: pipeline.model.output.name.clone(),
+        provenance: None,
+        spread,
+    }
+}

@@ -1,0 +1,151 @@
+//! What a run has to say at its end: one table for people, one JSON object for programs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use slackwater_dataflow::meters::{Latency, Totals};
+use slackwater_dataflow::sink::OutputStream;
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// What was read and what became of it.
+    pub totals: Totals,
+    /// From read to encoded.
+    pub latency: Latency,
+    /// Wall time of the run, without start-up.
+    pub elapsed: Duration,
+    /// Processor time of the whole process.
+    pub cpu: Duration,
+    /// Folder of each stream.
+    pub outputs: Vec<(OutputStream, PathBuf)>,
+}
+
+/// The summary object of `--json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    job: &'a str,
+    read: u64,
+    predictions: u64,
+    validation_errors: u64,
+    processing_errors: u64,
+    late_events: u64,
+    filtered: u64,
+    in_flight: u64,
+    seconds: f64,
+    events_per_second: f64,
+    cpu_seconds: f64,
+    latency_ms: Percentiles,
+    outputs: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Percentiles {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Report {
+    fn events_per_second(&self) -> f64 {
+        self.totals.read as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// One line of JSON.
+    pub fn to_json(&self) -> String {
+        let written = |stream| self.totals.written(stream);
+        let path = |path: &PathBuf| serde_json::Value::from(path.to_string_lossy().into_owned());
+        let outputs = self.outputs.iter();
+        let summary = Summary {
+            job: &self.job,
+            read: self.totals.read,
+            predictions: written(OutputStream::Predictions),
+            validation_errors: written(OutputStream::ValidationErrors),
+            processing_errors: written(OutputStream::ProcessingErrors),
+            late_events: written(OutputStream::LateEvents),
+            // No pipeline of this version can filter.
+            filtered: 0,
+            in_flight: self.totals.in_flight(),
+            seconds: self.elapsed.as_secs_f64(),
+            events_per_second: self.events_per_second(),
+            cpu_seconds: self.cpu.as_secs_f64(),
+            latency_ms: Percentiles {
+                p50: ms(self.latency.p50),
+                p99: ms(self.latency.p99),
+                max: ms(self.latency.max),
+            },
+            outputs: outputs
+                .map(|(at, to)| (at.name().to_owned(), path(to)))
+                .collect(),
+        };
+        // Plain numbers and texts always serialise.
+        serde_json::to_string(&summary).unwrap_or_default()
+    }
+
+    /// The table at the end of a run.
+    pub fn to_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        let headers = [
+            self.job.clone(),
+            "events".to_owned(),
+            "share".to_owned(),
+            "to".to_owned(),
+        ];
+        table.set_header(headers);
+        let read = self.totals.read;
+        let share = |count: u64| format!("{:.2} %", 100.0 * count as f64 / read.max(1) as f64);
+        let row = |name: &str, count: u64, to: String| {
+            [name.replace('_', " "), thousands(count), share(count), to]
+        };
+        table.add_row(row("read", read, String::new()));
+        for stream in OutputStream::ALL {
+            let output = self.outputs.iter().find(|(other, _)| *other == stream);
+            let to = output.map_or("discarded".to_owned(), |(_, path)| {
+                path.display().to_string()
+            });
+            table.add_row(row(stream.name(), self.totals.written(stream), to));
+        }
+        if self.totals.in_flight() > 0 {
+            table.add_row(row("in flight", self.totals.in_flight(), String::new()));
+        }
+        for column in [1, 2] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        format!("{table}\n{}\n{}", self.speed(), self.latencies())
+    }
+
+    fn speed(&self) -> String {
+        let per_event = self.cpu.as_nanos() as f64 / self.totals.read.max(1) as f64;
+        format!(
+            "{} events/s ({:.2} s, {:.2} s of CPU, {per_event:.0} ns of CPU an event)",
+            thousands(self.events_per_second() as u64),
+            self.elapsed.as_secs_f64(),
+            self.cpu.as_secs_f64(),
+        )
+    }
+
+    fn latencies(&self) -> String {
+        let Latency { p50, p99, max } = self.latency;
+        format!(
+            "read to encoded: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+            ms(p50),
+            ms(p99),
+            ms(max)
+        )
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn thousands(number: u64) -> String {
+    slackwater_operators::reject::grouped(number)
+}
