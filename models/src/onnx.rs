@@ -2,7 +2,7 @@
 //!
 //! tract is written for models one trusts: on damaged files it panics in places (an output that no
 //! node makes, a tensor type it has no code for). So the graph is checked first for what is known to
-//! be wrong, and [`compile`] turns whatever panic is left into an error.
+//! be wrong, and [`compile`] and [`Session::run`] turn whatever panic is left into an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,11 +11,17 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto, tensor_proto};
 use tract_onnx::prelude::{
-    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, Tensor,
-    TractError, TypedSimplePlan, TypedSimpleState, tvec,
+    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec,
+    Tensor, TractError, TypedSimplePlan, TypedSimpleState, tvec,
 };
 
 use crate::spec::{LoadError, MODEL_NODES_MAX, ModelSpec};
+
+/// What a panic of the runtime is called when it happens in making a plan.
+const PANICKED_GRAPH: &str = "the ONNX runtime panicked on this graph";
+
+/// What a panic of the runtime is called when it happens in a run.
+const PANICKED_RUN: &str = "the ONNX runtime panicked on these rows";
 
 /// A graph as read, and the names of what goes in and comes out.
 #[derive(Debug)]
@@ -112,7 +118,7 @@ pub(crate) fn compile(
     check_input(spec, parsed, input)?;
     let plan = catch_unwind(AssertUnwindSafe(|| optimise(spec, parsed, output)));
     let plan = plan
-        .unwrap_or_else(|_| Err(TractError::msg("the ONNX runtime panicked on this graph")))
+        .unwrap_or_else(|_| Err(TractError::msg(PANICKED_GRAPH)))
         .map_err(|error| not_runnable(spec, &error))?;
     let output_width = output_width(spec, &plan, output)?;
     Ok(Plan {
@@ -257,9 +263,7 @@ impl Session {
         let (width, index) = (self.plan.output_width, self.plan.output_index);
         let count = rows.len() / self.plan.features;
         self.fill(rows, count)?;
-        let outputs = self
-            .state
-            .run(tvec!(Arc::clone(&self.input).into_tvalue()))?;
+        let outputs = self.execute()?;
         let output = outputs
             .first()
             .ok_or_else(|| TractError::msg("the run gave no output"))?;
@@ -270,6 +274,17 @@ impl Session {
         }
         scores.extend(values.iter().skip(index).step_by(width).take(count));
         Ok(())
+    }
+
+    /// A failed run may have left anything in the state, so the next one gets a new state.
+    fn execute(&mut self) -> Result<TVec<TValue>, TractError> {
+        let inputs = tvec!(Arc::clone(&self.input).into_tvalue());
+        let ran = catch_unwind(AssertUnwindSafe(|| self.state.run(inputs)));
+        let ran = ran.unwrap_or_else(|_| Err(TractError::msg(PANICKED_RUN)));
+        if ran.is_err() {
+            self.state = self.plan.plan.spawn()?;
+        }
+        ran
     }
 
     fn fill(&mut self, rows: &[f32], count: usize) -> Result<(), TractError> {

@@ -6,7 +6,8 @@ use prost::Message as _;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto, tensor_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto,
+    attribute_proto, tensor_proto,
 };
 use tract_onnx::prelude::Framework as _;
 
@@ -288,6 +289,43 @@ fn is_a_panic_of_the_runtime_a_refusal() {
         spec,
         "cannot be run: the ONNX runtime panicked on this graph",
     );
+}
+
+/// A model that looks rows up in a table of 32 values fails on the row that asks for the 1,000th.
+#[test]
+fn can_a_scorer_go_on_after_a_run_that_failed() {
+    let spec = changed(|graph| {
+        let to_int64 = AttributeProto {
+            name: "to".into(),
+            r#type: attribute_proto::AttributeType::Int as i32,
+            i: tensor_proto::DataType::Int64 as i64,
+            ..AttributeProto::default()
+        };
+        let node = |kind: &str, inputs: [&str; 2], output: &str| NodeProto {
+            op_type: kind.into(),
+            input: inputs
+                .iter()
+                .filter(|i| !i.is_empty())
+                .map(|i| (*i).into())
+                .collect(),
+            output: vec![output.into()],
+            ..NodeProto::default()
+        };
+        let cast = NodeProto {
+            attribute: vec![to_int64],
+            ..node("Cast", ["input", ""], "places")
+        };
+        graph.node = vec![cast, node("Gather", ["bias_2", "places"], "output")];
+    });
+    let mut scorer = Model::load(&spec).unwrap().scorer().unwrap();
+    let (mut scores, good) = (Vec::new(), [0.0; 2 * FEATURES]);
+    scorer.score(&good, &mut scores).unwrap();
+    let expected = scores.clone();
+    let error = scorer.score(&[1000.0; FEATURES], &mut scores).unwrap_err();
+    assert_eq!(error.to_string(), "model `user-events` failed");
+    assert!(scores.is_empty());
+    scorer.score(&good, &mut scores).unwrap();
+    assert_eq!(scores, expected);
 }
 
 #[test]
