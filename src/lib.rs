@@ -4,7 +4,7 @@
 //! - [`job`]: runs one pipeline in this process. [`report`]: what it says at the end.
 //! - [`cli`]: one file per command.
 
-pub mod cli;
-pub mod job;
 pub mod pipeline;
 pub mod report;
+pub mod job;
+pub mod cli;

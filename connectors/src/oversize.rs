@@ -56,12 +56,12 @@ impl LongLine {
     }
 
     /// The line is complete: hands out its record, without a trailing carriage return.
-    pub(crate) fn finish(self, emit: impl FnOnce(Payload<'_>)) {
+    pub(crate) fn finish<F>(self, emit: impl FnOnce(Payload<'_>) -> F) -> F {
         emit(Payload::Oversize {
             head: &self.head,
             length: self.length,
             sha256: self.hasher.finalize().into(),
-        });
+        })
     }
 }
 

@@ -15,15 +15,15 @@
 //!
 //! This crate knows nothing of JSON, models, pipeline files, or any single operator.
 
-pub mod adapter;
-pub mod clock;
-pub mod flow;
-pub mod ingest;
-pub mod meters;
-pub mod moment;
-pub mod operator;
 pub mod place;
-pub mod sink;
+pub mod moment;
+pub mod clock;
 pub mod source;
+pub mod sink;
+pub mod flow;
+pub mod meters;
 pub mod state;
+pub mod operator;
+pub mod ingest;
+pub mod adapter;
 pub mod worker;

@@ -4,6 +4,7 @@
 //! [`SourceReader`] for the partitions it reads and polls it. Readers hand out borrowed bytes, record by
 //! record, and never decode them: what a record means is decided behind this seam, once for all sources.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::place::{Offset, PartitionId};
@@ -102,12 +103,13 @@ pub trait Source: Send + Sync {
 
 /// Reads the partitions of one worker's share. It stays on the thread that opened it.
 pub trait SourceReader {
-    /// Hands at most `limit` records to `emit`, in offset order within each partition.
+    /// Hands at most `limit` records to `emit`, in offset order within each partition, and stops early
+    /// after a record to which `emit` answers with a break.
     ///
     /// Consecutive records of one partition are best handed out together: a batch holds one partition.
     fn poll(
         &mut self,
         limit: usize,
-        emit: &mut dyn FnMut(Polled<'_>),
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError>;
 }

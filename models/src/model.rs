@@ -15,6 +15,8 @@ use crate::spec::{BATCH_MAX, FEATURES_MAX, LoadError, MODEL_BYTES_MAX, ModelSpec
 pub struct ModelInfo {
     /// The name that the pipeline gives it.
     pub name: String,
+    /// The `model_version` that the file states; 0 if it states none.
+    pub version: i64,
     /// The digest of the file.
     pub digest: ModelDigest,
     /// The name of the input that is fed.
@@ -59,6 +61,7 @@ impl Model {
             plan: Arc::new(plan),
             info: Arc::new(ModelInfo {
                 name: spec.name.clone(),
+                version: parsed.version,
                 digest,
                 input,
                 output,

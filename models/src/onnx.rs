@@ -27,6 +27,8 @@ const PANICKED_RUN: &str = "the ONNX runtime panicked on these rows";
 #[derive(Debug)]
 pub(crate) struct Parsed {
     proto: ModelProto,
+    /// The version that the file states; 0 if it states none.
+    pub(crate) version: i64,
     /// Names of the inputs that are no weights.
     pub(crate) inputs: Vec<String>,
     /// Names of the outputs.
@@ -98,6 +100,7 @@ pub(crate) fn parse(spec: &ModelSpec) -> Result<Parsed, LoadError> {
         infos.map(|info| info.name.clone()).collect()
     };
     Ok(Parsed {
+        version: proto.model_version,
         inputs: names(&mut graph.input.iter().filter(|input| !is_weight(input))),
         outputs: names(&mut graph.output.iter()),
         proto,

@@ -4,6 +4,8 @@
 //! scored with it. If a block fails, its rows are scored one by one: only the event that makes the model
 //! fail is rejected.
 
+use std::error::Error;
+
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
 use slackwater_models::Scorer;
@@ -49,16 +51,19 @@ impl Infer {
     /// Scores row by row what could not be scored together.
     fn score_alone(&mut self, vectors: &[f32], scores: &mut Vec<f32>) -> Vec<(usize, Reason)> {
         let mut failed = Vec::new();
+        let mut alone = Vec::with_capacity(1);
         for (at, vector) in vectors.chunks(self.plan.features.max(1)).enumerate() {
-            let before = scores.len();
-            if let Err(error) = self.scorer.score(vector, scores) {
-                scores.truncate(before);
-                scores.push(0.0);
+            let scored = self.scorer.score(vector, &mut alone);
+            let score = alone.first().copied().filter(|_| scored.is_ok());
+            scores.push(score.unwrap_or_default());
+            if let Err(error) = scored {
                 let message = format!("model `{}` failed", self.plan.model);
-                let causes = vec![
-                    format!("infer/model: {message}"),
-                    format!("infer/tract: {error}"),
-                ];
+                let mut causes = vec![format!("infer/model: {message}")];
+                causes.extend(
+                    error
+                        .source()
+                        .map(|cause| format!("infer/runtime: {cause}")),
+                );
                 let reason = Reason {
                     stage: Stage::Infer,
                     code: Code::ModelFailed,

@@ -12,14 +12,14 @@
 //!
 //! This crate knows no file, socket or pipeline file, and of models only how to ask one for scores.
 
+pub mod event;
+pub mod json;
 pub mod batch;
 pub mod check;
-pub mod encode;
-pub mod event;
-pub mod features;
-pub mod history;
-pub mod infer;
-pub mod ingest;
-pub mod json;
-pub mod key;
 pub mod reject;
+pub mod key;
+pub mod ingest;
+pub mod history;
+pub mod features;
+pub mod infer;
+pub mod encode;

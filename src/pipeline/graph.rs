@@ -309,7 +309,7 @@ fn identity(model: &Model) -> ModelIdentity {
     let info = model.info();
     ModelIdentity {
         name: info.name.clone(),
-        version: 0,
+        version: info.version,
         digest: info.digest.as_str().to_owned(),
     }
 }

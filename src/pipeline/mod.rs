@@ -12,16 +12,15 @@
 //! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
 //! pipeline into the plans of the stages, and [`graph`] opens what it names and builds the graph.
 
-pub mod graph;
-pub mod graph;
-pub mod keys;
-pub mod mistakes;
-pub mod plan;
-mod read;
-mod resolve;
-pub mod spec;
 mod units;
+pub mod mistakes;
+pub mod keys;
 mod value;
+mod read;
+pub mod spec;
+mod resolve;
+pub mod plan;
+pub mod graph;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]

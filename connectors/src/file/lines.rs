@@ -5,6 +5,7 @@
 //! it is the engine's business, and nothing may vanish before it is counted.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use memchr::memchr;
 use slackwater_dataflow::place::Offset;
@@ -65,13 +66,14 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Hands out at most `limit` records; true when the input has ended and all were handed out.
+    /// Hands out at most `limit` records, fewer if `emit` breaks; true when the input has ended and all
+    /// were handed out.
     ///
     /// May hand out none and not be at the end: inside a very long line.
     pub(super) fn read(
         &mut self,
         limit: usize,
-        emit: &mut dyn FnMut(Offset, Payload<'_>),
+        emit: &mut dyn FnMut(Offset, Payload<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
         let mut records = 0;
         let mut long_bytes = 0;
@@ -79,15 +81,19 @@ impl<R: Read> LineReader<R> {
             match memchr(b'\n', &self.buffer[self.scanned..self.filled]) {
                 Some(found) => {
                     let end = self.scanned + found;
-                    self.hand_out(end, 1, emit);
                     records += 1;
+                    if self.hand_out(end, 1, emit).is_break() {
+                        break;
+                    }
                 }
                 None if self.drained => {
                     if self.start == self.filled && self.long.is_none() {
                         return Ok(true);
                     }
-                    self.hand_out(self.filled, 0, emit);
                     records += 1;
+                    if self.hand_out(self.filled, 0, emit).is_break() {
+                        break;
+                    }
                 }
                 None => {
                     self.scanned = self.filled;
@@ -100,24 +106,30 @@ impl<R: Read> LineReader<R> {
     }
 
     /// Hands out the line that ends at `end`, followed by `feed` bytes of line feed.
-    fn hand_out(&mut self, end: usize, feed: usize, emit: &mut dyn FnMut(Offset, Payload<'_>)) {
+    fn hand_out(
+        &mut self,
+        end: usize,
+        feed: usize,
+        emit: &mut dyn FnMut(Offset, Payload<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let line = &self.buffer[self.start..end];
         let offset = Offset(self.position);
-        match self.long.take() {
+        let flow = match self.long.take() {
             Some(mut long) => {
                 long.push(line);
                 self.position += long.line_bytes();
-                long.finish(|payload| emit(offset, payload));
+                long.finish(|payload| emit(offset, payload))
             }
             None => {
                 self.position += line.len() as u64;
                 let record = line.strip_suffix(b"\r").unwrap_or(line);
-                emit(offset, oversize::payload(record, self.max_bytes));
+                emit(offset, oversize::payload(record, self.max_bytes))
             }
-        }
+        };
         self.position += feed as u64;
         self.start = end + feed;
         self.scanned = self.start;
+        flow
     }
 
     /// Empties the buffer into [`Self::long`] when its line is too long to be held; the bytes taken.

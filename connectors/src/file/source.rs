@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -156,7 +157,7 @@ impl SourceReader for FileReader {
     fn poll(
         &mut self,
         limit: usize,
-        emit: &mut dyn FnMut(Polled<'_>),
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         if self.turn >= self.files.len() {
             self.turn = 0;
@@ -172,13 +173,13 @@ impl SourceReader for FileReader {
                     partition,
                     offset,
                     payload,
-                });
+                })
             })
             .map_err(|error| failed("read", &file.partition.topic, error))?;
         if ended {
             // The next file slides into this one's place.
             self.files.remove(self.turn);
-            emit(Polled::Finished(partition));
+            let _ = emit(Polled::Finished(partition));
         } else {
             self.turn += 1;
         }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use slackwater_dataflow::place::PartitionId;
 
 use crate::generator::GeneratorConfig;
-use crate::generator::templates::user_id;
+use crate::generator::templates::user_name;
 
 /// The users of one partition as an alias table (Walker 1974, built by Vose's method of 1991): a slot is
 /// drawn evenly and gives its own user or its alias. One slot is one memory access of 12 bytes.
@@ -88,7 +88,7 @@ pub(super) fn plan(config: &GeneratorConfig) -> Vec<(Users, u64)> {
 /// The partition of a user: xxh3 of the id's text, seed 0, modulo the number of partitions.
 fn partition_of(user: u32, partitions: u32, text: &mut Vec<u8>) -> PartitionId {
     text.clear();
-    user_id(text, user);
+    user_name(text, user);
     let hash = xxhash_rust::xxh3::xxh3_64(text);
     PartitionId((hash % u64::from(partitions)) as u32)
 }

@@ -1,5 +1,6 @@
 //! The generator as a source: its partitions read in step, at a rate if one is set.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,7 @@ impl SourceReader for GeneratorReader {
     fn poll(
         &mut self,
         limit: usize,
-        emit: &mut dyn FnMut(Polled<'_>),
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         // The partition that is furthest behind: so they stay in step in event time, though they have
         // different numbers of events.
@@ -136,16 +137,19 @@ impl SourceReader for GeneratorReader {
             if !open.stream.append_next(&mut self.text) {
                 break;
             }
-            emit(Polled::Record {
+            let flow = emit(Polled::Record {
                 partition,
                 offset: Offset(open.next),
                 payload: oversize::payload(&self.text, self.max_bytes),
             });
             open.next += 1;
             handed_out += 1;
+            if flow.is_break() {
+                break;
+            }
         }
         if open.stream.is_finished() {
-            emit(Polled::Finished(partition));
+            let _ = emit(Polled::Finished(partition));
             self.open.remove(position);
         } else if handed_out == 0 && limit > 0 {
             return Ok(Readiness::Waiting);

@@ -107,7 +107,7 @@ fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
 }
 
 /// The id of the user of this rank, counted from 0: what the key of its events is.
-pub(super) fn user_id(out: &mut Vec<u8>, user: u32) {
+pub(super) fn user_name(out: &mut Vec<u8>, user: u32) {
     out.extend_from_slice(b"user_");
     number(out, user);
 }
@@ -168,7 +168,7 @@ impl Value {
         };
         match self {
             Value::Raw(text) => out.extend_from_slice(text.as_bytes()),
-            Value::User(user) => quoted(out, &|out| user_id(out, user)),
+            Value::User(user) => quoted(out, &|out| user_name(out, user)),
             Value::Product(product) => quoted(out, &|out| {
                 out.extend_from_slice(b"product_");
                 number(out, product);
@@ -302,7 +302,7 @@ fn not_an_event(out: &mut Vec<u8>, event: &Event, form: usize) {
             object(out, members(event).into_iter().chain([extra]), "");
         }
         3 => {
-            user_id(out, event.user);
+            user_name(out, event.user);
             out.extend_from_slice(b" was here");
         }
         _ => number(out, event.time_ms),

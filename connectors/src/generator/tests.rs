@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -44,19 +45,22 @@ fn read(generator: &Generator, workers: usize, limit: usize) -> Vec<Vec<Vec<u8>>
         let mut reader = source.open(Share { worker, workers }).unwrap();
         let mut handed_out = 0;
         while reader
-            .poll(limit, &mut |polled| match polled {
-                Polled::Record {
-                    partition,
-                    offset,
-                    payload: Payload::Whole(record),
-                } => {
-                    let records = &mut partitions[partition.0 as usize];
-                    assert_eq!(offset.0, records.len() as u64);
-                    records.push(record.to_vec());
-                    handed_out += 1;
+            .poll(limit, &mut |polled| {
+                match polled {
+                    Polled::Record {
+                        partition,
+                        offset,
+                        payload: Payload::Whole(record),
+                    } => {
+                        let records = &mut partitions[partition.0 as usize];
+                        assert_eq!(offset.0, records.len() as u64);
+                        records.push(record.to_vec());
+                        handed_out += 1;
+                    }
+                    Polled::Finished(partition) => ended.push(partition.0),
+                    other => panic!("{other:?}"),
                 }
-                Polled::Finished(partition) => ended.push(partition.0),
-                other => panic!("{other:?}"),
+                ControlFlow::Continue(())
             })
             .unwrap()
             != Readiness::Finished
@@ -231,6 +235,7 @@ fn is_a_large_record_handed_out_as_oversize() {
         {
             lengths.push(length);
         }
+        ControlFlow::Continue(())
     };
     let mut reader = source.open(share).unwrap();
     while reader.poll(100, &mut emit).unwrap() != Readiness::Finished {}
@@ -280,6 +285,7 @@ fn is_a_rate_kept_by_the_clock() {
     let mut drain = || loop {
         let readiness = reader.poll(10, &mut |polled| {
             records += u64::from(matches!(polled, Polled::Record { .. }));
+            ControlFlow::Continue(())
         });
         match readiness.unwrap() {
             Readiness::More => {}

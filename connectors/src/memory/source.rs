@@ -4,6 +4,7 @@
 //! to choose it: in turn, at random from a seed, or poll by poll.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -274,7 +275,7 @@ impl SourceReader for MemoryReader {
     fn poll(
         &mut self,
         limit: usize,
-        emit: &mut dyn FnMut(Polled<'_>),
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         if self.open.is_empty() {
             return Ok(Readiness::Finished);
@@ -295,15 +296,18 @@ impl SourceReader for MemoryReader {
             if self.failure == Some((partition, cursor.next)) {
                 return Err(failed("read", partition, io::Error::other("told to fail")));
             }
-            emit(Polled::Record {
+            let flow = emit(Polled::Record {
                 partition,
                 offset: Offset(start as u64),
                 payload: oversize::payload(&cursor.content.bytes[start..end], self.max_bytes),
             });
             cursor.next += 1;
+            if flow.is_break() {
+                break;
+            }
         }
         if cursor.next == cursor.content.records.len() {
-            emit(Polled::Finished(partition));
+            let _ = emit(Polled::Finished(partition));
             self.open.remove(chosen);
             // When reading in turn, the next partition slid into this one's place.
             self.turn = self.turn.saturating_sub(1);

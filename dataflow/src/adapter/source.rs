@@ -1,6 +1,7 @@
 //! The head of a graph: polls a reader, feeds an [`Ingest`], holds one capability per partition.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +30,19 @@ pub const BYTES_PER_POLL_MAX: u64 = 4 * 1024 * 1024;
 /// When to look again at a reader that has nothing now and cannot say when it will.
 const WAIT: Duration = Duration::from_millis(1);
 
+/// What the head of a graph gives: batches, and what was rejected before it was in one.
+pub type SourceStreams<'s, I> = (
+    Events<'s, <I as Ingest>::Batch>,
+    Rejects<'s, <I as Ingest>::Reject>,
+);
+
 impl<'s> Graph<'s> {
     /// Reads this worker's share of `source` through `ingest`.
     pub fn source<I: Ingest>(
         &self,
         source: &dyn Source,
         ingest: I,
-    ) -> Result<(Events<'s, I::Batch>, Rejects<'s, I::Reject>), RunError> {
+    ) -> Result<SourceStreams<'s, I>, RunError> {
         let reader = source.open(self.share)?;
         let mut builder = OperatorBuilder::new("source".to_owned(), self.scope);
         let (batches, batch_stream) = builder.new_output();
@@ -44,7 +51,9 @@ impl<'s> Graph<'s> {
         let worker = self.scope.worker();
         let wake = worker.sync_activator_for(address.to_vec());
         // An error says that the worker is gone, and with it whoever had to be woken.
-        self.job.flow.on_room(move || drop(wake.activate()));
+        self.job.flow.on_room(move || {
+            wake.activate().ok();
+        });
         let activator = worker.activator_for(Rc::clone(&address));
         activator.activate();
         *self.source.borrow_mut() = Some(address);
@@ -164,7 +173,7 @@ struct Poll {
 }
 
 impl Poll {
-    fn take<I: Ingest>(&mut self, ingest: &mut I, polled: Polled<'_>) {
+    fn take<I: Ingest>(&mut self, ingest: &mut I, polled: Polled<'_>) -> ControlFlow<()> {
         match polled {
             Polled::Record {
                 partition,
@@ -179,6 +188,11 @@ impl Poll {
                 ingest.on_record(partition, offset, payload);
             }
             Polled::Finished(partition) => self.finished.push(partition),
+        }
+        if self.bytes < BYTES_PER_POLL_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     }
 }

@@ -228,10 +228,10 @@ impl KeyHistory {
     fn append(&mut self, time: i64, entry: &[TextId], compiled: &Compiled) {
         let place = self.place(self.len);
         for (index, tally) in compiled.tallies.iter().enumerate() {
-            if tally.gains(entry, |column| self.ring(compiled, column)) {
-                if let Some(count) = self.cells.get_mut(index) {
-                    *count += 1;
-                }
+            if tally.gains(entry, |column| self.ring(compiled, column))
+                && let Some(count) = self.cells.get_mut(index)
+            {
+                *count += 1;
             }
         }
         for (column, id) in entry.iter().enumerate() {
@@ -258,10 +258,10 @@ impl KeyHistory {
         }
         for (index, tally) in compiled.tallies.iter().enumerate() {
             // What the entry would add to a history without it is what it takes away.
-            if tally.gains(&entry, |column| self.ring(compiled, column)) {
-                if let Some(count) = self.cells.get_mut(index) {
-                    *count = count.saturating_sub(1);
-                }
+            if tally.gains(&entry, |column| self.ring(compiled, column))
+                && let Some(count) = self.cells.get_mut(index)
+            {
+                *count = count.saturating_sub(1);
             }
         }
         self.head = self.place(1) as u32;

@@ -1,6 +1,8 @@
 //! Are lines those of a plain split, whatever the sizes of blocks, lines and limits?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::ops::ControlFlow;
+
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, prop_oneof};
 use proptest::strategy::{Just, Strategy};
@@ -76,6 +78,7 @@ fn read_all(input: impl Read, max_bytes: usize, block: usize, limit: usize) -> V
         let ended = reader
             .read(limit, &mut |offset, payload| {
                 found.push(owned(offset, payload));
+                ControlFlow::Continue(())
             })
             .unwrap();
         assert!(found.len() - before <= limit);

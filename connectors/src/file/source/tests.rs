@@ -1,6 +1,8 @@
 //! Are the right files read, in turn, and wrong paths named before anything is read?
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::ops::ControlFlow;
+
 use slackwater_dataflow::source::Payload;
 
 use super::*;
@@ -18,17 +20,20 @@ fn polls(source: &FileSource, share: Share, limit: usize) -> Vec<String> {
     let mut polls = Vec::new();
     loop {
         let mut seen = Vec::new();
-        let readiness = reader.poll(limit, &mut |polled| match polled {
-            Polled::Record {
-                partition,
-                offset,
-                payload: Payload::Whole(record),
-            } => {
-                let record = String::from_utf8_lossy(record);
-                seen.push(format!("{partition}:{offset}={record}"));
+        let readiness = reader.poll(limit, &mut |polled| {
+            match polled {
+                Polled::Record {
+                    partition,
+                    offset,
+                    payload: Payload::Whole(record),
+                } => {
+                    let record = String::from_utf8_lossy(record);
+                    seen.push(format!("{partition}:{offset}={record}"));
+                }
+                Polled::Finished(partition) => seen.push(format!("{partition}.")),
+                other => panic!("{other:?}"),
             }
-            Polled::Finished(partition) => seen.push(format!("{partition}.")),
-            other => panic!("{other:?}"),
+            ControlFlow::Continue(())
         });
         polls.push(seen.join(" "));
         if readiness.unwrap() == Readiness::Finished {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq};
@@ -30,17 +31,20 @@ fn polls(source: &MemorySource, share: Share, limit: usize) -> Vec<String> {
     let mut polls = Vec::new();
     loop {
         let mut seen = Vec::new();
-        let readiness = reader.poll(limit, &mut |polled| match polled {
-            Polled::Record {
-                partition,
-                offset,
-                payload: Payload::Whole(record),
-            } => {
-                let record = String::from_utf8_lossy(record);
-                seen.push(format!("{partition}:{offset}={record}"));
+        let readiness = reader.poll(limit, &mut |polled| {
+            match polled {
+                Polled::Record {
+                    partition,
+                    offset,
+                    payload: Payload::Whole(record),
+                } => {
+                    let record = String::from_utf8_lossy(record);
+                    seen.push(format!("{partition}:{offset}={record}"));
+                }
+                Polled::Finished(partition) => seen.push(format!("{partition}.")),
+                other => panic!("{other:?}"),
             }
-            Polled::Finished(partition) => seen.push(format!("{partition}.")),
-            other => panic!("{other:?}"),
+            ControlFlow::Continue(())
         });
         match readiness {
             Err(ref error) => seen.push(error.to_string()),
@@ -130,6 +134,7 @@ fn are_long_records_cut() {
             {
                 cut.push((head.to_vec(), length));
             }
+            ControlFlow::Continue(())
         })
         .unwrap()
         != Readiness::Finished
@@ -157,7 +162,8 @@ proptest::proptest! {
             let mut reader = source.open(Share { worker, workers }).unwrap();
             loop {
                 let mut records = 0;
-                let readiness = reader.poll(limit, &mut |polled| match polled {
+                let readiness = reader.poll(limit, &mut |polled| {
+match polled {
                     Polled::Record { partition, payload: Payload::Whole(record), .. } => {
                         records += 1;
                         seen.entry(partition).or_default().push(record.to_vec());
@@ -167,7 +173,9 @@ proptest::proptest! {
                         ended.push(partition);
                     }
                     other => panic!("{other:?}"),
-                }).unwrap();
+                }
+ControlFlow::Continue(())
+}).unwrap();
                 prop_assert!(records <= limit);
                 if readiness == Readiness::Finished {
                     break;
