@@ -1,0 +1,157 @@
+//! The engine on the reference pipeline, as its own binary runs it, with its source in memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use slackwater::pipeline::Pipeline;
+use slackwater::pipeline::graph::{Blueprint, Ending, load_model, open_files};
+use slackwater_connectors::discard::DiscardSink;
+use slackwater_connectors::file::Existing;
+use slackwater_connectors::memory::MemorySource;
+use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
+use slackwater_dataflow::source::Source;
+use slackwater_dataflow::worker::WorkerGroup;
+
+use crate::Failure;
+use crate::gauges::Outcome;
+use crate::input::Input;
+
+/// The reference pipeline.
+pub const PIPELINE: &str = include_str!("../../pipelines/user-events.toml");
+
+/// Where the outputs go.
+pub enum To {
+    /// They are counted.
+    Nowhere,
+    /// They are counted and their scores added up, which costs time of its own.
+    Scores,
+    /// Files below a folder.
+    Files(PathBuf),
+}
+
+/// A run that is about to start.
+pub struct Prepared {
+    group: WorkerGroup,
+    blueprint: Blueprint,
+    sink: Box<dyn Sink>,
+    counts: DiscardSink,
+    scores: Option<Arc<Mutex<f64>>>,
+}
+
+/// The reference pipeline, parsed.
+pub fn pipeline() -> Result<Pipeline, Failure> {
+    Pipeline::parse("user-events.toml", PIPELINE)
+        .map_err(|_| "the reference pipeline has mistakes".into())
+}
+
+/// Everything that a run of the binary does before its first poll.
+pub fn prepare(input: &Input, workers: usize, to: &To) -> Result<Prepared, Failure> {
+    let pipeline = pipeline()?;
+    let lines = input.partitions.iter().enumerate();
+    let lines = lines.map(|(at, lines)| (PartitionId(at as u32), Arc::clone(&lines.bytes)));
+    let source = MemorySource::from_lines(lines)?.with_max_bytes(pipeline.event.max_bytes);
+    let source: Arc<dyn Source> = Arc::new(source);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let ending = Ending::Score(load_model(&pipeline)?);
+    let counts = DiscardSink::new();
+    let scores = matches!(to, To::Scores).then(Arc::<Mutex<f64>>::default);
+    let sink: Box<dyn Sink> = match to {
+        To::Nowhere => Box::new(counts.clone()),
+        To::Scores => Box::new(ScoreSink {
+            counts: counts.clone(),
+            sum: scores.clone().unwrap_or_default(),
+        }),
+        To::Files(root) => Box::new(CountedFiles {
+            counts: counts.clone(),
+            files: open(&pipeline, root)?,
+        }),
+    };
+    Ok(Prepared {
+        group: WorkerGroup::new(workers, Arc::clone(&clock)),
+        blueprint: Blueprint::new(&pipeline, workers, source, ending, clock),
+        sink,
+        counts,
+        scores,
+    })
+}
+
+fn open(pipeline: &Pipeline, root: &Path) -> Result<Box<dyn Sink>, Failure> {
+    Ok(open_files(pipeline, root, Existing::Replace)?.sink)
+}
+
+/// From the first poll to the last written record.
+pub fn run(prepared: Prepared) -> Result<Outcome, Failure> {
+    let Prepared {
+        group,
+        blueprint,
+        sink,
+        counts,
+        scores,
+    } = prepared;
+    group.run(sink, move |graph| blueprint.build(graph))?;
+    let mut outcome = Outcome::default();
+    for stream in OutputStream::ALL {
+        let discarded = counts.discarded(stream);
+        let written = outcome.stream_mut(stream);
+        (written.records, written.bytes) = (discarded.records, discarded.bytes);
+    }
+    outcome.scores = scores.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(outcome)
+}
+
+/// Writes files and counts what it wrote.
+struct CountedFiles {
+    counts: DiscardSink,
+    files: Box<dyn Sink>,
+}
+
+impl Sink for CountedFiles {
+    fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError> {
+        self.counts.append(chunk)?;
+        self.files.append(chunk)
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.files.finish()
+    }
+}
+
+/// Counts records and adds up the scores that stand in them.
+struct ScoreSink {
+    counts: DiscardSink,
+    sum: Arc<Mutex<f64>>,
+}
+
+impl Sink for ScoreSink {
+    fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError> {
+        self.counts.append(chunk)?;
+        if chunk.stream == OutputStream::Predictions {
+            let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in chunk
+                .bytes
+                .split(|&byte| byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                let record: Prediction =
+                    serde_json::from_slice(line).map_err(|error| SinkError {
+                        action: "read",
+                        subject: "a prediction".to_owned(),
+                        source: error.into(),
+                    })?;
+                *sum += f64::from(record.prediction);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Prediction {
+    prediction: f32,
+}

@@ -1,0 +1,107 @@
+//! The events of a run, made before any clock starts: partitions as lines in memory.
+
+use std::sync::Arc;
+
+use slackwater_connectors::generator::{Generator, GeneratorConfig};
+use slackwater_dataflow::place::PartitionId;
+
+use crate::Failure;
+
+/// Events of a run unless told otherwise.
+const EVENTS: u64 = 1_000_000;
+/// Users of a run unless told otherwise.
+const USERS: u32 = 100_000;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads.
+    pub workers: usize,
+    /// Number of events.
+    pub events: u64,
+    /// Number of users.
+    pub users: u32,
+    /// Whose memory to measure.
+    pub job: String,
+}
+
+impl Options {
+    /// Reads `--name value` pairs.
+    pub fn parse(arguments: &[String]) -> Result<Self, Failure> {
+        let mut options = Options {
+            workers: 1,
+            events: EVENTS,
+            users: USERS,
+            job: "engine".to_owned(),
+        };
+        for pair in arguments.chunks(2) {
+            let [name, value] = pair else {
+                return Err(format!("`{}` has no value", pair.concat()).into());
+            };
+            let number = value.replace('_', "");
+            match name.as_str() {
+                "--workers" => options.workers = number.parse()?,
+                "--events" => options.events = number.parse()?,
+                "--users" => options.users = number.parse()?,
+                "--job" => options.job.clone_from(value),
+                other => return Err(format!("no option `{other}`").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One partition: its lines, and where each record begins and ends.
+#[derive(Clone, Debug)]
+pub struct PartitionLines {
+    /// All lines.
+    pub bytes: Arc<[u8]>,
+    /// Start and end of each record, its line feed left out.
+    pub records: Arc<[(usize, usize)]>,
+}
+
+impl PartitionLines {
+    /// Finds the records of whole lines.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let mut start = 0;
+        let mut records = Vec::new();
+        for (end, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            records.push((start, end));
+            start = end + 1;
+        }
+        PartitionLines {
+            bytes: bytes.into(),
+            records: records.into(),
+        }
+    }
+}
+
+/// The events of a run.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// What they were made from.
+    pub options: Options,
+    /// By partition.
+    pub partitions: Vec<PartitionLines>,
+}
+
+impl Input {
+    /// The reference job's events with seed 1.
+    pub fn generate(options: &Options) -> Result<Self, Failure> {
+        let generator = Generator::new(GeneratorConfig {
+            events: options.events,
+            users: options.users,
+            ..GeneratorConfig::default()
+        })?;
+        let mut partitions = Vec::new();
+        for number in 0..generator.config().partitions {
+            let mut lines = Vec::new();
+            generator.write_partition(PartitionId(number), &mut lines)?;
+            partitions.push(PartitionLines::of(lines));
+        }
+        Ok(Input {
+            options: options.clone(),
+            partitions,
+        })
+    }
+}

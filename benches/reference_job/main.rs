@@ -1,0 +1,100 @@
+//! The reference job, once: by the engine or as a specialist would write it by hand, over the same
+//! bytes in memory. One configuration a run, one line of JSON; `cargo xtask bench` compares them.
+//!
+//! ```text
+//! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N]
+//! reference_job verify [--workers N] ...      both; stops if they disagree
+//! reference_job memory [--users N] [--job engine|hand-fused]    what a key with a full history costs
+//! ```
+
+mod engine;
+mod fused;
+mod gauges;
+mod input;
+mod memory;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::gauges::{Measured, Outcome, measure};
+use crate::input::{Input, Options};
+
+/// As the engine's own binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run of the bench may fail with.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    // Cargo adds `--bench` to what it was asked to pass on.
+    let arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    match run(&arguments.collect::<Vec<_>>()) {
+        Ok(line) => {
+            say(&line);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("reference_job: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<String, Failure> {
+    let (command, options) = arguments.split_first().ok_or("which configuration?")?;
+    let options = Options::parse(options)?;
+    let name = format!("{command}/{}", options.workers);
+    if command == "memory" {
+        return memory::run(&options);
+    }
+    let input = Input::generate(&options)?;
+    let workers = options.workers;
+    let measured = match command.as_str() {
+        "hand-fused" => measure(fused::prepare(&input, workers)?, fused::Prepared::run)?,
+        "engine" => measure(
+            engine::prepare(&input, workers, &engine::To::Nowhere)?,
+            engine::run,
+        )?,
+        "engine-files" => {
+            let folder = tempfile::tempdir()?;
+            let to = engine::To::Files(folder.path().to_owned());
+            measure(engine::prepare(&input, workers, &to)?, engine::run)?
+        }
+        "verify" => return verify(&input, workers),
+        other => return Err(format!("no configuration `{other}`").into()),
+    };
+    settled(&measured.outcome, &options)?;
+    Ok(measured.json(&name, options.events))
+}
+
+/// Runs both jobs, and stops unless they have the same outcomes, scores and prediction bytes.
+fn verify(input: &Input, workers: usize) -> Result<String, Failure> {
+    let prepared = engine::prepare(input, workers, &engine::To::Scores)?;
+    let ours: Measured = measure(prepared, engine::run)?;
+    let theirs = measure(fused::prepare(input, workers)?, fused::Prepared::run)?;
+    ours.outcome.must_equal(&theirs.outcome)?;
+    settled(&ours.outcome, &input.options)?;
+    Ok(ours.json(&format!("verify/{workers}"), input.options.events))
+}
+
+/// Every event has one outcome.
+fn settled(outcome: &Outcome, options: &Options) -> Result<(), Failure> {
+    let records: u64 = outcome.streams.iter().map(|stream| stream.records).sum();
+    if records == options.events {
+        return Ok(());
+    }
+    Err(format!("{} events have {records} outcomes", options.events).into())
+}
+
+#[expect(clippy::print_stdout, reason = "its result")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "why there is no result")]
+fn complain(line: &str) {
+    eprintln!("{line}");
+}

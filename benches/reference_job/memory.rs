@@ -1,0 +1,138 @@
+//! What a key costs in memory: the resident size of the process before and after its state has grown,
+//! per key. Once for the events of the reference job, where few users have a full history, and once
+//! with a full history for each user. Driven by hand, so that nothing but state is left at the end.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use slackwater::pipeline::plan::Plans;
+use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::ingest::{Ingest as _, Sealed};
+use slackwater_dataflow::operator::{Emitter, Operator as _};
+use slackwater_dataflow::place::{Offset, PartitionId};
+use slackwater_dataflow::source::Payload;
+use slackwater_operators::features::FeatureStage;
+use slackwater_operators::ingest::EventIngest;
+
+use crate::Failure;
+use crate::engine;
+use crate::fused::{Fused, hand_fused};
+use crate::gauges::status_bytes;
+use crate::input::{Input, Options};
+
+/// Events of a full history.
+const FULL: u64 = 50;
+/// Records between two seals, as a poll of the engine has.
+const RECORDS: usize = 1_024;
+/// Different products.
+const PRODUCTS: u64 = 10_000;
+/// A day that the generator uses too.
+const START_MS: u64 = 1_767_225_600_000;
+
+/// Measures both cases; one line.
+pub fn run(options: &Options) -> Result<String, Failure> {
+    let (full_keys, full_bytes) = grown(options, |take| full_histories(options.users, take))?;
+    let input = Input::generate(options)?;
+    let (keys, bytes) = grown(options, |take| {
+        for partition in &input.partitions {
+            for &(start, end) in partition.records.iter() {
+                take(partition.bytes.get(start..end).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    })?;
+    let per_key = |bytes: u64, keys: usize| bytes as f64 / keys.max(1) as f64;
+    Ok(json!({
+        "name": format!("memory/{}", options.job),
+        "full_history": { "keys": full_keys, "bytes_per_key": per_key(full_bytes, full_keys) },
+        "reference_events": { "keys": keys, "bytes_per_key": per_key(bytes, keys) },
+    })
+    .to_string())
+}
+
+type Take<'t> = &'t mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+/// Keys, and bytes by which the process has grown.
+fn grown(
+    options: &Options,
+    records: impl FnOnce(Take<'_>) -> Result<(), Failure>,
+) -> Result<(usize, u64), Failure> {
+    match options.job.as_str() {
+        "engine" => {
+            let mut state = EngineState::new()?;
+            let before = status_bytes("VmRSS:");
+            records(&mut |record| {
+                state.take(record);
+                Ok(())
+            })?;
+            state.seal();
+            let after = status_bytes("VmRSS:");
+            Ok((state.stage.keys(), after.saturating_sub(before)))
+        }
+        "hand-fused" => {
+            let mut state: Fused = hand_fused()?;
+            let before = status_bytes("VmRSS:");
+            records(&mut |record| state.take(record))?;
+            let after = status_bytes("VmRSS:");
+            Ok((state.keys(), after.saturating_sub(before)))
+        }
+        other => Err(format!("no job `{other}`").into()),
+    }
+}
+
+/// As many events for each user as a history holds.
+fn full_histories(users: u32, take: Take<'_>) -> Result<(), Failure> {
+    let mut time_ms = START_MS;
+    for round in 0..FULL {
+        for user in 0..u64::from(users) {
+            time_ms += 1;
+            let product = (user * 31 + round * 7_919) % PRODUCTS;
+            let record = format!(
+                "{{\"user_id\":\"user_{user}\",\"product_id\":\"product_{product}\",\
+                 \"category\":\"books\",\"event_type\":\"view\",\"timestamp_ms\":{time_ms}}}"
+            );
+            take(record.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Decode and features of the engine, without anything around them.
+struct EngineState {
+    ingest: EventIngest,
+    stage: FeatureStage,
+    taken: usize,
+    sealed: Sealed<slackwater_operators::batch::RowBatch, slackwater_operators::reject::Reject>,
+}
+
+impl EngineState {
+    fn new() -> Result<Self, Failure> {
+        let plans = Plans::new(&engine::pipeline()?, 1);
+        Ok(EngineState {
+            ingest: EventIngest::new(Arc::clone(&plans.ingest)),
+            stage: FeatureStage::new(Arc::clone(&plans.features)),
+            taken: 0,
+            sealed: Sealed::default(),
+        })
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        self.ingest
+            .on_record(PartitionId(0), Offset(0), Payload::Whole(record));
+        self.taken += 1;
+        if self.taken == RECORDS {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        self.taken = 0;
+        self.ingest.seal(&Ticket::detached(), &mut self.sealed);
+        self.sealed.rejects.clear();
+        let mut out = Emitter::default();
+        for (_, batch) in self.sealed.batches.drain(..) {
+            self.stage.on_batch(batch, &mut out);
+        }
+        drop(out.take_outputs());
+    }
+}
