@@ -16,6 +16,7 @@ use tract_onnx::prelude::{
 };
 
 use crate::spec::{LoadError, MODEL_NODES_MAX, ModelSpec};
+use crate::vector_state::clear_upper_halves;
 
 /// What a panic of the runtime is called when it happens in making a plan.
 const PANICKED_GRAPH: &str = "the ONNX runtime panicked on this graph";
@@ -283,6 +284,7 @@ impl Session {
     fn execute(&mut self) -> Result<TVec<TValue>, TractError> {
         let inputs = tvec!(Arc::clone(&self.input).into_tvalue());
         let ran = catch_unwind(AssertUnwindSafe(|| self.state.run(inputs)));
+        clear_upper_halves();
         let ran = ran.unwrap_or_else(|_| Err(TractError::msg(PANICKED_RUN)));
         if ran.is_err() {
             self.state = self.plan.plan.spawn()?;

@@ -19,7 +19,7 @@ FEATURE_TOLERANCE = 1e-6
 DIFFERENCES_SHOWN = 20
 # Folder of the engine's output -> the oracle's name of the stream, the word in `error_type`.
 STREAMS = {
-    "predictions": ("predictions", None),
+    "ml_predictions": ("predictions", None),
     "validation_errors": ("validation_errors", "VALIDATION_ERROR"),
     "processing_errors": ("processing_errors", "PROCESSING_ERROR"),
     "late_events_dlq": ("late_events", "LATE_EVENT"),
@@ -142,7 +142,10 @@ def read_features(path):
         if place is None:
             differences.append(f"{path}:{number}: not a JSON object with partition and offset")
             continue
-        found.setdefault(place, []).append(record.get("features"))
+        features = record.get("features")
+        # By name, in the order in which the pipeline declares them.
+        row = list(features.values()) if isinstance(features, dict) else features
+        found.setdefault(place, []).append(row)
     return found, differences
 
 
@@ -194,14 +197,14 @@ def self_test():
     good = {key: value for key, value in score.items() if key not in ("stream", "features")}
     letter = {"error_type": "VALIDATION_ERROR", "message": NOT_JSON_PREFIX + "other words at byte 0"}
     letter |= {"code": "not_json", "stage": "decode", "source": {"partition": 0, "offset": 9}}
-    row = {"partition": 0, "offset": 0, "features": [1, 1000.0005]}
+    row = {"partition": 0, "offset": 0, "features": {"a": 1, "b": 1000.0005}}
 
     def check(expected, predictions, letters, rows=(row,)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             files = {
                 "expected": [score, bad],
-                "out/predictions/shard-0": predictions,
+                "out/ml_predictions/shard-0": predictions,
                 "out/validation_errors/shard-0": letters,
                 "features": rows,
             }
@@ -226,7 +229,7 @@ def self_test():
     check("stage is", [good], [letter | {"stage": "other"}])
     check("error_type is", [good], [letter | {"error_type": "LATE_EVENT"}])
     check("not a JSON object", [good], [letter, letter | {"source": None}])
-    check("feature 2 is", [good], [letter], [row | {"features": [1, 1000.002]}])
+    check("feature 2 is", [good], [letter], [row | {"features": {"a": 1, "b": 1000.002}}])
     check("has 0 rows", [good], [letter], [])
     check("expected none", [good], [letter], [row, row | {"offset": 9}])
     print("self test: ok")

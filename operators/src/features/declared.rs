@@ -1,4 +1,4 @@
-//! One feature of one event: its value, then its transforms.
+//! One feature of the events of a batch: its values, then its transforms.
 //!
 //! Everything is computed in `f64` and rounded to `f32` once at the end, so that any other program can
 //! compute the same numbers. What does not exist becomes the feature's `fill`.
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Cell, Row, Rows};
 use crate::event::FieldIndex;
-use crate::history::Window;
+use crate::features::windows::Windows;
 
 /// Milliseconds of an hour.
 const HOUR_MS: i64 = 3_600_000;
@@ -69,12 +69,13 @@ pub enum Transform {
     Scale(f64, f64),
 }
 
-/// An event and what it sees of its key's history.
+/// The events of a batch and what they see of their keys' histories.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EventView<'a> {
+pub(super) struct Events<'a> {
     pub(super) rows: &'a Rows,
-    pub(super) row: &'a Row,
-    pub(super) window: Option<Window<'a>>,
+    /// `None` if no history is declared.
+    pub(super) windows: Option<&'a Windows>,
+    pub(super) calendar: &'a Calendar,
 }
 
 /// Sine and cosine of the 24 hours.
@@ -98,15 +99,56 @@ impl Calendar {
 }
 
 impl Feature {
-    /// The feature of an event, as the model sees it.
-    pub(super) fn compute(&self, event: &EventView<'_>, calendar: &Calendar) -> f32 {
-        let value = self.kind.value(event, calendar).unwrap_or(self.fill);
-        let transformed = self
-            .transforms
-            .iter()
-            .fold(value, |x, transform| transform.apply(x));
-        transformed as f32
+    /// Appends the feature of each event, transformed.
+    pub(super) fn compute(&self, events: &Events<'_>, values: &mut Vec<f64>) {
+        self.values(events, values);
+        for transform in &self.transforms {
+            transform.apply(values);
+        }
     }
+
+    fn values(&self, events: &Events<'_>, values: &mut Vec<f64>) {
+        let rows = events.rows.rows().iter();
+        let fill = |value: Option<f64>| value.unwrap_or(self.fill);
+        match &self.kind {
+            FeatureKind::Value(field) => {
+                values.extend(rows.map(|row| fill(number(events.rows.cell(row, *field)))));
+            }
+            FeatureKind::Index(field, texts) => {
+                let index = |text: &[u8]| {
+                    let position = texts.iter().position(|known| known.as_bytes() == text);
+                    position.map_or(-1.0, |at| at as f64)
+                };
+                values.extend(rows.map(|row| fill(events.text(row, *field).map(index))));
+            }
+            FeatureKind::Hash(field, buckets) => {
+                let bucket = |text: &[u8]| (xxh3_64(text) % buckets) as f64;
+                values.extend(rows.map(|row| fill(events.text(row, *field).map(bucket))));
+            }
+            FeatureKind::HourSin => values.extend(rows.map(|row| events.calendar.hour(row).0)),
+            FeatureKind::HourCos => values.extend(rows.map(|row| events.calendar.hour(row).1)),
+            FeatureKind::DayOfWeek => values.extend(rows.map(day_of_week)),
+            FeatureKind::Constant(value) => values.extend(rows.map(|_| *value)),
+            of_history => match events.windows {
+                Some(windows) => of_history.of_windows(windows, self.fill, values),
+                None => values.extend(rows.map(|_| self.fill)),
+            },
+        }
+    }
+}
+
+fn number(cell: Cell) -> Option<f64> {
+    match cell {
+        Cell::Int(value) => Some(value as f64),
+        Cell::Float(value) => Some(value),
+        Cell::Bool(value) => Some(f64::from(value)),
+        Cell::Null | Cell::Text { .. } => None,
+    }
+}
+
+fn day_of_week(row: &Row) -> f64 {
+    let day = row.time.0.div_euclid(DAY_MS);
+    (day + FIRST_DAY_OF_WEEK).rem_euclid(7) as f64
 }
 
 impl FeatureKind {
@@ -122,56 +164,36 @@ impl FeatureKind {
         )
     }
 
-    fn value(&self, event: &EventView<'_>, calendar: &Calendar) -> Option<f64> {
-        let window = event.window.as_ref();
-        let tally = |at: usize| window.and_then(|window| window.tallies.get(at)).copied();
+    /// Appends a feature of the history for each window. What is not such a feature gives nothing.
+    fn of_windows(&self, windows: &Windows, fill: f64, values: &mut Vec<f64>) {
+        let events = windows.events.iter().copied();
         match self {
-            FeatureKind::Value(field) => match event.rows.cell(event.row, *field) {
-                Cell::Int(value) => Some(value as f64),
-                Cell::Float(value) => Some(value),
-                Cell::Bool(value) => Some(f64::from(value)),
-                Cell::Null | Cell::Text { .. } => None,
-            },
-            FeatureKind::Index(field, values) => {
-                let text = event.text(*field)?;
-                let position = values.iter().position(|value| value.as_bytes() == text);
-                Some(position.map_or(-1.0, |at| at as f64))
-            }
-            FeatureKind::Hash(field, buckets) => {
-                let text = event.text(*field)?;
-                Some((xxh3_64(text) % buckets) as f64)
-            }
-            FeatureKind::HourSin => Some(calendar.hour(event.row).0),
-            FeatureKind::HourCos => Some(calendar.hour(event.row).1),
-            FeatureKind::DayOfWeek => {
-                let day = event.row.time.0.div_euclid(DAY_MS);
-                Some((day + FIRST_DAY_OF_WEEK).rem_euclid(7) as f64)
-            }
-            FeatureKind::Count => window.map(|window| f64::from(window.events)),
-            FeatureKind::Tally(at) => tally(*at).map(f64::from),
+            FeatureKind::Count => values.extend(events.map(f64::from)),
+            FeatureKind::Tally(at) => values.extend(windows.tally(*at).map(f64::from)),
+            // A window holds at least the event itself.
             FeatureKind::Share(at) => {
-                let events = window
-                    .map(|window| window.events)
-                    .filter(|&events| events > 0)?;
-                Some(f64::from(tally(*at)?) / f64::from(events))
+                let share = |(tally, events)| f64::from(tally) / f64::from(events);
+                values.extend(windows.tally(*at).zip(events).map(share));
             }
             FeatureKind::SincePrevious => {
-                let window = window?;
-                Some(window.last.ms_after(window.previous?) as f64)
+                let gap = |gap: &Option<u64>| gap.map_or(fill, |ms| ms as f64);
+                values.extend(windows.since_previous_ms.iter().map(gap));
             }
             FeatureKind::MeanGap => {
-                let window = window?;
-                let gaps = window.events.checked_sub(1).filter(|&gaps| gaps > 0)?;
-                Some(window.last.ms_after(window.first) as f64 / f64::from(gaps))
+                let mean = |(&length_ms, events): (&u64, u32)| match events {
+                    0 | 1 => fill,
+                    events => length_ms as f64 / f64::from(events - 1),
+                };
+                values.extend(windows.length_ms.iter().zip(events).map(mean));
             }
-            FeatureKind::Constant(value) => Some(*value),
+            _ => {}
         }
     }
 }
 
-impl EventView<'_> {
-    fn text(&self, field: FieldIndex) -> Option<&[u8]> {
-        match self.rows.cell(self.row, field) {
+impl Events<'_> {
+    fn text(&self, row: &Row, field: FieldIndex) -> Option<&[u8]> {
+        match self.rows.cell(row, field) {
             Cell::Text { span, .. } => Some(self.rows.bytes(span)),
             _ => None,
         }
@@ -179,11 +201,13 @@ impl EventView<'_> {
 }
 
 impl Transform {
-    fn apply(self, x: f64) -> f64 {
+    fn apply(self, values: &mut [f64]) {
         match self {
-            Transform::Log1p => x.ln_1p(),
-            Transform::Clip(least, most) => x.max(least).min(most),
-            Transform::Scale(m, s) => (x - m) / s,
+            Transform::Log1p => values.iter_mut().for_each(|x| *x = x.ln_1p()),
+            Transform::Clip(least, most) => {
+                values.iter_mut().for_each(|x| *x = x.max(least).min(most));
+            }
+            Transform::Scale(m, s) => values.iter_mut().for_each(|x| *x = (*x - m) / s),
         }
     }
 }

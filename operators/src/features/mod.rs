@@ -3,6 +3,7 @@
 //! One vector of `f32` per event, row-major, in declared order. An event that fails a check here has not
 //! entered its history; one that fails later has.
 
+mod windows;
 mod declared;
 
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use slackwater_dataflow::state::{KeyedState, Slot};
 
 pub use self::declared::{Feature, FeatureKind, Transform};
 
-use self::declared::{Calendar, EventView};
-use crate::batch::{RowBatch, Rows};
+use self::declared::{Calendar, Events};
+use self::windows::Windows;
+use crate::batch::{Row, RowBatch, Rows};
 use crate::check::Check;
 use crate::history::{Histories, HistoryPlan, KeyHistory};
 use crate::reject::{Reject, Stage};
@@ -53,6 +55,9 @@ pub struct FeatureStage {
     histories: Option<Histories>,
     state: KeyedState<KeyHistory>,
     slots: Vec<Slot>,
+    windows: Windows,
+    /// One feature of all events of a batch.
+    values: Vec<f64>,
     swept_to: EventTime,
 }
 
@@ -63,7 +68,13 @@ impl FeatureStage {
             calendar: Calendar::new(),
             histories: plan.history.as_ref().map(Histories::new),
             state: KeyedState::default(),
+            windows: Windows::new(
+                plan.history
+                    .as_ref()
+                    .map_or(0, |history| history.tallies.len()),
+            ),
             slots: Vec::new(),
+            values: Vec::new(),
             swept_to: EventTime::MIN,
             plan,
         }
@@ -99,45 +110,40 @@ impl FeatureStage {
         batch.rows.leave_out(&refused);
     }
 
-    fn vectors(&mut self, rows: &Rows) -> Vec<f32> {
-        let features = &self.plan.features;
-        let mut vectors = Vec::with_capacity(rows.rows().len() * features.len());
+    /// Adds every event to its key's history and notes what it sees.
+    fn add_to_histories(&mut self, rows: &Rows) {
         let Some(histories) = &mut self.histories else {
-            for row in rows.rows() {
-                let event = EventView {
-                    rows,
-                    row,
-                    window: None,
-                };
-                vectors.extend(
-                    features
-                        .iter()
-                        .map(|feature| feature.compute(&event, &self.calendar)),
-                );
-            }
-            return vectors;
+            return;
         };
+        self.windows.clear();
         // First find every key, then visit them: the processor overlaps look-ups that do not depend on
         // each other, and most of the time of a large state is waiting for memory.
         self.slots.clear();
         let state = &mut self.state;
-        let located = rows
-            .rows()
-            .iter()
-            .map(|row| state.locate(row.key_hash, rows.bytes(row.key)));
-        self.slots.extend(located);
+        let locate = |row: &Row| state.locate(row.key_hash, rows.bytes(row.key));
+        self.slots.extend(rows.rows().iter().map(locate));
         for (row, &slot) in rows.rows().iter().zip(&self.slots) {
             let window = histories.add(self.state.value_mut(slot), rows, row);
-            let event = EventView {
-                rows,
-                row,
-                window: Some(window),
-            };
-            vectors.extend(
-                features
-                    .iter()
-                    .map(|feature| feature.compute(&event, &self.calendar)),
-            );
+            self.windows.push(&window);
+        }
+    }
+
+    /// Computes feature by feature, so that what a feature is has to be asked once a batch.
+    fn vectors(&mut self, rows: &Rows) -> Vec<f32> {
+        let features = &self.plan.features;
+        let mut vectors = vec![0.0; rows.rows().len() * features.len()];
+        let events = Events {
+            rows,
+            windows: self.histories.is_some().then_some(&self.windows),
+            calendar: &self.calendar,
+        };
+        for (column, feature) in features.iter().enumerate() {
+            self.values.clear();
+            feature.compute(&events, &mut self.values);
+            let places = vectors.iter_mut().skip(column).step_by(features.len());
+            for (place, &value) in places.zip(&self.values) {
+                *place = value as f32;
+            }
         }
         vectors
     }
@@ -151,6 +157,7 @@ impl Operator for FeatureStage {
     fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, Reject>) {
         self.refuse(&mut batch, out);
         if !batch.rows.rows().is_empty() {
+            self.add_to_histories(&batch.rows);
             let vectors = self.vectors(&batch.rows);
             out.give(FeatureBatch { batch, vectors });
         }

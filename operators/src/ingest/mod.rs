@@ -274,13 +274,10 @@ fn malformed(malformed: Malformed, max_depth: u32) -> Reason {
             Code::NotJson,
             format!("record is not JSON: {reason} at byte {at}"),
         ),
-        Malformed::NotObject { kind } => {
-            let article = if kind == "array" { "an" } else { "a" };
-            (
-                Code::NotObject,
-                format!("record is {article} JSON {kind}, expected an object"),
-            )
-        }
+        Malformed::NotObject { kind } => (
+            Code::NotObject,
+            format!("record is a JSON {kind}, expected an object"),
+        ),
     };
     reason(Stage::Decode, code, message)
 }
