@@ -23,6 +23,8 @@ pub struct Options {
     pub users: u32,
     /// Whose memory to measure.
     pub job: String,
+    /// With which events.
+    pub case: String,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             events: EVENTS,
             users: USERS,
             job: "engine".to_owned(),
+            case: "full".to_owned(),
         };
         for pair in arguments.chunks(2) {
             let [name, value] = pair else {
@@ -44,6 +47,7 @@ impl Options {
                 "--events" => options.events = number.parse()?,
                 "--users" => options.users = number.parse()?,
                 "--job" => options.job.clone_from(value),
+                "--case" => options.case.clone_from(value),
                 other => return Err(format!("no option `{other}`").into()),
             }
         }
@@ -86,6 +90,17 @@ pub struct Input {
 }
 
 impl Input {
+    /// All records, partition after partition.
+    pub fn records(&self) -> impl Iterator<Item = (PartitionId, &[u8])> {
+        let numbered = self.partitions.iter().enumerate();
+        numbered.flat_map(|(number, lines)| {
+            lines.records.iter().filter_map(move |&(start, end)| {
+                let record = lines.bytes.get(start..end)?;
+                Some((PartitionId(number as u32), record))
+            })
+        })
+    }
+
     /// The reference job's events with seed 1.
     pub fn generate(options: &Options) -> Result<Self, Failure> {
         let generator = Generator::new(GeneratorConfig {

@@ -4,7 +4,7 @@
 //! ```text
 //! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N]
 //! reference_job verify [--workers N] ...      both; stops if they disagree
-//! reference_job memory [--users N] [--job engine|hand-fused]    what a key with a full history costs
+//! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
 //! ```
 
 mod engine;

@@ -101,6 +101,17 @@ impl History {
         ((u64::from(high) << 32) | u64::from(low)) as i64
     }
 
+    /// Brings the ring into the cache; the value means nothing. Called for many histories at once, so
+    /// that the processor waits for all of them together.
+    fn touched(&self) -> u32 {
+        /// Cells in a line of the cache.
+        const LINE: usize = 16;
+        self.ring
+            .iter()
+            .step_by(LINE)
+            .fold(0, |all, &cell| all ^ cell)
+    }
+
     fn column(&self, column: usize) -> &[u32] {
         let capacity = usize::from(self.capacity);
         self.ring
@@ -274,6 +285,13 @@ impl Users {
                 at
             }
         }
+    }
+
+    /// Brings a user's history into the cache.
+    pub fn touch(&self, at: u32) -> u32 {
+        self.users
+            .get(at as usize)
+            .map_or(0, |user| user.history.touched())
     }
 
     /// Number of users.

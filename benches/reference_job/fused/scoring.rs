@@ -75,6 +75,11 @@ impl Scoring {
             let (user, _, _) = batch.texts(row);
             self.places.push(self.users.locate(row.user_hash, user));
         }
+        let touched = self
+            .places
+            .iter()
+            .fold(0, |all, &place| all ^ self.users.touch(place));
+        std::hint::black_box(touched);
         self.vectors.clear();
         self.vectors.reserve(batch.rows.len() * FEATURES);
         for (row, &place) in batch.rows.iter().zip(&self.places) {
