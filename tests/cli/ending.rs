@@ -1,0 +1,166 @@
+//! The end of a run: by itself, by Ctrl-C, by a second Ctrl-C. Whatever was read has its outcome.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::scene::{STREAMS, Scene, conserved, generated, number};
+
+/// Longest wait for a condition. Only a failure takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Number of SIGINT, the same on every system.
+const SIGINT: i32 = 2;
+
+/// Waits until something holds.
+fn wait_until(what: &str, child: &mut Child, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        let ended = child.try_wait().unwrap();
+        assert_eq!(ended, None, "ended before {what}");
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends a signal, as a terminal or a service manager would.
+fn send(signal: &str, child: &Child) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &id]).status();
+    assert!(sent.unwrap().success(), "cannot send {signal} to {id}");
+}
+
+/// The rows of a table: name, events, where to.
+fn rows(stdout: &str) -> Vec<(String, u64, String)> {
+    let row = |line: &str| {
+        let (name, rest) = line.trim().split_once("  ")?;
+        let mut words = rest.split_whitespace();
+        let events = words.next()?.replace(',', "").parse().ok()?;
+        let (_share, percent) = (words.next()?, words.next()?);
+        let to = words.next().unwrap_or_default().to_owned();
+        (percent == "%").then(|| (name.to_owned(), events, to))
+    };
+    stdout.lines().filter_map(row).collect()
+}
+
+/// The table must name every stream with its folder, and every event read once. Gives the number read.
+fn check_table(scene: &Scene, stdout: &str) -> u64 {
+    let rows = rows(stdout);
+    let names: Vec<&str> = rows.iter().map(|(name, ..)| name.as_str()).collect();
+    let expected = [
+        "read",
+        "predictions",
+        "validation errors",
+        "processing errors",
+        "late events",
+    ];
+    assert_eq!(names, expected, "{stdout}");
+    let [(_, read, nowhere), streams @ ..] = rows.as_slice() else {
+        panic!("no rows in {stdout}");
+    };
+    assert_eq!(nowhere, "");
+    let records = scene.records();
+    let mut sum = 0;
+    for ((name, events, to), stream) in streams.iter().zip(STREAMS) {
+        assert_eq!(to, &format!("out/{stream}"), "{name}");
+        let written = records.iter().filter(|record| record.stream == stream);
+        assert_eq!(*events, written.count() as u64, "{name}");
+        sum += events;
+    }
+    assert_eq!(sum, *read, "{stdout}");
+    // Two more lines: the speed and the latency.
+    let lines: Vec<&str> = stdout.lines().rev().take(2).collect();
+    assert!(lines[1].contains(" events/s ("), "{stdout}");
+    assert!(lines[0].starts_with("read to encoded: p50 "), "{stdout}");
+    *read
+}
+
+/// What the run without arguments says on stderr before it starts.
+fn check_announcement(stderr: &str) {
+    assert!(stderr.starts_with("job `user-events` on "), "{stderr}");
+    let rest =
+        " workers: from 1000000 generated events to `out`, replacing what an earlier run left";
+    assert!(stderr.lines().next().unwrap().ends_with(rest), "{stderr}");
+}
+
+#[test]
+fn does_a_new_user_without_arguments_get_a_million_outcomes() {
+    let scene = Scene::new();
+    let ran = scene.run(&[]).ended(0);
+    check_announcement(&ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert_eq!(check_table(&scene, &ran.stdout), 1_000_000);
+}
+
+#[test]
+fn has_everything_read_before_ctrl_c_its_outcome() {
+    let scene = Scene::new();
+    // A file of that name in the current folder must not be mistaken for the embedded pipeline, nor
+    // leftovers for outputs of this run.
+    scene.write("pipelines/user-events.toml", b"no pipeline");
+    scene.write("out/ml_predictions/shard-9.jsonl", b"old\n");
+    let mut child = scene.command(&[]).spawn().unwrap();
+    let predictions = scene.path("out/ml_predictions/shard-0.jsonl");
+    let written = || fs::metadata(&predictions).is_ok_and(|file| file.len() > 0);
+    wait_until("the first prediction", &mut child, written);
+    send("INT", &child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    check_announcement(&stderr);
+    let said = "stopping: finishing what has been read; once more ends at once";
+    assert_eq!(stderr.lines().nth(1), Some(said));
+    let read = check_table(&scene, &String::from_utf8(output.stdout).unwrap());
+    assert!((1..1_000_000).contains(&read), "{read} were read");
+}
+
+#[test]
+fn does_a_service_manager_stop_a_slow_source_too() {
+    let scene = Scene::new();
+    // At this rate the whole input takes a quarter of an hour.
+    let changes = [("rate = 0 ", "rate = 1_000 ")];
+    scene.write("job.toml", generated(&changes).as_bytes());
+    let mut child = scene
+        .command(&["run", "job.toml", "--json"])
+        .spawn()
+        .unwrap();
+    let predictions = scene.path("out/ml_predictions/shard-0.jsonl");
+    let written = || fs::metadata(&predictions).is_ok_and(|file| file.len() > 0);
+    wait_until("the first prediction", &mut child, written);
+    send("TERM", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let summary = serde_json::from_slice(&output.stdout).unwrap();
+    let read = conserved(&summary);
+    assert!((1..500_000).contains(&read), "{read} were read");
+    assert_eq!(number(&summary, "read"), scene.records().len() as u64);
+}
+
+#[test]
+fn does_a_second_ctrl_c_end_a_run_that_cannot_finish() {
+    let scene = Scene::with(&[], b"");
+    fs::remove_file(scene.path("in.jsonl")).unwrap();
+    let made = Command::new("mkfifo").arg(scene.path("in.jsonl")).status();
+    assert!(made.unwrap().success(), "cannot make a pipe");
+    let mut child = scene.command(&["run", "job.toml"]).spawn().unwrap();
+    // The pipe opens when the run has opened its other end; it then waits for a first line in vain.
+    let pipe = OpenOptions::new().write(true).open(scene.path("in.jsonl"));
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(
+        said.next()
+            .unwrap()
+            .unwrap()
+            .starts_with("job `user-events`")
+    );
+    send("INT", &child);
+    assert!(said.next().unwrap().unwrap().starts_with("stopping: "));
+    assert_eq!(child.try_wait().unwrap(), None);
+    send("INT", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(SIGINT));
+    assert_eq!(output.stdout, b"");
+    drop(pipe);
+}

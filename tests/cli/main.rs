@@ -1,0 +1,31 @@
+//! Does the binary do what a new user types?
+//!
+//! Every test runs the real binary in a folder of its own and looks at what anybody can see: files,
+//! stdout, stderr, exit code.
+//!
+//! - `scene`: such a folder, a pipeline in it, the binary run there;
+//! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
+//! - `scores`: models that give no usable score;
+//! - `garbage`: many events, many of them wrong, none lost and none doubled;
+//! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
+//! - `disk`: outputs that cannot be written;
+//! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
+#[path = "../canonical.rs"]
+mod canonical;
+mod commands;
+mod disk;
+mod ending;
+mod garbage;
+mod golden;
+mod limits;
+mod mistakes;
+mod preflight;
+mod scene;
+mod scores;
