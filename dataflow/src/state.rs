@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 
 use crate::place::KeyHash;
 
@@ -12,10 +13,13 @@ use crate::place::KeyHash;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
+/// Key bytes. Ordinary keys lie inside the entity, which saves a look-up the wait for another line of memory.
+type Key = SmallVec<[u8; 24]>;
+
 #[derive(Debug)]
 struct Entity<V> {
     hash: KeyHash,
-    key: Box<[u8]>,
+    key: Key,
     value: V,
 }
 
@@ -61,7 +65,7 @@ impl<V: Default> KeyedState<V> {
     pub fn locate(&mut self, hash: KeyHash, key: &[u8]) -> Slot {
         let entities = &self.entities;
         let is_key = |&at: &u32| match &entities[at as usize] {
-            Some(entity) => entity.hash == hash && *entity.key == *key,
+            Some(entity) => entity.hash == hash && entity.key.as_slice() == key,
             None => false,
         };
         let rehash = |&at: &u32| {
@@ -74,7 +78,7 @@ impl<V: Default> KeyedState<V> {
             Entry::Vacant(place) => {
                 let entity = Some(Entity {
                     hash,
-                    key: key.into(),
+                    key: Key::from_slice(key),
                     value: V::default(),
                 });
                 let at = match self.vacant.pop() {

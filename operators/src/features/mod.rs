@@ -6,6 +6,7 @@
 mod windows;
 mod declared;
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use slackwater_dataflow::moment::EventTime;
@@ -116,12 +117,15 @@ impl FeatureStage {
             return;
         };
         self.windows.clear();
-        // First find every key, then visit them: the processor overlaps look-ups that do not depend on
-        // each other, and most of the time of a large state is waiting for memory.
+        // First find every key, then touch every history, then visit them: the processor overlaps
+        // accesses that do not depend on each other, and most of the time of a large state is waiting
+        // for memory.
         self.slots.clear();
         let state = &mut self.state;
         let locate = |row: &Row| state.locate(row.key_hash, rows.bytes(row.key));
         self.slots.extend(rows.rows().iter().map(locate));
+        let touch = |sum, &slot| sum ^ self.state.value_mut(slot).touch();
+        black_box(self.slots.iter().fold(0, touch));
         for (row, &slot) in rows.rows().iter().zip(&self.slots) {
             let window = histories.add(self.state.value_mut(slot), rows, row);
             self.windows.push(&window);

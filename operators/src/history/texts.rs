@@ -6,6 +6,7 @@
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Number of a value that some history holds.
@@ -22,12 +23,16 @@ impl TextId {
 /// Numbers below this are not values.
 const RESERVED: u32 = 2;
 
+/// A value's bytes. Ordinary values lie inside the entry, which saves a look-up the wait for another line
+/// of memory.
+type Bytes = SmallVec<[u8; 16]>;
+
 #[derive(Debug)]
 struct Text {
     hash: u64,
     /// Entries and constants that hold it; 0 marks a free place.
     uses: u64,
-    bytes: Box<[u8]>,
+    bytes: Bytes,
 }
 
 /// The values and their numbers.
@@ -49,7 +54,7 @@ impl Texts {
         let texts = &mut self.texts;
         let is_text = |&at: &u32| {
             let text = &texts[at as usize];
-            text.hash == hash && *text.bytes == *bytes
+            text.hash == hash && text.bytes.as_slice() == bytes
         };
         match self
             .table
@@ -64,7 +69,7 @@ impl Texts {
                 let text = Text {
                     hash,
                     uses: 1,
-                    bytes: bytes.into(),
+                    bytes: Bytes::from_slice(bytes),
                 };
                 let at = self.free.pop().unwrap_or(texts.len() as u32);
                 place.insert(at);
@@ -89,7 +94,7 @@ impl Texts {
         if text.uses > 0 {
             return;
         }
-        text.bytes = Box::default();
+        text.bytes = Bytes::new();
         if let Ok(found) = self.table.find_entry(text.hash, |&other| other == at) {
             found.remove();
             self.free.push(at);

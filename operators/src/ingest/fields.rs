@@ -106,8 +106,10 @@ impl FieldReader {
         self.scratch.clear();
         let values = self.values.iter().zip(&mut self.cells);
         for (at, (field, (value, cell))) in plan.schema.fields.iter().zip(values).enumerate() {
-            *cell = cell_of(field, *value, record, &mut self.scratch)?;
-            if *cell == Cell::Null {
+            if !read_cell(field, value, record, &mut self.scratch, cell) {
+                return Err(wrong_type(field, *value, record));
+            }
+            if matches!(cell, Cell::Null) {
                 match plan.fields.absent(at, field) {
                     Some(reason) => return Err(reason),
                     None => continue,
@@ -146,50 +148,66 @@ pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b
         .unwrap_or_default()
 }
 
+/// Reads a value into `cell`; false if it is of another type than the field.
+///
+/// Values and cells are read and written in place: moving them as a whole, right after their parts were
+/// written one by one, makes the processor wait.
 #[inline]
-fn cell_of(
+fn read_cell(
     field: &Field,
-    value: Value,
+    value: &Value,
     record: &[u8],
     scratch: &mut Vec<u8>,
-) -> Result<Cell, Reason> {
+    cell: &mut Cell,
+) -> bool {
     match (field.kind, value) {
-        (_, Value::Missing | Value::Null) => Ok(Cell::Null),
+        (_, Value::Missing | Value::Null) => *cell = Cell::Null,
         (
             FieldType::Text,
-            Value::Text {
+            &Value::Text {
                 start,
                 len,
-                escaped: false,
+                escaped,
             },
-        ) => Ok(Cell::Text {
-            span: Span { start, len },
-            plain: true,
-        }),
-        (FieldType::Text, Value::Text { escaped: true, .. }) => {
-            let start = scratch.len() as u32;
-            let written = value.span(record).unwrap_or_default();
-            // The scanner has checked that the record is UTF-8.
-            unescape(str::from_utf8(written).unwrap_or_default(), scratch);
-            let len = scratch.len() as u32 - start;
-            Ok(Cell::Text {
-                span: Span { start, len },
-                plain: false,
-            })
+        ) => {
+            let written = Span { start, len };
+            let span = if escaped {
+                unescaped(value, record, scratch)
+            } else {
+                written
+            };
+            *cell = Cell::Text {
+                span,
+                plain: !escaped,
+            };
         }
-        (FieldType::Int, Value::Number { integer: true, .. }) => value
-            .span(record)
-            .and_then(parse_i64)
-            .map(Cell::Int)
-            .ok_or_else(|| wrong_type(field, value, record)),
-        (FieldType::Float, Value::Number { .. }) => value
-            .span(record)
-            .and_then(parse_f64)
-            .map(Cell::Float)
-            .ok_or_else(|| wrong_type(field, value, record)),
-        (FieldType::Bool, Value::True) => Ok(Cell::Bool(true)),
-        (FieldType::Bool, Value::False) => Ok(Cell::Bool(false)),
-        _ => Err(wrong_type(field, value, record)),
+        (FieldType::Int, Value::Number { integer: true, .. }) => {
+            match value.span(record).and_then(parse_i64) {
+                Some(number) => *cell = Cell::Int(number),
+                None => return false,
+            }
+        }
+        (FieldType::Float, Value::Number { .. }) => match value.span(record).and_then(parse_f64) {
+            Some(number) => *cell = Cell::Float(number),
+            None => return false,
+        },
+        (FieldType::Bool, Value::True) => *cell = Cell::Bool(true),
+        (FieldType::Bool, Value::False) => *cell = Cell::Bool(false),
+        _ => return false,
+    }
+    true
+}
+
+/// Writes the meaning of a text with escapes to `scratch`.
+#[cold]
+fn unescaped(value: &Value, record: &[u8], scratch: &mut Vec<u8>) -> Span {
+    let start = scratch.len() as u32;
+    let written = value.span(record).unwrap_or_default();
+    // The scanner has checked that the record is UTF-8.
+    unescape(str::from_utf8(written).unwrap_or_default(), scratch);
+    Span {
+        start,
+        len: scratch.len() as u32 - start,
     }
 }
 

@@ -32,8 +32,9 @@ pub(super) fn skip_key(record: &[u8], at: usize) -> Result<Key, Malformed> {
     })
 }
 
-/// One value that is neither object nor array.
-#[inline]
+/// One value that is neither object nor array. Inlined by force: handed back through memory, its parts
+/// would be read as a whole right after they were written one by one, and the processor would wait.
+#[inline(always)]
 pub(super) fn scan_scalar(record: &[u8], at: usize) -> Result<(Value, usize), Malformed> {
     match record.get(at) {
         Some(b'"') => {
