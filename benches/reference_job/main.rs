@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N]
+//! reference_job generate [--events N] ...     only the input, to take it off what a whole run costs
 //! reference_job verify [--workers N] ...      both; stops if they disagree
 //! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
 //! ```
@@ -63,6 +64,7 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
             let to = engine::To::Files(folder.path().to_owned());
             measure(engine::prepare(&input, workers, &to)?, engine::run)?
         }
+        "generate" => return Ok(name),
         "verify" => return verify(&input, workers),
         other => return Err(format!("no configuration `{other}`").into()),
     };

@@ -183,7 +183,7 @@ fn artifacts() -> Result<BTreeSet<String>> {
 }
 
 /// The commit that is checked out, and whether the tree differs from it.
-fn commit() -> Result<String> {
+pub fn commit() -> Result<String> {
     let head = process::output(process::command("git").args(["rev-parse", "HEAD"]))?;
     let changes = process::output(process::command("git").args([
         "status",

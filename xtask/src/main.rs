@@ -4,6 +4,7 @@
 //! - `process` starts other programs and says how to repeat them by hand;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
 //! - `test` is the gate, `oracle` its last step: the engine against an independent program;
+//! - `bench` measures the engine against a hand-written job and stores a report;
 //! - `campaign` runs what takes too long for the gate and stores a report;
 //! - `audit` asks whether a dependency has a known weakness.
 
@@ -14,6 +15,7 @@
 )]
 
 mod audit;
+mod bench;
 mod campaign;
 mod oracle;
 mod process;
@@ -23,7 +25,7 @@ mod tools;
 use std::process::ExitCode;
 
 /// A command's name, its arguments as a reader would write them, and what it is for.
-const COMMANDS: [(&str, &str, &str); 3] = [
+const COMMANDS: [(&str, &str, &str); 4] = [
     (
         "test",
         "[--list] [--only STEP[,STEP]]",
@@ -33,6 +35,11 @@ const COMMANDS: [(&str, &str, &str); 3] = [
         "campaign",
         "fuzz [--runs N] [--seed S]",
         "a long run with a stored report under docs/reports/",
+    ),
+    (
+        "bench",
+        "[--quick | callgrind]",
+        "how fast it is, with a stored report under docs/reports/",
     ),
     (
         "audit",
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_deref() {
         Some("test") => test::run(&rest),
         Some("campaign") => campaign::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("audit") => audit::run(&rest),
         None | Some("help" | "--help" | "-h") => {
             println!("{}", usage());

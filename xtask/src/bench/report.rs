@@ -1,0 +1,356 @@
+//! The page for people and the file for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::samples::{CONFIGURATIONS, Configuration, Sample, YARDSTICK_JOB, Yardstick};
+use super::statistics::{Summary, grouped};
+use crate::{campaign, process};
+
+/// Dependencies whose version may change a figure.
+const DEPENDENCIES: [&str; 4] = ["mimalloc", "serde_json", "timely", "tract-onnx"];
+
+/// What the engine must reach of the hand-written job's rate.
+const SHARE_BAR: f64 = 0.75;
+/// Events per second that it must reach on two workers, with files.
+const RATE_BAR: f64 = 1_200_000.0;
+/// Bytes that a key with a full history may cost.
+const KEY_BYTES_BAR: f64 = 4_096.0;
+
+/// Everything that a bench found.
+pub struct Report {
+    /// The line that repeats it.
+    pub command: String,
+    /// Events of each run.
+    pub events: u64,
+    /// All runs of both jobs.
+    pub samples: Vec<Sample>,
+    /// All figures of the yardsticks.
+    pub yardsticks: Vec<Yardstick>,
+    /// What keys cost.
+    pub memory: Vec<Value>,
+    /// Where it was measured, and what.
+    pub machine: BTreeMap<&'static str, String>,
+}
+
+/// Where this runs and which sources it was built from.
+pub fn machine() -> Result<BTreeMap<&'static str, String>> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |path: &str, name: &str| {
+        let text = read(path);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.unwrap_or_default()
+            .trim_matches([' ', '\t', ':'])
+            .to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let lock = fs::read_to_string(process::root().join("Cargo.lock"))?;
+    let versions = DEPENDENCIES.map(|name| format!("{name} {}", locked_version(&lock, name)));
+    let rustc = process::output(process::command("rustc").arg("--version"))?;
+    Ok(BTreeMap::from([
+        ("processor", field("/proc/cpuinfo", "model name")),
+        ("cores", cores.to_string()),
+        ("memory", field("/proc/meminfo", "MemTotal:")),
+        (
+            "kernel",
+            read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        ),
+        (
+            "load when it ended",
+            read("/proc/loadavg").trim().to_owned(),
+        ),
+        ("compiler", rustc.trim().to_owned()),
+        ("versions", versions.join(", ")),
+        ("commit", campaign::commit()?),
+    ]))
+}
+
+/// The version of a package in the lock file.
+fn locked_version(lock: &str, name: &str) -> String {
+    let header = format!("name = \"{name}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != header);
+    let version = lines
+        .nth(1)
+        .and_then(|line| line.strip_prefix("version = "));
+    version.unwrap_or("?").trim_matches('"').to_owned()
+}
+
+impl Report {
+    /// All of it, for programs.
+    pub fn json(&self) -> Value {
+        let samples = self.samples.iter().map(|sample| {
+            json!({
+                "job": sample.configuration.job,
+                "workers": sample.configuration.workers,
+                "repetition": sample.repetition,
+                "warm_up": sample.repetition == 0,
+                "raw": sample.raw,
+            })
+        });
+        let yardsticks = self
+            .yardsticks
+            .iter()
+            .map(|found| json!({ "name": found.name, "unit": found.unit, "value": found.value }));
+        json!({
+            "command": self.command,
+            "machine": self.machine,
+            "events": self.events,
+            "samples": samples.collect::<Vec<_>>(),
+            "yardsticks": yardsticks.collect::<Vec<_>>(),
+            "memory": self.memory,
+        })
+    }
+
+    /// Figures of a configuration by repetition, without the warm-up.
+    fn figures(&self, configuration: Configuration, name: &str) -> Vec<f64> {
+        let of_it = self
+            .samples
+            .iter()
+            .filter(|sample| sample.configuration == configuration && sample.repetition > 0);
+        let mut found: Vec<_> = of_it
+            .map(|sample| (sample.repetition, sample.figure(name)))
+            .collect();
+        found.sort_by_key(|(repetition, _)| *repetition);
+        found.into_iter().map(|(_, figure)| figure).collect()
+    }
+
+    /// A configuration's figure over that of the hand-written job in the same repetition.
+    fn ratio(&self, configuration: Configuration, name: &str) -> Summary {
+        let yardstick = Configuration {
+            job: YARDSTICK_JOB,
+            ..configuration
+        };
+        let pairs = self.figures(configuration, name).into_iter();
+        Summary::of_ratios(pairs.zip(self.figures(yardstick, name)))
+    }
+
+    /// The page.
+    pub fn page(&self) -> String {
+        let mut page = String::from("# The reference job, by the engine and by hand\n\n");
+        let command = &self.command;
+        let events = grouped(self.events as f64);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            page,
+            "Written by `{command}`; each run replaces it. {events} events in memory, the same bytes for\n\
+             all; what comes out was compared first: same outcomes, same scores. `hand-fused` is the job\n\
+             written by hand on timely for its one schema, without pipeline file, bound on events in flight\n\
+             or publisher; its bytes and the engine's are counted and dropped. `engine-files` writes them\n\
+             to files instead. Runs in turns, forth and back; the first of each is dropped. Figures are\n\
+             medians with all others' range behind them, ratios are taken pair by pair.\n\n"
+        );
+        self.write_machine(&mut page);
+        self.write_runs(&mut page);
+        self.write_bars(&mut page);
+        self.write_yardsticks(&mut page);
+        self.write_memory(&mut page);
+        page
+    }
+
+    fn write_machine(&self, page: &mut String) {
+        page.push_str("| | |\n| --- | --- |\n");
+        for (name, value) in &self.machine {
+            let _ = writeln!(page, "| {name} | {value} |");
+        }
+    }
+
+    fn write_runs(&self, page: &mut String) {
+        page.push_str(
+            "\n## Runs\n\n\
+             | job | workers | 1,000 events/s | share of hand-fused | CPU ns/event | times hand-fused | peak memory, MB |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        );
+        for configuration in CONFIGURATIONS {
+            let Configuration { job, workers } = configuration;
+            let of = |name| Summary::of(self.figures(configuration, name));
+            let rate = ranged(of("events_per_second"), |rate| grouped(rate / 1e3));
+            let cpu = ranged(of("ns_per_event"), grouped);
+            let memory = of("peak_rss_bytes").median - of("rss_before_bytes").median;
+            let (mut share, mut times) = (String::new(), String::new());
+            if job != YARDSTICK_JOB {
+                share = ranged(self.ratio(configuration, "events_per_second"), |ratio| {
+                    format!("{:.0} %", ratio * 100.0)
+                });
+                times = ranged(self.ratio(configuration, "ns_per_event"), |ratio| {
+                    format!("{ratio:.2}")
+                });
+            }
+            let memory = grouped(memory / 1e6);
+            let _ = writeln!(
+                page,
+                "| {job} | {workers} | {rate} | {share} | {cpu} | {times} | {memory} |"
+            );
+        }
+        page.push_str(
+            "\nMemory is the peak during the run less what was in use before it, the input.\n",
+        );
+    }
+
+    fn write_bars(&self, page: &mut String) {
+        let files = Configuration {
+            job: "engine-files",
+            workers: 2,
+        };
+        let rate = Summary::of(self.figures(files, "events_per_second")).median;
+        let share = self.ratio(files, "events_per_second").median;
+        let key = self.bytes_per_key("memory/engine/full");
+        let rows = [
+            (
+                "files on, 2 workers",
+                format!("at least {} events/s", grouped(RATE_BAR)),
+                grouped(rate),
+                rate >= RATE_BAR,
+            ),
+            (
+                "the same, of the hand-fused rate",
+                format!("at least {:.0} %", SHARE_BAR * 100.0),
+                format!("{:.0} %", share * 100.0),
+                share >= SHARE_BAR,
+            ),
+            (
+                "a key with a full history",
+                format!("at most {} bytes", grouped(KEY_BYTES_BAR)),
+                grouped(key),
+                key <= KEY_BYTES_BAR,
+            ),
+        ];
+        page.push_str("\n## Bars\n\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
+        for (what, bar, found, met) in rows {
+            let verdict = if met { "met" } else { "**missed**" };
+            let _ = writeln!(page, "| {what} | {bar} | {found} | {verdict} |");
+        }
+    }
+
+    fn write_yardsticks(&self, page: &mut String) {
+        page.push_str(
+            "\n## What the parts cost alone\n\n\
+             One thread unless it says otherwise. Stages are the engine's own, driven by hand batch by batch;\n\
+             what a run costs beyond their sum is source, exchange, flow control and publisher.\n\n\
+             | part | median | range |\n| --- | ---: | ---: |\n",
+        );
+        let mut seen: Vec<&str> = Vec::new();
+        for Yardstick { name, unit, .. } in &self.yardsticks {
+            if seen.contains(&name.as_str()) {
+                continue;
+            }
+            seen.push(name);
+            let same = self.yardsticks.iter().filter(|other| other.name == *name);
+            let found = Summary::of(same.map(|other| other.value));
+            let Summary { median, min, max } = found;
+            let unit = unit.split('/').next().unwrap_or_default();
+            let _ = writeln!(
+                page,
+                "| {name} | {median:.1} {unit} | {min:.1} to {max:.1} |"
+            );
+        }
+    }
+
+    fn write_memory(&self, page: &mut String) {
+        page.push_str("\n## What a key costs\n\n| job, events | keys | bytes a key |\n| --- | ---: | ---: |\n");
+        for found in &self.memory {
+            let name = found
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let label = name.trim_start_matches("memory/").replace('/', ", ");
+            let keys = found
+                .get("keys")
+                .and_then(Value::as_f64)
+                .unwrap_or_default();
+            let bytes = self.bytes_per_key(name);
+            let _ = writeln!(page, "| {label} | {} | {} |", grouped(keys), grouped(bytes));
+        }
+        page.push_str(
+            "\n`full`: 50 events for each of 100,000 users. `reference`: a million events of the reference\n\
+             job, in which most users have few.\n",
+        );
+    }
+
+    fn bytes_per_key(&self, name: &str) -> f64 {
+        let is_it = |found: &&Value| found.get("name").and_then(Value::as_str) == Some(name);
+        let found = self
+            .memory
+            .iter()
+            .find(is_it)
+            .and_then(|found| found.get("bytes_per_key"));
+        found.and_then(Value::as_f64).unwrap_or(f64::NAN)
+    }
+}
+
+/// A median with its range behind it.
+fn ranged(summary: Summary, text: impl Fn(f64) -> String) -> String {
+    let Summary { median, min, max } = summary;
+    format!("{} ({} to {})", text(median), text(min), text(max))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::super::samples::{CONFIGURATIONS, Sample};
+    use super::{Report, locked_version};
+
+    #[test]
+    fn which_version_is_locked() {
+        let lock = "[[package]]\nname = \"timely\"\nversion = \"0.32.0\"\n";
+        let check = |name: &str, expected: &str| assert_eq!(locked_version(lock, name), expected);
+        check("timely", "0.32.0");
+        check("time", "?");
+    }
+
+    /// Each repetition is twice as slow as the one before, the engine always at 80 % of the other job.
+    fn report() -> Report {
+        let sample = |repetition: usize, at: usize| {
+            let configuration = CONFIGURATIONS[at];
+            let share = if configuration.job == "hand-fused" {
+                1.0
+            } else {
+                0.8
+            };
+            let rate = 3e6 * share / f64::from(1_u32 << repetition);
+            Sample {
+                configuration,
+                repetition,
+                raw: json!({ "events_per_second": rate, "ns_per_event": 1e9 / rate }),
+            }
+        };
+        let all = (0..3).flat_map(|repetition| (0..6).map(move |at| sample(repetition, at)));
+        Report {
+            command: "cargo xtask bench".to_owned(),
+            events: 1_000_000,
+            samples: all.collect(),
+            yardsticks: Vec::new(),
+            memory: vec![
+                json!({ "name": "memory/engine/full", "keys": 9, "bytes_per_key": 5000.0 }),
+            ],
+            machine: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn does_the_page_say_what_was_found() {
+        let page = report().page();
+        let check = |expected: &str| assert!(page.contains(expected), "{expected}\n{page}");
+        check("| hand-fused | 1 | 1,125 (750 to 1,500) |");
+        check("| engine | 2 | 900 (600 to 1,200) | 80 % (80 % to 80 %) |");
+        check("| files on, 2 workers | at least 1,200,000 events/s | 900,000 | **missed** |");
+        check("| the same, of the hand-fused rate | at least 75 % | 80 % | met |");
+        check("| a key with a full history | at most 4,096 bytes | 5,000 | **missed** |");
+    }
+
+    #[test]
+    fn are_all_samples_kept() {
+        let json = report().json();
+        assert_eq!(json["samples"].as_array().map(Vec::len), Some(18));
+        assert_eq!(json["samples"][0]["warm_up"], true);
+        assert_eq!(json["samples"][6]["warm_up"], false);
+    }
+}
