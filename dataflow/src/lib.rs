@@ -27,3 +27,7 @@ pub mod operator;
 pub mod ingest;
 pub mod adapter;
 pub mod worker;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod scripted;

@@ -1,5 +1,7 @@
 //! Runs an [`Operator`] inside timely.
 
+use std::sync::Arc;
+
 use timely::dataflow::channels::pact::{DistributorPact, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -40,6 +42,7 @@ impl<'s> Graph<'s> {
         let mut input = builder.new_input(input, pact);
         let (mut outputs, output_stream) = builder.new_output::<Messages<Op::Output>>();
         let (mut rejects, reject_stream) = builder.new_output::<Messages<Op::Reject>>();
+        let job = Arc::clone(&self.job);
         builder.build(move |_| {
             let mut watermark = EventTime::MIN;
             let mut emitter = Emitter::default();
@@ -58,7 +61,12 @@ impl<'s> Graph<'s> {
                 }
                 let frontier = frontiers.first().map(|frontier| frontier.frontier());
                 let risen = frontier.and_then(|frontier| moment::watermark(&frontier));
-                if let Some(risen) = risen.filter(|&risen| risen > watermark) {
+                // When a job stops, its workers let go of their partitions one after the other, and for a
+                // moment only those that had ended may be left: that is no end of the input.
+                let is_told = |&risen: &EventTime| {
+                    risen > watermark && (risen < EventTime::MAX || !job.is_stopping())
+                };
+                if let Some(risen) = risen.filter(is_told) {
                     watermark = risen;
                     operator.on_watermark(risen);
                 }

@@ -20,6 +20,7 @@ use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 pub use self::messages::Messages;
 pub use self::publish::Publication;
+pub use self::source::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 
 use crate::moment::Moment;
 use crate::source::Share;
@@ -133,4 +134,5 @@ pub(crate) struct Built {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;

@@ -30,6 +30,10 @@ pub const BYTES_PER_POLL_MAX: u64 = 4 * 1024 * 1024;
 /// When to look again at a reader that has nothing now and cannot say when it will.
 const WAIT: Duration = Duration::from_millis(1);
 
+/// As far as the watermark of a partition that is still being read can rise: [`EventTime::MAX`] says that
+/// the input has ended, and an event can bear any time, also the last one there is.
+const LAST_OF_READING: EventTime = EventTime(i64::MAX - 1);
+
 /// What the head of a graph gives: batches, and what was rejected before it was in one.
 pub type SourceStreams<'s, I> = (
     Events<'s, <I as Ingest>::Batch>,
@@ -205,6 +209,10 @@ struct Held {
 
 impl Held {
     fn lift(&mut self, watermark: EventTime) {
+        self.lift_to(watermark.min(LAST_OF_READING));
+    }
+
+    fn lift_to(&mut self, watermark: EventTime) {
         // A capability stands at the most of where it was and what the partition says: it never falls.
         let moment = Moment::new(self.batches.time().epoch, watermark);
         if self.batches.time().watermark < watermark {
@@ -234,7 +242,7 @@ impl Capabilities {
             rejects: rejects.clone(),
         };
         let mut end = held();
-        end.lift(EventTime::MAX);
+        end.lift_to(EventTime::MAX);
         debug_assert_eq!(batches.time(), &Moment::minimum());
         Capabilities {
             active: partitions

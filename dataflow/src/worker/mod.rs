@@ -95,8 +95,10 @@ impl JobShared {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         drop(failure);
-        self.failed.store(true, Ordering::SeqCst);
+        // In this order: whatever a failure makes other workers let go of, they know by then that it is
+        // no end of the input.
         self.stop.raised.store(true, Ordering::SeqCst);
+        self.failed.store(true, Ordering::SeqCst);
         self.flow.wake_sources();
     }
 
@@ -282,4 +284,5 @@ impl Drop for PanicAlarm {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;

@@ -11,8 +11,17 @@ use crate::meters::Meters;
 use crate::sink::Sink;
 use crate::worker::{RunError, Stopper};
 
+/// Stops the group when the publisher ends, however it does: also when the sink panics.
+struct StopAtEnd(Stopper);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// Starts the thread. It ends when every worker has hung up, or when the sink fails: then it stops the
-/// group, which would otherwise wait for room that never comes.
+/// group, which would otherwise read on for nobody.
 pub(super) fn start(
     mut sink: Box<dyn Sink>,
     publications: Receiver<Publication>,
@@ -20,11 +29,8 @@ pub(super) fn start(
     stopper: Stopper,
 ) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
     let publish = move || {
-        let written = write_all(sink.as_mut(), &publications, &meters);
-        if written.is_err() {
-            stopper.stop();
-        }
-        written
+        let _stop = StopAtEnd(stopper);
+        write_all(sink.as_mut(), &publications, &meters)
     };
     thread::Builder::new()
         .name("publisher".to_owned())
