@@ -43,6 +43,19 @@ pub enum Cell {
     Bool(bool),
 }
 
+/// The bytes of a text cell that is not in a batch yet: in its record if plain, else unescaped.
+pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b [u8]) -> &'b [u8] {
+    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) {
+        record
+    } else {
+        scratch
+    };
+    let start = span.start as usize;
+    bytes
+        .get(start..start + span.len as usize)
+        .unwrap_or_default()
+}
+
 /// One event of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {

@@ -5,9 +5,8 @@
 
 use slackwater_dataflow::place::KeyHash;
 
-use crate::batch::Cell;
+use crate::batch::{Cell, content};
 use crate::event::FieldIndex;
-use crate::ingest::content;
 
 /// Tag of text; its canonical bytes are its UTF-8 bytes, without escapes.
 const TAG_TEXT: u8 = 1;

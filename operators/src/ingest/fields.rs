@@ -2,7 +2,7 @@
 
 use slackwater_dataflow::moment::EventTime;
 
-use crate::batch::{Cell, Span};
+use crate::batch::{Cell, Span, content};
 use crate::check::{Check, Rule};
 use crate::event::{EventSchema, Field, FieldIndex, FieldType};
 use crate::ingest::{IngestPlan, malformed, reason};
@@ -133,19 +133,6 @@ impl FieldReader {
             scratch: &self.scratch,
         })
     }
-}
-
-/// The bytes of a text cell that is not in a batch yet.
-pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b [u8]) -> &'b [u8] {
-    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) {
-        record
-    } else {
-        scratch
-    };
-    let start = span.start as usize;
-    bytes
-        .get(start..start + span.len as usize)
-        .unwrap_or_default()
 }
 
 /// Reads a value into `cell`; false if it is of another type than the field.

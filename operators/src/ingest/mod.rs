@@ -20,7 +20,6 @@ use slackwater_dataflow::source::Payload;
 pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
-pub(crate) use self::fields::content;
 use self::fields::{Decoded, FieldReader};
 use crate::batch::{NewRow, RowBatch, Rows};
 use crate::event::EventSchema;

@@ -52,8 +52,8 @@ impl Nesting {
 }
 
 /// One value of any kind whose first byte is at `at`, inside `level` open brackets; returns it and
-/// the position after it.
-#[inline]
+/// the position after it. Inlined by force, as `scan_scalar` is and for its reason.
+#[inline(always)]
 pub(super) fn scan_value(
     record: &[u8],
     at: usize,
