@@ -42,7 +42,6 @@ impl Check {
                 "job `{job}` is ready: {partitions} partitions on {workers} workers, {features} \
                  features, model `{name}` ({digest})"
             )
-        });
-        Ok(())
+        })
     }
 }

@@ -35,7 +35,6 @@ impl Features {
         };
         let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
         end_on_signal(job.stopper());
-        show(&job.run()?, self.json);
-        Ok(())
+        show(&job.run()?, self.json)
     }
 }

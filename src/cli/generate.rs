@@ -29,6 +29,10 @@ pub struct Generate {
 impl Generate {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut pipeline = load(self.pipeline.pipeline.as_deref(), false)?;
+        // A pipeline that reads files says nothing about the generator: it is the embedded one's.
+        if !matches!(pipeline.source, SourceSpec::Generator(_)) {
+            pipeline.source = load(None, false)?.source;
+        }
         if let SourceSpec::Generator(spec) = &mut pipeline.source {
             spec.events = self.events.unwrap_or(spec.events);
             spec.seed = self.seed.unwrap_or(spec.seed);
@@ -52,7 +56,6 @@ impl Generate {
         let out = self.out.display();
         print(&format!(
             "{events} events in {partitions} files below `{out}`"
-        ));
-        Ok(())
+        ))
     }
 }

@@ -157,8 +157,9 @@ fn load(path: Option<&Path>, json: bool) -> Result<Pipeline, Failure> {
             && let Ok(object) = serde_json::to_string(&Found {
                 mistakes: &mistakes,
             })
+            && let Err(failure) = print(&object)
         {
-            print(&object);
+            return failure;
         }
         Failure::Mistakes(mistakes)
     })
@@ -169,9 +170,18 @@ fn say(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Prints what was asked for. A reader that has gone away has seen enough.
-fn print(text: &str) {
-    drop(writeln!(io::stdout().lock(), "{text}"));
+/// Prints what was asked for. A reader that has gone away has seen enough; anything else that keeps it
+/// from being written is a failure, because a program waits for it.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match written {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output {
+            what: "to stdout".to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Where a pipeline's generated or computed files go.

@@ -40,18 +40,17 @@ impl Run {
         let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
         announce(&pipeline, replace);
         end_on_signal(job.stopper());
-        show(&job.run()?, self.json);
-        Ok(())
+        show(&job.run()?, self.json)
     }
 }
 
 /// Prints a report in the form that was asked for.
-pub(super) fn show(report: &Report, json: bool) {
+pub(super) fn show(report: &Report, json: bool) -> Result<(), Failure> {
     print(&if json {
         report.to_json()
     } else {
         report.to_table()
-    });
+    })
 }
 
 fn announce(pipeline: &Pipeline, replace: bool) {

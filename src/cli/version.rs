@@ -11,14 +11,12 @@ pub struct Version {
 }
 
 impl Version {
-    #[expect(clippy::unnecessary_wraps, reason = "all commands have one shape")]
     pub(super) fn run(self) -> Result<(), Failure> {
         let version = env!("CARGO_PKG_VERSION");
         print(&if self.json {
             serde_json::json!({ "name": "slackwater", "version": version }).to_string()
         } else {
             format!("slackwater {version}")
-        });
-        Ok(())
+        })
     }
 }

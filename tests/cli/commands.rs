@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::scene::{STREAMS, Scene, conserved, files, generated, model, number};
+use crate::scene::{STREAMS, Scene, conserved, files, finish, generated, model, number};
 
 const EVENT: &str = "{\"user_id\":\"u\",\"product_id\":\"p\",\"category\":\"c\",\"event_type\":\"view\",\"timestamp_ms\":1767225600000}\n";
 
@@ -250,6 +250,11 @@ fn are_generated_files_the_events_of_the_generator() {
     assert_eq!(names, expected);
     assert_eq!(lines(&all("wide")), 3_000);
 
+    // A pipeline that reads files has no generator of its own; it is not in the way.
+    scene.write("files.toml", crate::scene::pipeline(&[]).as_bytes());
+    generate("files", &["files.toml", "--events", "5000", "--seed", "1"]);
+    assert!(all("files") == one, "the options are obeyed");
+
     // Read back, they have the outcomes that the generator's own events have.
     let few = [("events = 1_000_000", "events = 5_000")];
     scene.write("few.toml", generated(&few).as_bytes());
@@ -305,4 +310,33 @@ fn are_features_rows_that_a_person_can_check() {
     ];
     assert_eq!(lines, expected);
     assert!(!scene.path("out").exists());
+}
+
+#[test]
+fn is_a_result_that_cannot_be_printed_a_failure() {
+    let scene = Scene::with(&[], EVENT.as_bytes());
+    scene.write("bad.toml", b"[jbo]\n");
+    let check = |arguments: &[&str]| {
+        // A device that is always full.
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let ran = finish(scene.command(arguments).stdout(full.unwrap())).ended(1);
+        let said = "cannot write to stdout: No space left on device (os error 28)";
+        assert_eq!(ran.stderr.lines().last(), Some(said), "{arguments:?}");
+    };
+    check(&["version"]);
+    check(&["check", "job.toml"]);
+    check(&["check", "bad.toml", "--json"]);
+    check(&["run", "job.toml", "--json"]);
+    check(&["run", "job.toml", "--overwrite"]);
+    check(&["generate", "--events", "10", "--out", "made"]);
+    // The outputs are there all the same.
+    assert_eq!(scene.records().len(), 1);
+
+    // Nobody reads it any more: nothing went wrong.
+    let mut child = scene
+        .command(&["run", "job.toml", "--overwrite"])
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

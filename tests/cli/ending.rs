@@ -12,17 +12,36 @@ use crate::scene::{STREAMS, Scene, conserved, generated, number};
 /// Longest wait for a condition. Only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Short enough to be quick, long enough not to take the processor from the run that is waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
 /// Number of SIGINT, the same on every system.
 const SIGINT: i32 = 2;
 
-/// Waits until something holds.
-fn wait_until(what: &str, child: &mut Child, holds: impl Fn() -> bool) {
+/// Waits until something holds, for as long as it makes sense; gives whether it does.
+fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !holds() {
-        let ended = child.try_wait().unwrap();
-        assert_eq!(ended, None, "ended before {what}");
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        thread::sleep(Duration::from_millis(2));
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    true
+}
+
+/// Waits until a run has written its first prediction.
+fn wait_for_a_prediction(scene: &Scene, child: &mut Child) {
+    let path = scene.path("out/ml_predictions/shard-0.jsonl");
+    let written = || fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+    let mut has_ended = false;
+    wait_until(|| {
+        has_ended = child.try_wait().unwrap().is_some();
+        has_ended || written()
+    });
+    if has_ended || !written() {
+        child.kill().unwrap();
+        panic!("no prediction to see (the run has ended: {has_ended})");
     }
 }
 
@@ -103,9 +122,7 @@ fn has_everything_read_before_ctrl_c_its_outcome() {
     scene.write("pipelines/user-events.toml", b"no pipeline");
     scene.write("out/ml_predictions/shard-9.jsonl", b"old\n");
     let mut child = scene.command(&[]).spawn().unwrap();
-    let predictions = scene.path("out/ml_predictions/shard-0.jsonl");
-    let written = || fs::metadata(&predictions).is_ok_and(|file| file.len() > 0);
-    wait_until("the first prediction", &mut child, written);
+    wait_for_a_prediction(&scene, &mut child);
     send("INT", &child);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -120,22 +137,23 @@ fn has_everything_read_before_ctrl_c_its_outcome() {
 #[test]
 fn does_a_service_manager_stop_a_slow_source_too() {
     let scene = Scene::new();
-    // At this rate the whole input takes a quarter of an hour.
-    let changes = [("rate = 0 ", "rate = 1_000 ")];
+    // At this rate the whole input takes half a minute.
+    let changes = [
+        ("rate = 0 ", "rate = 1_000 "),
+        ("events = 1_000_000", "events = 30_000"),
+    ];
     scene.write("job.toml", generated(&changes).as_bytes());
     let mut child = scene
         .command(&["run", "job.toml", "--json"])
         .spawn()
         .unwrap();
-    let predictions = scene.path("out/ml_predictions/shard-0.jsonl");
-    let written = || fs::metadata(&predictions).is_ok_and(|file| file.len() > 0);
-    wait_until("the first prediction", &mut child, written);
+    wait_for_a_prediction(&scene, &mut child);
     send("TERM", &child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let summary = serde_json::from_slice(&output.stdout).unwrap();
     let read = conserved(&summary);
-    assert!((1..500_000).contains(&read), "{read} were read");
+    assert!((1..30_000).contains(&read), "{read} were read");
     assert_eq!(number(&summary, "read"), scene.records().len() as u64);
 }
 
@@ -159,8 +177,10 @@ fn does_a_second_ctrl_c_end_a_run_that_cannot_finish() {
     assert!(said.next().unwrap().unwrap().starts_with("stopping: "));
     assert_eq!(child.try_wait().unwrap(), None);
     send("INT", &child);
+    wait_until(|| child.try_wait().unwrap().is_some());
+    // This ends the input, and with it a run that is still there.
+    drop(pipe);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGINT));
     assert_eq!(output.stdout, b"");
-    drop(pipe);
 }
