@@ -1,12 +1,13 @@
 //! What is measured of a run: wall time, processor time, memory; and what came out of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slackwater::job::processor_time;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::Failure;
+use crate::input::Options;
 
 /// Largest difference between two sums of a million scores that are alike.
 const SCORES_DIFFER_AT_MOST: f64 = 1e-5;
@@ -100,11 +101,19 @@ pub struct Measured {
 
 /// Runs what was prepared, between two readings of the clocks.
 pub fn measure<P>(
+    options: &Options,
     prepared: P,
     run: impl FnOnce(P) -> Result<Outcome, Failure>,
 ) -> Result<Measured, Failure> {
     forget_peak();
     let rss_before_bytes = status_bytes("VmRSS:");
+    let processor_time = || {
+        if options.clock {
+            processor_time()
+        } else {
+            Duration::ZERO
+        }
+    };
     let (cpu, wall) = (processor_time(), Instant::now());
     let outcome = run(prepared)?;
     let (seconds, cpu_used) = (wall.elapsed(), processor_time().saturating_sub(cpu));

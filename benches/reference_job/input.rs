@@ -21,6 +21,8 @@ pub struct Options {
     pub events: u64,
     /// Number of users.
     pub users: u32,
+    /// Whether to read the clock of processor time, which a simulator of the processor does not have.
+    pub clock: bool,
     /// Whose memory to measure.
     pub job: String,
     /// With which events.
@@ -34,6 +36,7 @@ impl Options {
             workers: 1,
             events: EVENTS,
             users: USERS,
+            clock: true,
             job: "engine".to_owned(),
             case: "full".to_owned(),
         };
@@ -46,6 +49,7 @@ impl Options {
                 "--workers" => options.workers = number.parse()?,
                 "--events" => options.events = number.parse()?,
                 "--users" => options.users = number.parse()?,
+                "--clock" => options.clock = value != "off",
                 "--job" => options.job.clone_from(value),
                 "--case" => options.case.clone_from(value),
                 other => return Err(format!("no option `{other}`").into()),
@@ -80,6 +84,15 @@ impl PartitionLines {
     }
 }
 
+/// Makes the reference job's events, with seed 1.
+pub fn generator(options: &Options) -> Result<Generator, Failure> {
+    Ok(Generator::new(GeneratorConfig {
+        events: options.events,
+        users: options.users,
+        ..GeneratorConfig::default()
+    })?)
+}
+
 /// The events of a run.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -90,24 +103,9 @@ pub struct Input {
 }
 
 impl Input {
-    /// All records, partition after partition.
-    pub fn records(&self) -> impl Iterator<Item = (PartitionId, &[u8])> {
-        let numbered = self.partitions.iter().enumerate();
-        numbered.flat_map(|(number, lines)| {
-            lines.records.iter().filter_map(move |&(start, end)| {
-                let record = lines.bytes.get(start..end)?;
-                Some((PartitionId(number as u32), record))
-            })
-        })
-    }
-
-    /// The reference job's events with seed 1.
+    /// All events, in memory.
     pub fn generate(options: &Options) -> Result<Self, Failure> {
-        let generator = Generator::new(GeneratorConfig {
-            events: options.events,
-            users: options.users,
-            ..GeneratorConfig::default()
-        })?;
+        let generator = generator(options)?;
         let mut partitions = Vec::new();
         for number in 0..generator.config().partitions {
             let mut lines = Vec::new();

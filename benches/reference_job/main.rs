@@ -2,7 +2,7 @@
 //! bytes in memory. One configuration a run, one line of JSON; `cargo xtask bench` compares them.
 //!
 //! ```text
-//! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N]
+//! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N] [--clock off]
 //! reference_job generate [--events N] ...     only the input, to take it off what a whole run costs
 //! reference_job verify [--workers N] ...      both; stops if they disagree
 //! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
@@ -54,15 +54,24 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
     let input = Input::generate(&options)?;
     let workers = options.workers;
     let measured = match command.as_str() {
-        "hand-fused" => measure(fused::prepare(&input, workers)?, fused::Prepared::run)?,
+        "hand-fused" => measure(
+            &options,
+            fused::prepare(&input, workers)?,
+            fused::Prepared::run,
+        )?,
         "engine" => measure(
+            &options,
             engine::prepare(&input, workers, &engine::To::Nowhere)?,
             engine::run,
         )?,
         "engine-files" => {
             let folder = tempfile::tempdir()?;
             let to = engine::To::Files(folder.path().to_owned());
-            measure(engine::prepare(&input, workers, &to)?, engine::run)?
+            measure(
+                &options,
+                engine::prepare(&input, workers, &to)?,
+                engine::run,
+            )?
         }
         "generate" => return Ok(name),
         "verify" => return verify(&input, workers),
@@ -75,8 +84,12 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
 /// Runs both jobs, and stops unless they have the same outcomes, scores and prediction bytes.
 fn verify(input: &Input, workers: usize) -> Result<String, Failure> {
     let prepared = engine::prepare(input, workers, &engine::To::Scores)?;
-    let ours: Measured = measure(prepared, engine::run)?;
-    let theirs = measure(fused::prepare(input, workers)?, fused::Prepared::run)?;
+    let ours: Measured = measure(&input.options, prepared, engine::run)?;
+    let theirs = measure(
+        &input.options,
+        fused::prepare(input, workers)?,
+        fused::Prepared::run,
+    )?;
     ours.outcome.must_equal(&theirs.outcome)?;
     settled(&ours.outcome, &input.options)?;
     Ok(ours.json(&format!("verify/{workers}"), input.options.events))

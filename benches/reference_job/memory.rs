@@ -2,6 +2,7 @@
 //! per key. Either for the events of the reference job, where few users have a full history, or with a
 //! full history for each user. Driven by hand, so that nothing but state is left at the end.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -18,7 +19,7 @@ use crate::Failure;
 use crate::engine;
 use crate::fused::{Fused, hand_fused};
 use crate::gauges::status_bytes;
-use crate::input::{Input, Options};
+use crate::input::{self, Options};
 
 /// Events of a full history.
 const FULL: u64 = 50;
@@ -34,15 +35,7 @@ const START_MS: u64 = 1_767_225_600_000;
 pub fn run(options: &Options) -> Result<String, Failure> {
     let (keys, bytes) = match options.case.as_str() {
         "full" => grown(options, |take| full_histories(options.users, take))?,
-        "reference" => {
-            let input = Input::generate(options)?;
-            grown(options, |take| {
-                for (partition, record) in input.records() {
-                    take(partition, record)?;
-                }
-                Ok(())
-            })?
-        }
+        "reference" => grown(options, |take| reference_events(options, take))?,
         other => return Err(format!("no case `{other}`").into()),
     };
     Ok(json!({
@@ -53,12 +46,13 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     .to_string())
 }
 
-type Take<'t> = &'t mut dyn FnMut(PartitionId, &[u8]) -> Result<(), Failure>;
+type Taking<'t> = dyn FnMut(PartitionId, &[u8]) -> Result<(), Failure> + 't;
+type Take<'l, 't> = &'l mut Taking<'t>;
 
 /// Keys, and bytes by which the process has grown.
 fn grown(
     options: &Options,
-    records: impl FnOnce(Take<'_>) -> Result<(), Failure>,
+    records: impl FnOnce(Take<'_, '_>) -> Result<(), Failure>,
 ) -> Result<(usize, u64), Failure> {
     match options.job.as_str() {
         "engine" => {
@@ -83,8 +77,40 @@ fn grown(
     }
 }
 
+/// The events of the reference job, never all in memory: what they leave would be grown into.
+fn reference_events(options: &Options, take: Take<'_, '_>) -> Result<(), Failure> {
+    let generator = input::generator(options)?;
+    for number in 0..generator.config().partitions {
+        let partition = PartitionId(number);
+        generator.write_partition(partition, &mut Lines { partition, take })?;
+    }
+    Ok(())
+}
+
+/// Takes whole lines apart, as the generator writes them.
+struct Lines<'l, 't> {
+    partition: PartitionId,
+    take: Take<'l, 't>,
+}
+
+impl Write for Lines<'_, '_> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        for record in lines
+            .split(|&byte| byte == b'\n')
+            .filter(|record| !record.is_empty())
+        {
+            (self.take)(self.partition, record).map_err(io::Error::other)?;
+        }
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// As many events for each user as a history holds.
-fn full_histories(users: u32, take: Take<'_>) -> Result<(), Failure> {
+fn full_histories(users: u32, take: Take<'_, '_>) -> Result<(), Failure> {
     let mut time_ms = START_MS;
     for round in 0..FULL {
         for user in 0..u64::from(users) {

@@ -9,7 +9,7 @@ use slackwater_dataflow::place::KeyHash;
 use slackwater_dataflow::state::KeyedState;
 
 use crate::input::Input;
-use crate::{Failure, per_event};
+use crate::{Failure, per_event, records};
 
 /// Keys that are looked up before the first is visited, as in a batch of the engine.
 const BATCH: usize = 1_024;
@@ -21,9 +21,8 @@ struct Keyed<'a> {
 
 /// The standard map, and the engine's keyed state.
 pub fn run(input: &Input) -> Result<(), Failure> {
-    let keyed = |(_, record)| serde_json::from_slice::<Keyed<'_>>(record).ok();
-    let users: Vec<&str> = input
-        .records()
+    let keyed = |record| serde_json::from_slice::<Keyed<'_>>(record).ok();
+    let users: Vec<&str> = records(input)
         .filter_map(keyed)
         .map(|keyed| keyed.user_id)
         .collect();

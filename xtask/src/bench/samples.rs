@@ -190,7 +190,7 @@ fn count_instructions(programs: &Programs, job: &str, events: u64) -> Result<u64
     command.args(["--tool=callgrind", "--quiet"]);
     command.arg(format!("--callgrind-out-file={}", out.display()));
     command.arg(&programs.reference_job);
-    command.args([job, "--workers", "1", "--events", &events.to_string()]);
+    command.args([job, "--events", &events.to_string(), "--clock", "off"]);
     process::output(&mut command)?;
     let text =
         fs::read_to_string(&out).with_context(|| format!("cannot read {}", out.display()))?;
