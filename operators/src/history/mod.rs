@@ -113,13 +113,13 @@ impl Histories {
 
     fn window<'h>(&'h mut self, history: &'h mut KeyHistory, time: EventTime) -> Window<'h> {
         let compiled = &self.compiled;
-        let boundary = time.minus_ms(compiled.ttl_ms).0;
-        if history.oldest <= boundary {
-            let unseen_by_all = self.watermark.minus_ms(compiled.ttl_ms).0;
+        let boundary = expired_at(time, compiled.ttl_ms);
+        if Some(history.oldest) <= boundary {
+            let unseen_by_all = expired_at(self.watermark, compiled.ttl_ms);
             history.drop_expired(unseen_by_all, compiled, &mut self.texts);
             history.oldest = history.entry_times().min().unwrap_or(i64::MAX);
         }
-        if history.oldest > boundary {
+        if Some(history.oldest) > boundary {
             let mut times = history.entry_times();
             let first = times.next().unwrap_or(time.0);
             let before = history
@@ -142,7 +142,7 @@ impl Histories {
 
     /// Drops what no event can see any more; whether anything is left.
     pub fn keep(&mut self, history: &mut KeyHistory) -> bool {
-        let unseen_by_all = self.watermark.minus_ms(self.compiled.ttl_ms).0;
+        let unseen_by_all = expired_at(self.watermark, self.compiled.ttl_ms);
         history.drop_expired(unseen_by_all, &self.compiled, &mut self.texts);
         history.len > 0
     }
@@ -214,7 +214,8 @@ impl KeyHistory {
             self.drop_first(compiled, texts);
             return;
         }
-        let capacity = (self.capacity() * 2).clamp(ENTRIES_AT_FIRST, compiled.events.max(1));
+        let doubled = (self.capacity() * 2).max(ENTRIES_AT_FIRST);
+        let capacity = doubled.min(compiled.events.max(1));
         let mut times = vec![0; capacity as usize].into_boxed_slice();
         for (place, time) in times.iter_mut().zip(self.entry_times()) {
             *place = time;
@@ -279,17 +280,26 @@ impl KeyHistory {
         self.len -= 1;
     }
 
-    fn drop_expired(&mut self, unseen_by_all: i64, compiled: &Compiled, texts: &mut Texts) {
-        while self.len > 0 && self.time_at(0).is_some_and(|time| time <= unseen_by_all) {
+    fn drop_expired(&mut self, unseen_by_all: Option<i64>, compiled: &Compiled, texts: &mut Texts) {
+        while self.len > 0
+            && self
+                .time_at(0)
+                .is_some_and(|time| Some(time) <= unseen_by_all)
+        {
             self.drop_first(compiled, texts);
         }
     }
 
     /// Counts the entries above `boundary` one by one: what tallies would say if no other were there.
-    fn count<'h>(&self, boundary: i64, compiled: &Compiled, counted: &'h mut [u32]) -> Window<'h> {
+    fn count<'h>(
+        &self,
+        boundary: Option<i64>,
+        compiled: &Compiled,
+        counted: &'h mut [u32],
+    ) -> Window<'h> {
         counted.fill(0);
         let seen: Vec<u32> = (0..self.len)
-            .filter(|&nth| self.time_at(nth).is_some_and(|t| t > boundary))
+            .filter(|&nth| self.time_at(nth) > boundary)
             .collect();
         for (count, tally) in counted.iter_mut().zip(&compiled.tallies) {
             let value = |nth: &u32, column: usize| {
@@ -314,5 +324,12 @@ impl KeyHistory {
     }
 }
 
+/// The latest time that an event at `time` does not see any more; `None` where the TTL reaches back
+/// beyond the first moment there is, and so comes before every time.
+fn expired_at(time: EventTime, ttl_ms: u64) -> Option<i64> {
+    time.0.checked_sub_unsigned(ttl_ms)
+}
+
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests;
