@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::clock::{Clock, SystemClock};
-use slackwater_dataflow::worker::{RunError, Stopper, WORKERS_MAX, WorkerGroup};
+use slackwater_dataflow::run::{RunError, Stopper};
+use slackwater_dataflow::worker::{WORKERS_MAX, WorkerGroup};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{

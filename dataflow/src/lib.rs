@@ -10,6 +10,7 @@
 //! - [`flow`]: the bound on events in flight, as tickets. [`meters`]: what a run counts.
 //! - [`state`]: keyed state in memory.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
+//! - [`run`]: what the threads of one run share, and how it ends.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
 //! - [`worker`]: runs a graph on a group of threads.
 //!
@@ -25,6 +26,7 @@ pub mod meters;
 pub mod state;
 pub mod operator;
 pub mod ingest;
+pub mod run;
 pub mod adapter;
 pub mod worker;
 

@@ -11,17 +11,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::adapter::{Graph, Publication};
+use crate::adapter::Graph;
 use crate::flow::{Flow, Ticket};
 use crate::ingest::{Ingest, Sealed};
 use crate::moment::EventTime;
 use crate::operator::{Emitter, Operator, Routed};
 use crate::place::{Offset, PartitionId, ShardId};
+use crate::run::{Publication, RunError};
 use crate::sink::{OutputChunk, OutputStream, Sink, SinkError};
 use crate::source::{
     Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader,
 };
-use crate::worker::RunError;
 
 /// Number of different keys.
 pub(crate) const KEYS: u64 = 5;

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::job::JobError;
 use crate::pipeline::graph::PreflightError;
 use crate::pipeline::{Mistakes, Pipeline};
-use slackwater_dataflow::worker::RunError;
+use slackwater_dataflow::run::RunError;
 
 /// The reference pipeline, embedded: what `run` runs when no file is named.
 const REFERENCE: &str = include_str!("../../pipelines/user-events.toml");

@@ -5,7 +5,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use slackwater_connectors::file::Existing;
-use slackwater_dataflow::worker::Stopper;
+use slackwater_dataflow::run::Stopper;
 
 use crate::cli::{Failure, PipelineArgument, load, print, say};
 use crate::job::{Job, Product, workers};

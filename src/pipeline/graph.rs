@@ -11,11 +11,11 @@ use slackwater_connectors::file::{
 use slackwater_connectors::generator::{
     Generator, GeneratorConfig, GeneratorError, GeneratorSource,
 };
-use slackwater_dataflow::adapter::{Events, Graph, Publication};
+use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Source, SourceError};
-use slackwater_dataflow::worker::RunError;
+use slackwater_dataflow::run::{Publication, RunError};
 use slackwater_models::builtin;
 use slackwater_models::{LoadError, Model, ModelSpec, Scorer};
 use slackwater_operators::encode::{

@@ -19,12 +19,11 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
 
 pub use self::messages::Messages;
-pub use self::publish::Publication;
 pub use self::source::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 
 use crate::moment::Moment;
+use crate::run::{GraphError, RunShared};
 use crate::source::Share;
-use crate::worker::JobShared;
 
 /// A stream of batches.
 pub type Events<'s, T> = Stream<'s, Moment, Messages<T>>;
@@ -32,7 +31,7 @@ pub type Events<'s, T> = Stream<'s, Moment, Messages<T>>;
 /// The graph of one worker, under construction.
 pub struct Graph<'s> {
     scope: Scope<'s, Moment>,
-    job: Arc<JobShared>,
+    job: Arc<RunShared>,
     share: Share,
     probe: ProbeHandle<Moment>,
     /// Set by the worker when everything below (epoch, MAX) has left the graph.
@@ -40,18 +39,6 @@ pub struct Graph<'s> {
     /// The source's address, by which the worker wakes it once more when the graph has drained.
     source: RefCell<Option<Rc<[usize]>>>,
     rejects: RefCell<Vec<(String, Rc<Cell<bool>>)>>,
-}
-
-/// A graph that must not run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GraphError {
-    /// An operator's rejects go nowhere.
-    #[error("rejects of operator `{0}` are not consumed: every event needs an outcome")]
-    RejectsNotConsumed(String),
-    /// A graph without source would never end.
-    #[error("the graph has no source")]
-    NoSource,
 }
 
 /// The rejects of one operator. They must be turned into a stream and handled, or the graph won't start.
@@ -77,7 +64,7 @@ impl Rejects<'_, Infallible> {
 }
 
 impl<'s> Graph<'s> {
-    pub(crate) fn new(scope: Scope<'s, Moment>, job: Arc<JobShared>, share: Share) -> Self {
+    pub(crate) fn new(scope: Scope<'s, Moment>, job: Arc<RunShared>, share: Share) -> Self {
         Graph {
             scope,
             job,

@@ -5,17 +5,7 @@ use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::adapter::{Events, Graph, Messages};
-use crate::flow::Ticket;
-use crate::sink::OutputChunk;
-
-/// A chunk of finished records and the ticket that keeps their events in flight until it is written.
-#[derive(Debug)]
-pub struct Publication {
-    /// The records.
-    pub chunk: OutputChunk,
-    /// Of the events they were made of.
-    pub ticket: Ticket,
-}
+use crate::run::Publication;
 
 impl<'s> Graph<'s> {
     /// Hands everything in `outputs` to the job's sink.

@@ -16,8 +16,8 @@ use crate::adapter::{Events, Graph, Messages, Rejects};
 use crate::ingest::{Ingest, Sealed};
 use crate::moment::{EventTime, Moment};
 use crate::place::PartitionId;
+use crate::run::{RunError, RunShared};
 use crate::source::{Payload, Polled, Readiness, Source, SourceReader};
-use crate::worker::{JobShared, RunError};
 
 /// Records taken per activation. Large enough that the cost of a step and of a partly filled model batch
 /// vanish, small enough that a batch stays in the cache between the stages.
@@ -101,7 +101,7 @@ struct Ports<B, R> {
 }
 
 struct Head<I: Ingest> {
-    job: Arc<JobShared>,
+    job: Arc<RunShared>,
     reader: Box<dyn SourceReader>,
     ingest: I,
     capabilities: Capabilities,

@@ -7,14 +7,15 @@ use proptest::prelude::{ProptestConfig, proptest};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::adapter::{Events, Graph, GraphError, Messages};
+use crate::adapter::{Events, Graph, Messages};
 use crate::clock::ManualClock;
+use crate::run::{GraphError, RunError};
 use crate::scripted::{
     Act, Batch, Encode, Mood, ScriptedSink, ScriptedSource, Strict, TimesIngest, Watermarks, ends,
 };
 use crate::sink::OutputStream;
 use crate::source::Share;
-use crate::worker::{RunError, WorkerGroup};
+use crate::worker::WorkerGroup;
 
 type Build = fn(&Graph<'_>) -> Result<(), RunError>;
 

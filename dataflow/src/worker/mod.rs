@@ -7,22 +7,20 @@
 mod publisher;
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use timely::worker::Worker;
 
-use crate::adapter::{Graph, GraphError, Publication};
+use crate::adapter::Graph;
 use crate::clock::Clock;
 use crate::flow::Flow;
 use crate::meters::{Latency, Meters, Totals};
 use crate::moment::{Epoch, EventTime, Moment};
-use crate::place::PartitionId;
-use crate::sink::{Sink, SinkError};
-use crate::source::{Share, SourceError};
+use crate::run::{RunError, RunShared, Stopper};
+use crate::sink::Sink;
+use crate::source::Share;
 
 /// Most threads of one group; far beyond what one process can use, small enough to catch a slip.
 pub const WORKERS_MAX: usize = 256;
@@ -30,43 +28,6 @@ pub const WORKERS_MAX: usize = 256;
 /// How long a worker without work sleeps at most before it looks whether the job is to stop. Work itself
 /// wakes it at once.
 const PARK: Duration = Duration::from_millis(100);
-
-/// A run ended without having written everything.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The source failed.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The sink failed.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The graph is not complete.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A stage could not be made.
-    #[error("cannot start stage `{stage}`: {source}")]
-    Stage {
-        /// Its name.
-        stage: &'static str,
-        /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A reader broke its contract.
-    #[error("the source handed out a record of partition {0} after the partition's end")]
-    RecordAfterEnd(PartitionId),
-    /// The system refused a thread, or timely could not start.
-    #[error("cannot start {workers} workers: {reason}")]
-    Start {
-        /// How many were asked for.
-        workers: usize,
-        /// What the system said.
-        reason: String,
-    },
-    /// A defect of the engine: a thread panicked. Its message is on stderr as well.
-    #[error("a worker panicked: {0}")]
-    Panicked(String),
-}
 
 /// What a run that ended well has to say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,74 +38,12 @@ pub struct Finished {
     pub latency: Latency,
 }
 
-/// What the threads of a group share.
-pub struct JobShared {
-    pub(crate) flow: Arc<Flow>,
-    pub(crate) meters: Arc<Meters>,
-    pub(crate) clock: Arc<dyn Clock>,
-    publisher: Sender<Publication>,
-    stop: Arc<StopFlag>,
-    /// Set with `failure`, and read without its lock.
-    failed: AtomicBool,
-    failure: Mutex<Option<RunError>>,
-}
-
-impl JobShared {
-    /// Keeps the first failure and stops the group.
-    pub(crate) fn fail(&self, error: RunError) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert(error);
-        drop(failure);
-        // In this order: whatever a failure makes other workers let go of, they know by then that it is
-        // no end of the input.
-        self.stop.raised.store(true, Ordering::SeqCst);
-        self.failed.store(true, Ordering::SeqCst);
-        self.flow.wake_sources();
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.raised.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn hand_to_publisher(&self, publication: Publication) {
-        let latency = self
-            .clock
-            .monotonic()
-            .saturating_sub(publication.ticket.read_at());
-        self.meters
-            .record_latency(latency, u64::from(publication.chunk.records));
-        // Only a publisher that has failed hangs up, and then the failure is already on record.
-        drop(self.publisher.send(publication));
-    }
-}
-
-#[derive(Debug, Default)]
-struct StopFlag {
-    raised: AtomicBool,
-}
-
-/// Asks a running group to stop; for signal handlers and supervisors.
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    stop: Arc<StopFlag>,
-    flow: Arc<Flow>,
-}
-
-impl Stopper {
-    /// Sources stop reading; what they have read is handled and written, then the run ends.
-    pub fn stop(&self) {
-        self.stop.raised.store(true, Ordering::SeqCst);
-        self.flow.wake_sources();
-    }
-}
-
 /// A group of workers that is about to run.
 pub struct WorkerGroup {
     workers: usize,
     clock: Arc<dyn Clock>,
-    flow: Arc<Flow>,
     meters: Arc<Meters>,
-    stop: Arc<StopFlag>,
+    stopper: Stopper,
 }
 
 impl WorkerGroup {
@@ -154,9 +53,8 @@ impl WorkerGroup {
         WorkerGroup {
             workers,
             clock,
-            flow: Arc::new(Flow::new(workers)),
             meters: Arc::default(),
-            stop: Arc::default(),
+            stopper: Stopper::new(Arc::new(Flow::new(workers))),
         }
     }
 
@@ -172,10 +70,7 @@ impl WorkerGroup {
 
     /// A handle that stops the run.
     pub fn stopper(&self) -> Stopper {
-        Stopper {
-            stop: Arc::clone(&self.stop),
-            flow: Arc::clone(&self.flow),
-        }
+        self.stopper.clone()
     }
 
     /// Builds the graph on every worker, runs it to its end, and writes its outputs to `sink`.
@@ -184,20 +79,12 @@ impl WorkerGroup {
         sink: Box<dyn Sink>,
         build: impl Fn(&Graph<'_>) -> Result<(), RunError> + Send + Sync + 'static,
     ) -> Result<Finished, RunError> {
-        let stopper = self.stopper();
         // Unbounded as a channel; what can be in it is bounded by the flow.
         let (publisher, publications) = crossbeam_channel::unbounded();
-        let job = Arc::new(JobShared {
-            flow: self.flow,
-            meters: Arc::clone(&self.meters),
-            clock: self.clock,
-            publisher,
-            stop: self.stop,
-            failed: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        });
         let meters = Arc::clone(&self.meters);
-        let publishing = publisher::start(sink, publications, meters, stopper)?;
+        let publishing = publisher::start(sink, publications, Arc::clone(&meters), self.stopper())?;
+        let job = RunShared::new(self.stopper, Arc::clone(&meters), self.clock, publisher);
+        let job = Arc::new(job);
         let workers = self.workers;
         let group_job = Arc::clone(&job);
         let config = timely::Config::process(workers);
@@ -209,11 +96,7 @@ impl WorkerGroup {
         for message in joined.into_iter().filter_map(Result::err) {
             job.fail(RunError::Panicked(message));
         }
-        let failure = job
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let failure = job.take_failure();
         // Hanging up tells the publisher that no more comes.
         drop(job);
         let published = publishing.join();
@@ -222,8 +105,8 @@ impl WorkerGroup {
         }
         published.map_err(|_| RunError::Panicked("the publisher".to_owned()))??;
         Ok(Finished {
-            totals: self.meters.totals(),
-            latency: self.meters.latency(),
+            totals: meters.totals(),
+            latency: meters.latency(),
         })
     }
 }
@@ -231,7 +114,7 @@ impl WorkerGroup {
 /// The life of one worker.
 fn work(
     worker: &mut Worker,
-    job: &Arc<JobShared>,
+    job: &Arc<RunShared>,
     build: &dyn Fn(&Graph<'_>) -> Result<(), RunError>,
 ) {
     let share = Share {
@@ -256,7 +139,7 @@ fn work(
     let source = worker.activator_for(Rc::clone(&built.source));
     let _alarm = PanicAlarm(Arc::clone(job));
     while worker.step_or_park(Some(PARK)) {
-        if job.failed.load(Ordering::SeqCst) {
+        if job.has_failed() {
             // What is in the graph is not worth draining, and a worker that died would hold it open.
             worker.drop_dataflow(index);
             return;
@@ -272,7 +155,7 @@ fn work(
 }
 
 /// Tells the group that this worker is unwinding; the others would wait for its progress for ever.
-struct PanicAlarm(Arc<JobShared>);
+struct PanicAlarm(Arc<RunShared>);
 
 impl Drop for PanicAlarm {
     fn drop(&mut self) {

@@ -6,10 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Receiver;
 
-use crate::adapter::Publication;
 use crate::meters::Meters;
+use crate::run::{Publication, RunError, Stopper};
 use crate::sink::Sink;
-use crate::worker::{RunError, Stopper};
 
 /// Stops the group when the publisher ends, however it does: also when the sink panics.
 struct StopAtEnd(Stopper);

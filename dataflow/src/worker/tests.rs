@@ -11,12 +11,13 @@ use crate::clock::ManualClock;
 use crate::flow::EVENTS_IN_FLIGHT_PER_WORKER;
 use crate::moment::EventTime;
 use crate::place::PartitionId;
+use crate::run::{RunError, Stopper};
 use crate::scripted::{
     Act, Gate, KEYS, Mood, PANICS, REFUSED_AT_KEY, REFUSED_EARLY, ScriptedSink, ScriptedSource,
     Watermarks, build, ends,
 };
 use crate::sink::OutputStream;
-use crate::worker::{Finished, RunError, Stopper, WorkerGroup};
+use crate::worker::{Finished, WorkerGroup};
 
 const LAG_MS: u64 = 5;
 
@@ -171,7 +172,7 @@ fn is_the_bound_on_events_in_flight_kept_while_the_sink_is_blocked() {
         let partition = || vec![Act::Records(vec![1_000; 2 * bound as usize])];
         let source = ScriptedSource::new([partition(), partition()]);
         let mut run = Run::new(workers, source, Mood::Blocked(gate.clone()));
-        let flow = Arc::clone(&run.group.flow);
+        let flow = Arc::clone(&run.group.stopper.flow);
         run.source.flow = Some(Arc::clone(&flow));
         let (polls, most) = (run.source.polls.clone(), run.source.most_in_flight.clone());
         let sink = run.sink.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slackwater_dataflow::adapter::Publication;
+use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use slackwater_dataflow::adapter::Publication;
+use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::moment::Epoch;
 use slackwater_dataflow::operator::{Emitter, Operator};
