@@ -126,8 +126,9 @@ impl FeatureStage {
         self.slots.extend(rows.rows().iter().map(locate));
         let touch = |sum, &slot| sum ^ self.state.value_mut(slot).touch();
         black_box(self.slots.iter().fold(0, touch));
-        for (row, &slot) in rows.rows().iter().zip(&self.slots) {
-            let window = histories.add(self.state.value_mut(slot), rows, row);
+        histories.read(rows);
+        for (nth, (row, &slot)) in rows.rows().iter().zip(&self.slots).enumerate() {
+            let window = histories.add(self.state.value_mut(slot), nth, row.time);
             self.windows.push(&window);
         }
     }

@@ -19,7 +19,7 @@ pub use self::plan::{Condition, HistoryPlan, Tally};
 
 use self::plan::Compiled;
 use self::texts::{TextId, Texts};
-use crate::batch::{Cell, Row, Rows};
+use crate::batch::{Cell, Rows};
 
 /// Entries that a new history has room for; it doubles up to the declared number.
 const ENTRIES_AT_FIRST: u32 = 4;
@@ -59,8 +59,8 @@ pub struct Histories {
     texts: Texts,
     /// No event older than this will be handled.
     watermark: EventTime,
-    /// The event's values, one per history field.
-    entry: Vec<TextId>,
+    /// Values of a batch's events, row-major, one per history field.
+    entries: Vec<TextId>,
     /// Tallies of a window that was counted by a scan.
     counted: Vec<u32>,
 }
@@ -72,7 +72,7 @@ impl Histories {
         let compiled = Compiled::new(plan, &mut texts);
         Histories {
             counted: vec![0; compiled.tallies.len()],
-            entry: Vec::with_capacity(compiled.fields.len()),
+            entries: Vec::new(),
             watermark: EventTime::MIN,
             compiled,
             texts,
@@ -89,26 +89,35 @@ impl Histories {
         self.compiled.ttl_ms
     }
 
-    /// Adds an event to its key's history and gives what it sees.
+    /// Numbers the values of a batch of events, which are then added one by one.
+    pub fn read(&mut self, rows: &Rows) {
+        self.entries.clear();
+        for row in rows.rows() {
+            for &field in &self.compiled.fields {
+                self.entries.push(match rows.cell(row, field) {
+                    Cell::Text { span, .. } => self.texts.acquire(rows.bytes(span)),
+                    Cell::Int(value) => self.texts.acquire(&value.to_le_bytes()),
+                    Cell::Bool(value) => self.texts.acquire(&[u8::from(value)]),
+                    Cell::Float(value) => self.texts.acquire(&value.to_bits().to_le_bytes()),
+                    Cell::Null => TextId::NULL,
+                });
+            }
+        }
+    }
+
+    /// Adds the event at position `nth` of the batch that was read last to its key's history, and gives
+    /// what it sees. Each event is to be added once.
     pub fn add<'h>(
         &'h mut self,
         history: &'h mut KeyHistory,
-        rows: &Rows,
-        row: &Row,
+        nth: usize,
+        time: EventTime,
     ) -> Window<'h> {
-        self.entry.clear();
-        for &field in &self.compiled.fields {
-            self.entry.push(match rows.cell(row, field) {
-                Cell::Text { span, .. } => self.texts.acquire(rows.bytes(span)),
-                Cell::Int(value) => self.texts.acquire(&value.to_le_bytes()),
-                Cell::Bool(value) => self.texts.acquire(&[u8::from(value)]),
-                Cell::Float(value) => self.texts.acquire(&value.to_bits().to_le_bytes()),
-                Cell::Null => TextId::NULL,
-            });
-        }
+        let fields = self.compiled.fields.len();
+        let entry = self.entries.get(nth * fields..(nth + 1) * fields);
         history.make_room(&self.compiled, &mut self.texts);
-        history.append(row.time.0, &self.entry, &self.compiled);
-        self.window(history, row.time)
+        history.append(time.0, entry.unwrap_or_default(), &self.compiled);
+        self.window(history, time)
     }
 
     fn window<'h>(&'h mut self, history: &'h mut KeyHistory, time: EventTime) -> Window<'h> {

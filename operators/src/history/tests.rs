@@ -145,7 +145,8 @@ struct Seen {
 
 fn add(histories: &mut Histories, history: &mut KeyHistory, entry: &Entry) -> Seen {
     let rows = row(entry);
-    let window = histories.add(history, &rows, &rows.rows()[0]);
+    histories.read(&rows);
+    let window = histories.add(history, 0, rows.rows()[0].time);
     Seen {
         events: window.events,
         tallies: window.tallies.to_vec(),
