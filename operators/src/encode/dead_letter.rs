@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::{OutputChunk, OutputStream};
 
 use crate::encode::json;

@@ -1,0 +1,210 @@
+//! A scored event as bytes, and how records are spread over shards.
+
+use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, ShardId, Spread};
+use slackwater_dataflow::sink::OutputStream;
+
+use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
+use crate::encode::tests::{clock, encode, text};
+use crate::encode::{
+    EncodeFeatures, EncodePredictions, FeatureRowPlan, ModelIdentity, PredictionPlan,
+};
+use crate::event::FieldIndex;
+use crate::features::FeatureBatch;
+use crate::infer::ScoredBatch;
+
+const SPREAD: Spread = Spread {
+    key_groups: 64,
+    workers: 1,
+    shards: 3,
+};
+
+/// The record `o'clock` stands for any; plain texts point into it, others into the unescaped texts.
+fn plain(start: u32, len: u32) -> Cell {
+    let span = Span { start, len };
+    Cell::Text { span, plain: true }
+}
+
+fn unescaped(len: u32) -> Cell {
+    let span = Span { start: 0, len };
+    Cell::Text { span, plain: false }
+}
+
+fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
+    let fields = rows.first().map_or(0, |row| row.2.len());
+    let mut all = Rows::with_capacity(fields, rows.len(), 0);
+    for (hash, time, cells, scratch) in rows {
+        all.push(NewRow {
+            offset: Offset(hash * 100),
+            time: EventTime(*time),
+            key_hash: KeyHash(*hash),
+            key: b"\x01\x04\0\0\0an\"a",
+            record: b"o'clock",
+            cells,
+            scratch: scratch.as_bytes(),
+        });
+    }
+    RowBatch {
+        worker: 0,
+        partition: PartitionId(4),
+        rows: all,
+        ticket: Ticket::detached(),
+    }
+}
+
+fn plan(fields: usize, provenance: Option<ModelIdentity>) -> PredictionPlan {
+    let fields = (0..fields).map(|at| (["user", "a \"b\"", "c"][at].to_owned(), FieldIndex(at)));
+    PredictionPlan {
+        fields: fields.collect(),
+        output: "prediction".to_owned(),
+        provenance,
+        spread: SPREAD,
+    }
+}
+
+fn identity() -> ModelIdentity {
+    ModelIdentity {
+        name: "a \"model\"".to_owned(),
+        version: 7,
+        digest: "sha256:00ff".to_owned(),
+    }
+}
+
+fn scored(cells: Vec<Cell>, scratch: &str, score: f32) -> ScoredBatch {
+    ScoredBatch {
+        batch: batch(&[(5, -12, cells, scratch)]),
+        scores: vec![score],
+    }
+}
+
+#[test]
+fn is_a_prediction_exactly_what_it_should_be() {
+    let check = |cells: Vec<Cell>, scratch: &str, score: f32, expected: &str| {
+        let plan = plan(cells.len(), None);
+        let mut encoder = EncodePredictions::new(&plan, clock());
+        let found = encode(&mut encoder, scored(cells, scratch, score));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].chunk.stream, OutputStream::Predictions);
+        assert_eq!(
+            found[0].chunk.shard,
+            ShardId(2),
+            "5 mod 64 groups, mod 3 shards"
+        );
+        assert_eq!(text(&found[0]), expected);
+    };
+    check(
+        vec![plain(0, 7), unescaped(7)],
+        "a\"\\\n\u{1}é",
+        0.5,
+        "{\"user\":\"o'clock\",\"a \\\"b\\\"\":\"a\\\"\\\\\\n\\u0001é\",\"prediction\":0.5,\
+         \"event_time\":-12,\"processing_time\":1718054321052}\n",
+    );
+    check(
+        vec![Cell::Null, Cell::Int(-5), Cell::Float(1e300)],
+        "",
+        1.0,
+        "{\"user\":null,\"a \\\"b\\\"\":-5,\"c\":1e+300,\"prediction\":1.0,\
+         \"event_time\":-12,\"processing_time\":1718054321052}\n",
+    );
+    check(
+        vec![Cell::Bool(true)],
+        "",
+        0.123_456_79,
+        "{\"user\":true,\"prediction\":0.12345679,\
+         \"event_time\":-12,\"processing_time\":1718054321052}\n",
+    );
+    check(
+        vec![],
+        "",
+        -0.0,
+        "{\"prediction\":-0.0,\"event_time\":-12,\"processing_time\":1718054321052}\n",
+    );
+}
+
+/// The fewest digits that name a score: read back, it is the same.
+#[test]
+fn is_a_score_read_back_as_it_was() {
+    for score in [
+        f32::MIN_POSITIVE,
+        f32::MAX,
+        1e-7,
+        1.0 / 3.0,
+        16_777_216.0,
+        f32::from_bits(1),
+    ] {
+        let mut encoder = EncodePredictions::new(&plan(0, None), clock());
+        let found = encode(&mut encoder, scored(vec![], "", score));
+        let record: serde_json::Value = serde_json::from_str(text(&found[0])).unwrap();
+        let read = record["prediction"].as_f64().unwrap() as f32;
+        assert_eq!(read.to_bits(), score.to_bits(), "{record}");
+    }
+}
+
+#[test]
+fn does_provenance_say_where_from_and_which_model() {
+    let mut encoder = EncodePredictions::new(&plan(1, Some(identity())), clock());
+    let found = encode(&mut encoder, scored(vec![plain(2, 5)], "", 0.25));
+    let expected = "{\"user\":\"clock\",\"prediction\":0.25,\"event_time\":-12,\
+        \"processing_time\":1718054321052,\"partition\":4,\"offset\":500,\"epoch\":0,\
+        \"model\":{\"name\":\"a \\\"model\\\"\",\"version\":7,\"digest\":\"sha256:00ff\"}}\n";
+    assert_eq!(text(&found[0]), expected);
+}
+
+#[test]
+fn is_each_record_in_the_chunk_of_its_shard_in_order() {
+    // Groups 0 to 9, each twice; shard = group mod 3.
+    let rows: Vec<_> = (0..20).map(|at| (at % 10, at as i64, vec![], "")).collect();
+    let scored = ScoredBatch {
+        batch: batch(&rows),
+        scores: (0..20_u8).map(f32::from).collect(),
+    };
+    let mut encoder = EncodePredictions::new(&plan(0, None), clock());
+    let found = encode(&mut encoder, scored);
+    let times = |shard: usize| -> Vec<i64> {
+        let lines = text(&found[shard]).lines();
+        let record = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        record
+            .map(|record| record["event_time"].as_i64().unwrap())
+            .collect()
+    };
+    let shards: Vec<u16> = found
+        .iter()
+        .map(|publication| publication.chunk.shard.0)
+        .collect();
+    assert_eq!(shards, [0, 1, 2]);
+    assert_eq!(times(0), [0, 3, 6, 9, 10, 13, 16, 19]);
+    assert_eq!(times(1), [1, 4, 7, 11, 14, 17]);
+    assert_eq!(times(2), [2, 5, 8, 12, 15, 18]);
+    // A shard without records gets no chunk.
+    let rows = [(1, 0, vec![], ""), (4, 1, vec![], "")];
+    let scored = ScoredBatch {
+        batch: batch(&rows),
+        scores: vec![0.5; 2],
+    };
+    let found = encode(&mut encoder, scored);
+    let shards: Vec<u16> = found
+        .iter()
+        .map(|publication| publication.chunk.shard.0)
+        .collect();
+    assert_eq!((shards, found[0].chunk.records), (vec![1], 2));
+}
+
+#[test]
+fn is_a_row_of_features_exactly_what_it_should_be() {
+    let plan = FeatureRowPlan {
+        names: ["count", "a \"b\""].map(str::to_owned).to_vec(),
+        spread: SPREAD,
+    };
+    let input = FeatureBatch {
+        batch: batch(&[(5, -12, vec![], ""), (8, 9, vec![], "")]),
+        vectors: vec![3.0, 0.1, f32::NAN, f32::INFINITY],
+    };
+    let found = encode(&mut EncodeFeatures::new(&plan), input);
+    assert_eq!(found.len(), 1);
+    let expected = "{\"partition\":4,\"offset\":500,\"key\":\"an\\\"a\",\"event_time\":-12,\
+        \"features\":{\"count\":3.0,\"a \\\"b\\\"\":0.1}}\n\
+        {\"partition\":4,\"offset\":800,\"key\":\"an\\\"a\",\"event_time\":9,\
+        \"features\":{\"count\":null,\"a \\\"b\\\"\":null}}\n";
+    assert_eq!(text(&found[0]), expected);
+}
