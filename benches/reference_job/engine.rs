@@ -47,7 +47,8 @@ pub fn pipeline() -> Result<Pipeline, Failure> {
 }
 
 /// Everything that a run of the binary does before its first poll.
-pub fn prepare(input: &Input, workers: usize, to: &To) -> Result<Prepared, Failure> {
+pub fn prepare(input: &Input, to: &To) -> Result<Prepared, Failure> {
+    let workers = input.options.workers;
     let pipeline = pipeline()?;
     let lines = input.partitions.iter().enumerate();
     let lines = lines.map(|(at, lines)| (PartitionId(at as u32), Arc::clone(&lines.bytes)));

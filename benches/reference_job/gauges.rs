@@ -7,7 +7,7 @@ use slackwater::job::processor_time;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::Failure;
-use crate::input::Options;
+use crate::input::{Input, Options};
 
 /// Largest difference between two sums of a million scores that are alike.
 const SCORES_DIFFER_AT_MOST: f64 = 1e-5;
@@ -95,20 +95,19 @@ pub struct Measured {
     seconds: f64,
     cpu_seconds: f64,
     peak_rss_bytes: u64,
-    /// Memory in use before the run: the input, mostly.
-    rss_before_bytes: u64,
+    /// What of it is the input.
+    input_bytes: u64,
 }
 
 /// Runs what was prepared, between two readings of the clocks.
 pub fn measure<P>(
-    options: &Options,
+    input: &Input,
     prepared: P,
     run: impl FnOnce(P) -> Result<Outcome, Failure>,
 ) -> Result<Measured, Failure> {
     forget_peak();
-    let rss_before_bytes = status_bytes("VmRSS:");
     let processor_time = || {
-        if options.clock {
+        if input.options.clock {
             processor_time()
         } else {
             Duration::ZERO
@@ -122,22 +121,25 @@ pub fn measure<P>(
         seconds: seconds.as_secs_f64(),
         cpu_seconds: cpu_used.as_secs_f64(),
         peak_rss_bytes: status_bytes("VmHWM:"),
-        rss_before_bytes,
+        input_bytes: input.bytes(),
     })
 }
 
 impl Measured {
     /// One line.
-    pub fn json(&self, name: &str, events: u64) -> String {
+    pub fn json(&self, name: &str, options: &Options) -> String {
+        let events = options.events;
         json!({
             "name": name,
             "events": events,
+            "workers": options.workers,
+            "users": options.users,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "ns_per_event": self.cpu_seconds * 1e9 / events as f64,
             "events_per_second": events as f64 / self.seconds,
             "peak_rss_bytes": self.peak_rss_bytes,
-            "rss_before_bytes": self.rss_before_bytes,
+            "input_bytes": self.input_bytes,
             "check": self.outcome.json(),
         })
         .to_string()

@@ -103,6 +103,23 @@ pub struct Input {
 }
 
 impl Input {
+    /// Bytes of the lines, and of what says where each begins and ends.
+    pub fn bytes(&self) -> u64 {
+        let lines = self
+            .partitions
+            .iter()
+            .map(|lines| lines.bytes.len())
+            .sum::<usize>();
+        lines as u64 + self.options.events * size_of::<(usize, usize)>() as u64
+    }
+
+    /// Keeps the lines only.
+    pub fn forget_records(&mut self) {
+        for partition in &mut self.partitions {
+            partition.records = Arc::new([]);
+        }
+    }
+
     /// All events, in memory.
     pub fn generate(options: &Options) -> Result<Self, Failure> {
         let generator = generator(options)?;

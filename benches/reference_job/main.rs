@@ -51,48 +51,42 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
     if command == "memory" {
         return memory::run(&options);
     }
-    let input = Input::generate(&options)?;
-    let workers = options.workers;
+    let mut input = Input::generate(&options)?;
     let measured = match command.as_str() {
-        "hand-fused" => measure(
-            &options,
-            fused::prepare(&input, workers)?,
-            fused::Prepared::run,
-        )?,
-        "engine" => measure(
-            &options,
-            engine::prepare(&input, workers, &engine::To::Nowhere)?,
-            engine::run,
-        )?,
+        "hand-fused" => {
+            let prepared = fused::prepare(&input)?;
+            measure(&input, prepared, fused::Prepared::run)?
+        }
+        "engine" => by_engine(&mut input, &engine::To::Nowhere)?,
         "engine-files" => {
             let folder = tempfile::tempdir()?;
-            let to = engine::To::Files(folder.path().to_owned());
-            measure(
-                &options,
-                engine::prepare(&input, workers, &to)?,
-                engine::run,
-            )?
+            by_engine(&mut input, &engine::To::Files(folder.path().to_owned()))?
         }
         "generate" => return Ok(name),
-        "verify" => return verify(&input, workers),
+        "verify" => verify(&input)?,
         other => return Err(format!("no configuration `{other}`").into()),
     };
     settled(&measured.outcome, &options)?;
-    Ok(measured.json(&name, options.events))
+    Ok(measured.json(&name, &options))
+}
+
+fn by_engine(input: &mut Input, to: &engine::To) -> Result<Measured, Failure> {
+    let prepared = engine::prepare(input, to)?;
+    // Its source has found the records itself.
+    input.forget_records();
+    measure(input, prepared, engine::run)
 }
 
 /// Runs both jobs, and stops unless they have the same outcomes, scores and prediction bytes.
-fn verify(input: &Input, workers: usize) -> Result<String, Failure> {
-    let prepared = engine::prepare(input, workers, &engine::To::Scores)?;
-    let ours: Measured = measure(&input.options, prepared, engine::run)?;
-    let theirs = measure(
-        &input.options,
-        fused::prepare(input, workers)?,
-        fused::Prepared::run,
+fn verify(input: &Input) -> Result<Measured, Failure> {
+    let ours = measure(
+        input,
+        engine::prepare(input, &engine::To::Scores)?,
+        engine::run,
     )?;
+    let theirs = measure(input, fused::prepare(input)?, fused::Prepared::run)?;
     ours.outcome.must_equal(&theirs.outcome)?;
-    settled(&ours.outcome, &input.options)?;
-    Ok(ours.json(&format!("verify/{workers}"), input.options.events))
+    Ok(ours)
 }
 
 /// Every event has one outcome.

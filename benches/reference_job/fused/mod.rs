@@ -56,10 +56,10 @@ impl Job {
 }
 
 /// Loads the model.
-pub fn prepare(input: &Input, workers: usize) -> Result<Prepared, Failure> {
+pub fn prepare(input: &Input) -> Result<Prepared, Failure> {
     let spec = builtin::spec(builtin::USER_EVENTS, MODEL_BATCH).ok_or("no reference model")?;
     Ok(Prepared {
-        workers,
+        workers: input.options.workers,
         job: Arc::new(Job {
             partitions: input.partitions.clone(),
             model: Model::load(&spec)?,
