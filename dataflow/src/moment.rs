@@ -33,11 +33,13 @@ impl EventTime {
 
     /// This time less a span in milliseconds; stops at [`Self::MIN`].
     #[must_use]
+    #[inline]
     pub fn minus_ms(self, span_ms: u64) -> Self {
         EventTime(self.0.saturating_sub_unsigned(span_ms))
     }
 
     /// How many milliseconds this time lies after `earlier`; 0 if it does not.
+    #[inline]
     pub fn ms_after(self, earlier: EventTime) -> u64 {
         if self <= earlier {
             0

@@ -18,6 +18,7 @@ pub struct PartitionId(pub u32);
 
 impl PartitionId {
     /// The worker that reads this partition: `p mod workers`.
+    #[inline]
     pub fn worker(self, workers: usize) -> usize {
         self.0 as usize % workers.max(1)
     }
@@ -33,6 +34,7 @@ pub struct KeyHash(pub u64);
 
 impl KeyHash {
     /// Hashes canonical key bytes.
+    #[inline]
     pub fn of(key: &[u8]) -> Self {
         KeyHash(xxhash_rust::xxh3::xxh3_64(key))
     }
@@ -60,16 +62,19 @@ pub struct Spread {
 
 impl Spread {
     /// The group of a key.
+    #[inline]
     pub fn group(&self, key: KeyHash) -> KeyGroup {
         KeyGroup((key.0 % u64::from(self.key_groups.max(1))) as u16)
     }
 
     /// The worker that owns a key: `group * workers / key_groups`, integer division.
+    #[inline]
     pub fn worker(&self, key: KeyHash) -> usize {
         usize::from(self.group(key).0) * self.workers / usize::from(self.key_groups.max(1))
     }
 
     /// The shard that publishes outputs of a key.
+    #[inline]
     pub fn shard(&self, key: KeyHash) -> ShardId {
         ShardId(self.group(key).0 % self.shards.max(1))
     }

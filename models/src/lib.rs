@@ -14,6 +14,7 @@
 pub mod digest;
 pub mod spec;
 
+mod panics;
 mod vector_state;
 mod onnx;
 

@@ -4,7 +4,6 @@
 //! node makes, a tensor type it has no code for). So the graph is checked first for what is known to
 //! be wrong, and [`compile`] and [`Session::run`] turn whatever panic is left into an error.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
@@ -15,14 +14,14 @@ use tract_onnx::prelude::{
     Tensor, TractError, TypedSimplePlan, TypedSimpleState, tvec,
 };
 
+use crate::panics::contain;
 use crate::spec::{LoadError, MODEL_NODES_MAX, ModelSpec};
 use crate::vector_state::clear_upper_halves;
 
-/// What a panic of the runtime is called when it happens in making a plan.
-const PANICKED_GRAPH: &str = "the ONNX runtime panicked on this graph";
-
-/// What a panic of the runtime is called when it happens in a run.
-const PANICKED_RUN: &str = "the ONNX runtime panicked on these rows";
+/// A panic of the runtime as one of its errors.
+fn panicked(on: &str, message: &str) -> TractError {
+    TractError::msg(format!("the ONNX runtime panicked on {on}: {message}"))
+}
 
 /// A graph as read, and the names of what goes in and comes out.
 #[derive(Debug)]
@@ -120,9 +119,9 @@ pub(crate) fn compile(
     output: &str,
 ) -> Result<Plan, LoadError> {
     check_input(spec, parsed, input)?;
-    let plan = catch_unwind(AssertUnwindSafe(|| optimise(spec, parsed, output)));
+    let plan = contain(|| optimise(spec, parsed, output));
     let plan = plan
-        .unwrap_or_else(|_| Err(TractError::msg(PANICKED_GRAPH)))
+        .unwrap_or_else(|message| Err(panicked("this graph", &message)))
         .map_err(|error| not_runnable(spec, &error))?;
     let output_width = output_width(spec, &plan, output)?;
     Ok(Plan {
@@ -283,9 +282,9 @@ impl Session {
     /// A failed run may have left anything in the state, so the next one gets a new state.
     fn execute(&mut self) -> Result<TVec<TValue>, TractError> {
         let inputs = tvec!(Arc::clone(&self.input).into_tvalue());
-        let ran = catch_unwind(AssertUnwindSafe(|| self.state.run(inputs)));
+        let ran = contain(|| self.state.run(inputs));
         clear_upper_halves();
-        let ran = ran.unwrap_or_else(|_| Err(TractError::msg(PANICKED_RUN)));
+        let ran = ran.unwrap_or_else(|message| Err(panicked("these rows", &message)));
         if ran.is_err() {
             self.state = self.plan.plan.spawn()?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slackwater_dataflow::clock::{Clock, SystemClock};
 
-use crate::cli::{Failure, PipelineArgument, load, print};
+use crate::cli::{Failure, PipelineArgument, counted, load, print};
 use crate::job::workers;
 use crate::pipeline::graph::{load_model, open_source};
 
@@ -38,9 +38,11 @@ impl Check {
             })
             .to_string()
         } else {
+            let partitions = counted(partitions as u64, "partition");
+            let workers = counted(workers as u64, "worker");
+            let features = counted(features as u64, "feature");
             format!(
-                "job `{job}` is ready: {partitions} partitions on {workers} workers, {features} \
-                 features, model `{name}` ({digest})"
+                "job `{job}` is ready: {partitions} on {workers}, {features}, model `{name}` ({digest})"
             )
         })
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use slackwater_dataflow::place::PartitionId;
 
-use crate::cli::{Failure, PipelineArgument, load, output_error, print};
-use crate::pipeline::graph::generator;
+use crate::cli::{Failure, PipelineArgument, counted, load, output_error, print};
+use crate::pipeline::graph::{PreflightError, generator};
 use crate::pipeline::spec::SourceSpec;
 
 /// Writes generated events to `part-<n>.jsonl`, one file per partition.
@@ -24,6 +24,9 @@ pub struct Generate {
     /// Seed, instead of the pipeline's
     #[arg(long)]
     seed: Option<u64>,
+    /// Replace the files of an earlier call
+    #[arg(long)]
+    overwrite: bool,
 }
 
 impl Generate {
@@ -39,6 +42,7 @@ impl Generate {
         }
         let generator = generator(&pipeline)?;
         fs::create_dir_all(&self.out).map_err(|error| output_error(&self.out, error))?;
+        self.clear()?;
         let partitions = generator.config().partitions;
         // Sorted paths number the partitions when the files are read, so all numbers have one width.
         let width = partitions.saturating_sub(1).to_string().len();
@@ -54,8 +58,25 @@ impl Generate {
             events += written.map_err(|error| output_error(&path, error))?;
         }
         let out = self.out.display();
-        print(&format!(
-            "{events} events in {partitions} files below `{out}`"
-        ))
+        let files = counted(u64::from(partitions), "file");
+        let events = counted(events, "event");
+        print(&format!("{events} in {files} below `{out}`"))
+    }
+
+    /// Removes the files of an earlier call, which would be read as further partitions.
+    fn clear(&self) -> Result<(), Failure> {
+        let failed = |error| output_error(&self.out, error);
+        for entry in fs::read_dir(&self.out).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !(name.starts_with("part-") && name.ends_with(".jsonl")) {
+                continue;
+            }
+            if !self.overwrite {
+                return Err(PreflightError::OutputsExist { path }.into());
+            }
+            fs::remove_file(&path).map_err(|error| output_error(&path, error))?;
+        }
+        Ok(())
     }
 }

@@ -92,7 +92,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// Exit code 2: the pipeline file has mistakes.
-    #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0))]
+    #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0.list().len() as u64, "mistake"))]
     Mistakes(Mistakes),
     /// Exit code 2: there is no such pipeline file.
     #[error("cannot read pipeline file `{path}`: {source}")]
@@ -107,11 +107,10 @@ pub enum Failure {
     Preflight(#[from] PreflightError),
 }
 
-fn counted(mistakes: &Mistakes) -> String {
-    match mistakes.list().len() {
-        1 => "1 mistake".to_owned(),
-        count => format!("{count} mistakes"),
-    }
+/// `1 thing`, `2 things`.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 impl Failure {

@@ -7,7 +7,7 @@ use signal_hook::iterator::Signals;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::run::Stopper;
 
-use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
 use crate::job::{Job, Product, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
@@ -55,7 +55,7 @@ pub(super) fn show(report: &Report, json: bool) -> Result<(), Failure> {
 
 fn announce(pipeline: &Pipeline, replace: bool) {
     let from = match &pipeline.source {
-        SourceSpec::Generator(generator) => format!("{} generated events", generator.events),
+        SourceSpec::Generator(generator) => counted(generator.events, "generated event"),
         SourceSpec::File { path } => format!("`{path}`"),
     };
     let to = match &pipeline.sink.kind {
@@ -65,10 +65,9 @@ fn announce(pipeline: &Pipeline, replace: bool) {
         SinkKind::File { path } => format!("`{path}`"),
         SinkKind::Discard => "nowhere (discard)".to_owned(),
     };
-    let (job, workers) = (&pipeline.job.name, workers(pipeline));
-    say(&format!(
-        "job `{job}` on {workers} workers: from {from} to {to}"
-    ));
+    let job = &pipeline.job.name;
+    let workers = counted(workers(pipeline) as u64, "worker");
+    say(&format!("job `{job}` on {workers}: from {from} to {to}"));
 }
 
 /// The first Ctrl-C ends the input; what was read is still handled and written. A second one ends the

@@ -13,9 +13,9 @@ use slackwater_connectors::generator::{
 };
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::run::{Publication, RunError};
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Source, SourceError};
-use slackwater_dataflow::run::{Publication, RunError};
 use slackwater_models::builtin;
 use slackwater_models::{LoadError, Model, ModelSpec, Scorer};
 use slackwater_operators::encode::{

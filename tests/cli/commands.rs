@@ -37,7 +37,7 @@ fn what_does_check_say_of_a_good_pipeline() {
     let scene = Scene::with(&[("workers = 0 ", "workers = 3 ")], EVENT.as_bytes());
     let ran = scene.run(&["check", "job.toml"]).ended(0);
     let said = format!(
-        "job `user-events` is ready: 1 partitions on 3 workers, 16 features, model `user-events` ({digest})\n"
+        "job `user-events` is ready: 1 partition on 3 workers, 16 features, model `user-events` ({digest})\n"
     );
     assert_eq!((ran.stdout, ran.stderr.as_str()), (said, ""));
     let ran = scene.run(&["check", "job.toml", "--json"]).ended(0);
@@ -339,4 +339,40 @@ fn is_a_result_that_cannot_be_printed_a_failure() {
         .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn are_files_of_an_earlier_generate_kept_unless_replaced() {
+    let scene = Scene::new();
+    let generate = |more: &[&str]| scene.run(&[&["generate", "--out", "g"][..], more].concat());
+    generate(&["--events", "100"]).ended(0);
+    let before = fs::read(scene.path("g/part-0.jsonl")).unwrap();
+    let refused = generate(&["--events", "50"]).ended(3);
+    assert!(
+        refused.stderr.contains("`--overwrite` replaces them"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(fs::read(scene.path("g/part-0.jsonl")).unwrap(), before);
+    // A part of no use any more would be read as a further partition.
+    scene.write("g/part-9.jsonl", b"");
+    generate(&["--events", "50", "--overwrite"]).ended(0);
+    assert_eq!(files(&scene.path("g")).len(), 4);
+    assert_ne!(fs::read(scene.path("g/part-0.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn has_the_pipeline_of_the_readme_no_mistake() {
+    let scene = Scene::new();
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (pipeline, _) = rest.split_once("```").unwrap();
+    scene.write("clicks.toml", pipeline.as_bytes());
+    // All that is wrong is that its model is not here.
+    let ran = scene.run(&["check", "clicks.toml"]).ended(3);
+    assert!(
+        ran.stderr.contains("cannot read model `clicks.onnx`"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -124,7 +124,7 @@ fn is_an_output_that_cannot_be_made_refused() {
     check(
         SINK,
         "path = \"file\"",
-        "cannot list file/ml_predictions: Not a directory",
+        "cannot write below file: it is not a folder",
     );
     check(
         SINK,

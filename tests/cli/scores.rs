@@ -29,6 +29,8 @@ fn outcomes(name: &str, of: &[(&str, &str)]) -> Vec<Result<f64, Value>> {
     ];
     let scene = Scene::with(&changes, events(of).as_bytes());
     let ran = scene.run(&["run", "job.toml", "--json"]).ended(0);
+    // What a model panics about stands in the dead letters, not on stderr.
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
     let summary = ran.object();
     assert_eq!(conserved(&summary), of.len() as u64);
     assert_eq!(number(&summary, "validation_errors"), 0);

@@ -259,11 +259,18 @@ fn dependencies() -> Result<()> {
     ]))
 }
 
+/// The scripts that make the committed models: the reference job's, and those of the tests.
+const MODEL_SCRIPTS: [&str; 2] = [
+    "pipelines/models/make_user_events.py",
+    "tests/cli/models/make.py",
+];
+
 fn model() -> Result<()> {
-    process::run(
-        process::command(tools::python()?)
-            .args(["pipelines/models/make_user_events.py", "--check"]),
-    )
+    let python = tools::python()?;
+    for script in MODEL_SCRIPTS {
+        process::run(process::command(&python).args([script, "--check"]))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -93,6 +93,10 @@ impl FileSink {
     /// file can't be made, deleted or written.
     pub fn open(config: &FileSinkConfig) -> Result<Self, OpenError> {
         check_names(config)?;
+        if config.root.exists() && !config.root.is_dir() {
+            let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
+            return Err(failed("write below", &config.root, error).into());
+        }
         let folders = OutputStream::ALL.map(|stream| config.root.join(config.folders.of(stream)));
         let mut stale = Vec::new();
         for folder in &folders {
