@@ -139,7 +139,8 @@ impl Report {
         let _ = write!(
             page,
             "Written by `{command}`; each run replaces it. {events} events in memory, the same bytes for\n\
-             all. What comes out was compared first: same outcomes, same scores, same bytes. `hand-fused` is\n\
+             all. What comes out was compared first: same outcomes, same scores, as many bytes on each stream\n\
+             but that of validation errors, whose reasons each parser words in its own way. `hand-fused` is\n\
              the job written by hand on timely for its one schema, without pipeline file, bound on events in\n\
              flight or publisher (`benches/reference_job/fused/`); its outputs and those of `engine` are\n\
              made, counted and dropped, `engine-files` writes them to files. The runs took turns, forth and\n\
@@ -189,7 +190,8 @@ impl Report {
                 "| {job} | {workers} | {rate} | {share} | {cpu} | {times} | {memory} |"
             );
         }
-        page.push_str("\nMemory is the peak of the process less its input, which is in memory.\n");
+        page.push_str("\nMemory is the peak of the process less its input, which is in memory. Where the load is above the\n\
+             number of cores, others were at work: rates suffer most, CPU time and ratios least.\n");
     }
 
     fn write_bars(&self, page: &mut String) {
