@@ -70,6 +70,7 @@ fn mistakes(text: &str) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the whole file, key by key")]
 fn what_does_the_reference_file_say() {
     let p = Pipeline::parse("user-events.toml", REFERENCE).unwrap();
     assert_eq!(
@@ -153,6 +154,7 @@ fn what_does_the_reference_file_say() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the whole file, key by key")]
 fn which_features_does_the_reference_file_declare() {
     let p = Pipeline::parse("user-events.toml", REFERENCE).unwrap();
     let is = |of: &str| {

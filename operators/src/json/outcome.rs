@@ -27,7 +27,7 @@ pub enum Value {
         start: u32,
         /// Length in bytes, as written.
         len: u32,
-        /// The span has escapes: its meaning comes from [`unescape`].
+        /// The span has escapes: its meaning comes from [`unescape`](crate::json::unescape).
         escaped: bool,
     },
     /// An object or an array; its span includes the brackets.

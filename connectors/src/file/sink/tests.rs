@@ -112,7 +112,7 @@ fn is_an_unusable_place_named_before_anything_runs() {
         assert!(message.contains(expected), "{message}");
         assert!(!folder.path().join("out").exists());
     };
-    check(&|config| config.root = file.clone(), "Not a directory");
+    check(&|config| config.root = file.clone(), "it is not a folder");
     check(&|config| config.shards = 0, "expected 1 to 128");
     check(&|config| config.shards = 129, "expected 1 to 128");
     check(
