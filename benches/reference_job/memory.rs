@@ -131,7 +131,8 @@ struct EngineState {
     ingest: EventIngest,
     stage: FeatureStage,
     taken: usize,
-    sealed: Sealed<slackwater_operators::batch::RowBatch, slackwater_operators::reject::Reject>,
+    sealed:
+        Sealed<slackwater_operators::batch::RowBatch, slackwater_operators::reject::RejectBatch>,
 }
 
 impl EngineState {

@@ -18,7 +18,7 @@ use slackwater_operators::encode::{DeadLetterPlan, EncodeDeadLetters, EncodePred
 use slackwater_operators::features::FeatureStage;
 use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
-use slackwater_operators::reject::Reject;
+use slackwater_operators::reject::RejectBatch;
 
 use crate::input::Input;
 use crate::{Failure, per_event};
@@ -70,6 +70,7 @@ impl Stages {
             fields: fields.map(|field| field.name.clone()).collect(),
             max_depth: plans.ingest.max_depth,
             topics: [].into(),
+            shards: plans.spread.shards,
         };
         Ok(Stages {
             ingest: EventIngest::new(Arc::clone(&plans.ingest)),
@@ -97,7 +98,7 @@ impl Stages {
         *decode += start.elapsed();
 
         let batches = sealed.batches.into_iter().map(|(_, batch)| batch).collect();
-        let mut rejects: Vec<Reject> = sealed
+        let mut rejects: Vec<RejectBatch> = sealed
             .rejects
             .into_iter()
             .map(|(_, reject)| reject)

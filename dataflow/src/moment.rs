@@ -38,6 +38,13 @@ impl EventTime {
         EventTime(self.0.saturating_sub_unsigned(span_ms))
     }
 
+    /// This time and a span in milliseconds; stops at [`Self::MAX`].
+    #[must_use]
+    #[inline]
+    pub fn plus_ms(self, span_ms: u64) -> Self {
+        EventTime(self.0.saturating_add_unsigned(span_ms))
+    }
+
     /// How many milliseconds this time lies after `earlier`; 0 if it does not.
     #[inline]
     pub fn ms_after(self, earlier: EventTime) -> u64 {

@@ -160,16 +160,7 @@ impl Rows {
 
     /// Leaves out the rows at these positions, which ascend. Cells and bytes stay where they are.
     pub fn leave_out(&mut self, positions: &[usize]) {
-        if positions.is_empty() {
-            return;
-        }
-        let mut next = positions.iter().peekable();
-        let mut at = 0;
-        self.rows.retain(|_| {
-            let left_out = next.next_if_eq(&&at).is_some();
-            at += 1;
-            !left_out
-        });
+        leave_out(&mut self.rows, positions);
     }
 
     /// The cells of a row, one per field.
@@ -196,6 +187,17 @@ impl Rows {
             .get(start..start + span.len as usize)
             .unwrap_or_default()
     }
+}
+
+/// Removes the items at these positions, which ascend; the others keep their order.
+pub(crate) fn leave_out<T>(items: &mut Vec<T>, positions: &[usize]) {
+    let mut next = positions.iter().peekable();
+    let mut at = 0;
+    items.retain(|_| {
+        let left_out = next.next_if_eq(&&at).is_some();
+        at += 1;
+        !left_out
+    });
 }
 
 /// Events of one partition for one worker.

@@ -10,9 +10,9 @@ use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
 use slackwater_models::Scorer;
 
-use crate::batch::RowBatch;
+use crate::batch::{RowBatch, leave_out};
 use crate::features::FeatureBatch;
-use crate::reject::{Code, Reason, Reject, Stage};
+use crate::reject::{Code, Reason, RejectBatch, Stage};
 
 /// What the stage needs to know besides the model itself.
 #[derive(Clone, Debug)]
@@ -97,9 +97,9 @@ impl Infer {
 impl Operator for Infer {
     type Input = FeatureBatch;
     type Output = ScoredBatch;
-    type Reject = Reject;
+    type Reject = RejectBatch;
 
-    fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<ScoredBatch, Reject>) {
+    fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<ScoredBatch, RejectBatch>) {
         let FeatureBatch { mut batch, vectors } = input;
         let mut scores = Vec::with_capacity(batch.rows.rows().len());
         let mut refused = Vec::new();
@@ -117,17 +117,11 @@ impl Operator for Infer {
         if !refused.is_empty() {
             refused.sort_by_key(|(at, _)| *at);
             let positions: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
-            for (at, reason) in refused {
-                if let Some(row) = batch.rows.rows().get(at) {
-                    out.reject(Reject::of_row(&batch, row, reason, &self.plan.spread));
-                }
+            leave_out(&mut scores, &positions);
+            let spread = &self.plan.spread;
+            if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, spread) {
+                out.reject(rejects);
             }
-            batch.rows.leave_out(&positions);
-            let mut at = 0;
-            scores.retain(|_| {
-                at += 1;
-                !positions.contains(&(at - 1))
-            });
         }
         if !scores.is_empty() {
             out.give(ScoredBatch { batch, scores });

@@ -7,7 +7,7 @@ use slackwater_dataflow::place::{Offset, PartitionId, ShardId, Spread};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::Payload;
 
-use crate::batch::{Row, RowBatch};
+use crate::batch::RowBatch;
 
 /// Where in its life an event was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,23 +171,48 @@ pub struct Reject {
     pub lateness: Option<Lateness>,
     /// The shard that publishes it: by its key once that is known, by its partition before.
     pub shard: ShardId,
-    /// Keeps the event in flight.
+}
+
+/// Rejected events of one poll or batch, which travel together.
+#[derive(Clone, Debug)]
+pub struct RejectBatch {
+    /// The events, in order.
+    pub rejects: Vec<Reject>,
+    /// Keeps them in flight.
     pub ticket: Ticket,
 }
 
-impl Reject {
-    /// An event of a batch, rejected after its key was known.
-    pub fn of_row(batch: &RowBatch, row: &Row, reason: Reason, spread: &Spread) -> Self {
-        Reject {
-            reason,
-            original: Original::Record(batch.rows.bytes(row.record).to_vec()),
-            partition: batch.partition,
-            offset: row.offset,
-            event_time: Some(row.time),
-            lateness: None,
-            shard: spread.shard(row.key_hash),
-            ticket: batch.ticket.clone(),
+impl RejectBatch {
+    /// Takes events out of a batch: those at these positions, which ascend, for these reasons. `None` if
+    /// there are none.
+    pub fn take_from(
+        batch: &mut RowBatch,
+        refused: Vec<(usize, Reason)>,
+        spread: &Spread,
+    ) -> Option<Self> {
+        if refused.is_empty() {
+            return None;
         }
+        let mut rejects = Vec::with_capacity(refused.len());
+        let mut positions = Vec::with_capacity(refused.len());
+        for (position, reason) in refused {
+            let Some(row) = batch.rows.rows().get(position) else {
+                continue;
+            };
+            positions.push(position);
+            rejects.push(Reject {
+                reason,
+                original: Original::Record(batch.rows.bytes(row.record).to_vec()),
+                partition: batch.partition,
+                offset: row.offset,
+                event_time: Some(row.time),
+                lateness: None,
+                shard: spread.shard(row.key_hash),
+            });
+        }
+        batch.rows.leave_out(&positions);
+        let ticket = batch.ticket.clone();
+        Some(RejectBatch { rejects, ticket })
     }
 }
 

@@ -25,7 +25,7 @@ use slackwater_operators::encode::{
 use slackwater_operators::features::{FeatureBatch, FeatureStage};
 use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
-use slackwater_operators::reject::Reject;
+use slackwater_operators::reject::RejectBatch;
 
 use crate::pipeline::plan::{Plans, model_name};
 use crate::pipeline::spec::{self, Pipeline};
@@ -239,6 +239,7 @@ impl Blueprint {
             topics: topics
                 .map(|partition| (partition.id, Arc::clone(&partition.topic)))
                 .collect(),
+            shards: plans.spread.shards,
         };
         let last = match ending {
             Ending::WriteFeatures => Last::Features,
@@ -278,7 +279,7 @@ impl Blueprint {
         &self,
         graph: &Graph<'s>,
         vectors: Events<'s, FeatureBatch>,
-        rejects: &mut Vec<Events<'s, Reject>>,
+        rejects: &mut Vec<Events<'s, RejectBatch>>,
     ) -> Result<Events<'s, Publication>, RunError> {
         let (records, none) = match &self.last {
             Last::Features => {

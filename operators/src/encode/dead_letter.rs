@@ -9,11 +9,11 @@ use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::run::Publication;
-use slackwater_dataflow::sink::{OutputChunk, OutputStream};
+use slackwater_dataflow::sink::OutputStream;
 
-use crate::encode::json;
+use crate::encode::{Chunks, json};
 use crate::json::{Scanner, Schema, Value};
-use crate::reject::{Original, Reject};
+use crate::reject::{Original, Reject, RejectBatch};
 
 /// What is needed to write dead letters.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct DeadLetterPlan {
     pub max_depth: u32,
     /// What the source calls its partitions.
     pub topics: BTreeMap<PartitionId, Arc<str>>,
+    /// Number of shards.
+    pub shards: u16,
 }
 
 /// Encodes rejected events.
@@ -32,6 +34,7 @@ pub struct EncodeDeadLetters {
     values: Vec<Value>,
     max_depth: u32,
     topics: BTreeMap<PartitionId, Arc<str>>,
+    shards: u16,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,6 +46,7 @@ impl EncodeDeadLetters {
             scanner: Scanner::new(Schema::new(&plan.fields)),
             max_depth: plan.max_depth,
             topics: plan.topics,
+            shards: plan.shards,
             clock,
         }
     }
@@ -194,24 +198,23 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 impl Operator for EncodeDeadLetters {
-    type Input = Reject;
+    type Input = RejectBatch;
     type Output = Publication;
     type Reject = std::convert::Infallible;
 
-    fn on_batch(&mut self, reject: Reject, out: &mut Emitter<Publication, Self::Reject>) {
-        let mut bytes = Vec::new();
-        self.write(&mut bytes, &reject);
-        let (stream, shard) = (reject.reason.stage.stream(), reject.shard);
-        let chunk = OutputChunk {
-            stream,
-            shard,
-            records: 1,
-            bytes,
-        };
-        out.give(Publication {
-            chunk,
-            ticket: reject.ticket,
-        });
+    fn on_batch(&mut self, batch: RejectBatch, out: &mut Emitter<Publication, Self::Reject>) {
+        let rejects = batch.rejects.len();
+        let chunks = |stream| Chunks::new(stream, self.shards, rejects);
+        let mut streams = OutputStream::ALL.map(chunks);
+        for reject in &batch.rejects {
+            let stream = reject.reason.stage.stream();
+            if let Some(chunks) = streams.get_mut(stream.index()) {
+                self.write(chunks.record(reject.shard), reject);
+            }
+        }
+        for chunks in streams {
+            chunks.finish(&batch.ticket, |publication| out.give(publication));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use self::windows::Windows;
 use crate::batch::{Row, RowBatch, Rows};
 use crate::check::Check;
 use crate::history::{Histories, HistoryPlan, KeyHistory};
-use crate::reject::{Reject, Stage};
+use crate::reject::{Reason, RejectBatch, Stage};
 
 /// Sweeps go through all keys this many times while event time advances by one TTL: a key's memory is
 /// given back at most this share of a TTL after its last entry expired.
@@ -86,29 +86,17 @@ impl FeatureStage {
         self.state.len()
     }
 
-    fn refuse(&self, batch: &mut RowBatch, out: &mut Emitter<FeatureBatch, Reject>) {
-        if self.plan.checks.is_empty() {
-            return;
+    /// The positions of the events that a check refuses, with its reason.
+    fn refused(&self, rows: &Rows) -> Vec<(usize, Reason)> {
+        let checks = &self.plan.checks;
+        if checks.is_empty() {
+            return Vec::new();
         }
-        let rows = &batch.rows;
-        let mut refused = Vec::new();
-        for (at, row) in rows.rows().iter().enumerate() {
-            let failed = self
-                .plan
-                .checks
-                .iter()
-                .find(|check| !check.holds_for(rows, row));
-            if let Some(check) = failed {
-                out.reject(Reject::of_row(
-                    batch,
-                    row,
-                    check.reason(Stage::Feature),
-                    &self.plan.spread,
-                ));
-                refused.push(at);
-            }
-        }
-        batch.rows.leave_out(&refused);
+        let refuse = |(at, row): (usize, &Row)| {
+            let failed = checks.iter().find(|check| !check.holds_for(rows, row))?;
+            Some((at, failed.reason(Stage::Feature)))
+        };
+        rows.rows().iter().enumerate().filter_map(refuse).collect()
     }
 
     /// Adds every event to its key's history and notes what it sees.
@@ -145,9 +133,11 @@ impl FeatureStage {
         for (column, feature) in features.iter().enumerate() {
             self.values.clear();
             feature.compute(&events, &mut self.values);
-            let places = vectors.iter_mut().skip(column).step_by(features.len());
-            for (place, &value) in places.zip(&self.values) {
-                *place = value as f32;
+            let vectors = vectors.chunks_exact_mut(features.len());
+            for (vector, &value) in vectors.zip(&self.values) {
+                if let Some(place) = vector.get_mut(column) {
+                    *place = value as f32;
+                }
             }
         }
         vectors
@@ -157,10 +147,13 @@ impl FeatureStage {
 impl Operator for FeatureStage {
     type Input = RowBatch;
     type Output = FeatureBatch;
-    type Reject = Reject;
+    type Reject = RejectBatch;
 
-    fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, Reject>) {
-        self.refuse(&mut batch, out);
+    fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, RejectBatch>) {
+        let refused = self.refused(&batch.rows);
+        if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, &self.plan.spread) {
+            out.reject(rejects);
+        }
         if !batch.rows.rows().is_empty() {
             self.add_to_histories(&batch.rows);
             let vectors = self.vectors(&batch.rows);
@@ -181,11 +174,17 @@ impl Operator for FeatureStage {
         let round_ms = (histories.ttl_ms() / SWEEPS_PER_TTL).max(1);
         let places = self.state.places() as u64;
         let due = (places.saturating_mul(passed_ms) / round_ms).min(places);
-        if due > 0 {
-            self.swept_to = watermark;
-            self.state
-                .sweep(due as usize, |history| histories.keep(history));
+        if due == 0 {
+            return;
         }
+        // Only the time that these places stand for is used up; the rest counts next time.
+        let used_ms = due.saturating_mul(round_ms) / places.max(1);
+        self.swept_to = match due == places {
+            true => watermark,
+            false => self.swept_to.plus_ms(used_ms),
+        };
+        self.state
+            .sweep(due as usize, |history| histories.keep(history));
     }
 }
 

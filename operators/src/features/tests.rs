@@ -107,7 +107,11 @@ fn handle(stage: &mut FeatureStage, events: &[Event]) -> (Vec<f32>, Vec<Reject>)
     stage.on_batch(batch(events), &mut out);
     let outputs = out.take_outputs();
     let vectors = outputs.into_iter().flat_map(|output| output.vectors);
-    (vectors.collect(), out.take_rejects())
+    let rejects = out.take_rejects().into_iter();
+    (
+        vectors.collect(),
+        rejects.flat_map(|batch| batch.rejects).collect(),
+    )
 }
 
 /// A feature of one event, without any history.

@@ -124,7 +124,8 @@ fn score(stage: &mut Infer, vectors: &[f32]) -> Found {
         assert_eq!(rows.len(), output.scores.len());
         scored.extend(rows.iter().map(|row| row.offset.0).zip(output.scores));
     }
-    let rejects = out.take_rejects().into_iter().map(|reject| {
+    let rejects = out.take_rejects().into_iter();
+    let rejects = rejects.flat_map(|batch| batch.rejects).map(|reject| {
         assert_eq!(reject.reason.stage.name(), "infer");
         let first = format!("infer/model: {}", reject.reason.message);
         assert_eq!(reject.reason.causes[0], first);

@@ -25,7 +25,7 @@ use crate::batch::{NewRow, RowBatch, Rows};
 use crate::event::EventSchema;
 use crate::json::Malformed;
 use crate::key::KeyWriter;
-use crate::reject::{Code, Lateness, Original, Reason, Reject, Stage, grouped};
+use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, Stage, grouped};
 
 /// Rows for which a new batch has room at once; it grows if a poll brings more.
 const ROWS_EXPECTED: usize = 512;
@@ -62,18 +62,10 @@ pub struct EventIngest {
     current: PartitionId,
     /// Rows closed because another partition's records followed.
     closed: Vec<(PartitionId, usize, Rows)>,
-    rejected: Vec<Rejected>,
-}
-
-/// A reject that has no ticket yet.
-#[derive(Debug)]
-struct Rejected {
-    partition: PartitionId,
-    offset: Offset,
-    reason: Reason,
-    original: Original,
-    event_time: Option<EventTime>,
-    lateness: Option<Lateness>,
+    /// Rejects of `current`.
+    refused: Vec<Reject>,
+    /// Rejects closed for the same reason.
+    closed_rejects: Vec<(PartitionId, Vec<Reject>)>,
 }
 
 /// What is wrong with an event.
@@ -103,7 +95,8 @@ impl EventIngest {
             open: (0..plan.spread.workers.max(1)).map(|_| None).collect(),
             current: PartitionId::default(),
             closed: Vec::new(),
-            rejected: Vec::new(),
+            refused: Vec::new(),
+            closed_rejects: Vec::new(),
             plan,
         }
     }
@@ -182,12 +175,16 @@ impl EventIngest {
                 self.closed.push((self.current, target, rows));
             }
         }
+        if !self.refused.is_empty() {
+            let refused = std::mem::take(&mut self.refused);
+            self.closed_rejects.push((self.current, refused));
+        }
     }
 }
 
 impl Ingest for EventIngest {
     type Batch = RowBatch;
-    type Reject = Reject;
+    type Reject = RejectBatch;
 
     fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>) {
         self.turn_to(partition);
@@ -207,19 +204,19 @@ impl Ingest for EventIngest {
             lateness,
         }) = taken
         {
-            let original = Original::from(payload);
-            self.rejected.push(Rejected {
+            self.refused.push(Reject {
+                reason,
+                original: Original::from(payload),
                 partition,
                 offset,
-                reason,
-                original,
                 event_time,
                 lateness,
+                shard: self.plan.spread.shard_of_partition(partition),
             });
         }
     }
 
-    fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<RowBatch, Reject>) {
+    fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<RowBatch, RejectBatch>) {
         self.close();
         for (partition, worker, rows) in self.closed.drain(..) {
             let batch = RowBatch {
@@ -230,19 +227,10 @@ impl Ingest for EventIngest {
             };
             out.batches.push((partition, batch));
         }
-        for rejected in self.rejected.drain(..) {
-            let partition = rejected.partition;
-            let reject = Reject {
-                reason: rejected.reason,
-                original: rejected.original,
-                partition,
-                offset: rejected.offset,
-                event_time: rejected.event_time,
-                lateness: rejected.lateness,
-                shard: self.plan.spread.shard_of_partition(partition),
-                ticket: ticket.clone(),
-            };
-            out.rejects.push((partition, reject));
+        for (partition, rejects) in self.closed_rejects.drain(..) {
+            let ticket = ticket.clone();
+            out.rejects
+                .push((partition, RejectBatch { rejects, ticket }));
         }
     }
 

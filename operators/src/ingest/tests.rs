@@ -102,8 +102,16 @@ fn poll(ingest: &mut EventIngest, partition: u32, first: u64, records: &[&[u8]])
 type Found = Sealed<RowBatch, Reject>;
 
 fn seal(ingest: &mut EventIngest) -> Found {
-    let mut found = Sealed::default();
-    ingest.seal(&Ticket::detached(), &mut found);
+    let mut sealed = Sealed::default();
+    ingest.seal(&Ticket::detached(), &mut sealed);
+    let mut found = Found::default();
+    found.batches = sealed.batches;
+    for (partition, batch) in sealed.rejects {
+        let rejects = batch.rejects.into_iter();
+        found
+            .rejects
+            .extend(rejects.map(|reject| (partition, reject)));
+    }
     found
 }
 

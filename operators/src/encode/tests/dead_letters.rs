@@ -10,7 +10,7 @@ use slackwater_dataflow::sink::OutputStream;
 
 use crate::encode::tests::{clock, encode, text};
 use crate::encode::{DeadLetterPlan, EncodeDeadLetters};
-use crate::reject::{Code, Lateness, Original, Reason, Reject, Stage};
+use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, Stage};
 
 fn encoder() -> EncodeDeadLetters {
     let topic: Arc<str> = Arc::from("dir/a \"b\".jsonl");
@@ -20,6 +20,7 @@ fn encoder() -> EncodeDeadLetters {
             .to_vec(),
         max_depth: 4,
         topics: BTreeMap::from([(PartitionId(6), topic)]),
+        shards: 4,
     };
     EncodeDeadLetters::new(plan, clock())
 }
@@ -38,13 +39,13 @@ fn reject(stage: Stage, code: Code, message: &str, original: Original) -> Reject
         event_time: None,
         lateness: None,
         shard: ShardId(3),
-        ticket: Ticket::detached(),
     }
 }
 
 fn envelope(reject: Reject) -> String {
     let stream = reject.reason.stage.stream();
-    let found = encode(&mut encoder(), reject);
+    let (rejects, ticket) = (vec![reject], Ticket::detached());
+    let found = encode(&mut encoder(), RejectBatch { rejects, ticket });
     assert_eq!(found.len(), 1);
     let chunk = &found[0].chunk;
     assert_eq!(
