@@ -6,12 +6,6 @@
 
 use std::fmt;
 
-/// Number of key groups of a job unless its pipeline file says otherwise.
-///
-/// Keys are assigned to workers by group, so this bounds the worker count of a job for its whole life;
-/// 1,024 groups spread over any machine we run on and cost nothing.
-pub const KEY_GROUPS_DEFAULT: u16 = 1024;
-
 /// A partition of the source: a file, a generator's partition, a Kafka partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionId(pub u32);

@@ -45,7 +45,7 @@ pub enum RunError {
         reason: String,
     },
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
-    #[error("a worker panicked: {0}")]
+    #[error("a thread of the job panicked: {0}")]
     Panicked(String),
 }
 
@@ -77,8 +77,6 @@ pub struct RunShared {
     pub(crate) clock: Arc<dyn Clock>,
     publisher: Sender<Publication>,
     stopper: Stopper,
-    /// Set with `failure`, and read without its lock.
-    failed: AtomicBool,
     failure: Mutex<Option<RunError>>,
 }
 
@@ -95,7 +93,6 @@ impl RunShared {
             clock,
             publisher,
             stopper,
-            failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
     }
@@ -108,13 +105,13 @@ impl RunShared {
         // In this order: whatever a failure makes other workers let go of, they know by then that it is
         // no end of the input.
         self.stopper.raised.store(true, Ordering::SeqCst);
-        self.failed.store(true, Ordering::SeqCst);
+        self.stopper.failed.store(true, Ordering::SeqCst);
         self.flow.wake_sources();
     }
 
     /// Whether the run is to end at once, with what is in the graph left where it is.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::SeqCst)
+        self.stopper.has_failed()
     }
 
     /// The failure, if there was one.
@@ -142,6 +139,8 @@ impl RunShared {
 #[derive(Clone, Debug)]
 pub struct Stopper {
     raised: Arc<AtomicBool>,
+    /// Set with the failure that is kept, and read without its lock.
+    failed: Arc<AtomicBool>,
     pub(crate) flow: Arc<Flow>,
 }
 
@@ -149,8 +148,13 @@ impl Stopper {
     pub(crate) fn new(flow: Arc<Flow>) -> Self {
         Stopper {
             raised: Arc::default(),
+            failed: Arc::default(),
             flow,
         }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     /// Sources stop reading; what they have read is handled and written, then the run ends.

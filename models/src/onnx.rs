@@ -243,6 +243,10 @@ fn output_width(
     Ok(width)
 }
 
+fn spawn(plan: &Plan) -> Result<TypedSimpleState, TractError> {
+    contain(|| plan.plan.spawn()).unwrap_or_else(|message| Err(panicked("a new state", &message)))
+}
+
 impl Session {
     /// A state of its own for one thread; cheap next to loading.
     ///
@@ -250,7 +254,7 @@ impl Session {
     /// What the runtime says if it cannot make one.
     pub(crate) fn new(plan: &Arc<Plan>) -> Result<Self, TractError> {
         Ok(Self {
-            state: plan.plan.spawn()?,
+            state: spawn(plan)?,
             input: Arc::new(Tensor::zero::<f32>(&[plan.batch, plan.features])?),
             dirty_rows: 0,
             plan: Arc::clone(plan),
@@ -286,7 +290,7 @@ impl Session {
         clear_upper_halves();
         let ran = ran.unwrap_or_else(|message| Err(panicked("these rows", &message)));
         if ran.is_err() {
-            self.state = self.plan.plan.spawn()?;
+            self.state = spawn(&self.plan)?;
         }
         ran
     }

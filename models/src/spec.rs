@@ -210,6 +210,14 @@ pub enum LoadError {
         /// What the runtime says, all causes.
         reason: String,
     },
+    /// A row's score depends on the rows beside it.
+    #[error(
+        "model `{name}` gives a row another score when other rows stand beside it; it must score each row by itself"
+    )]
+    NotRowWise {
+        /// The model.
+        name: String,
+    },
     /// The golden file cannot be used.
     #[error("golden vector of model `{name}` is unusable: {reason}")]
     GoldenForm {

@@ -1,5 +1,7 @@
 //! The declared rules that a field must obey, and what is said when it does not.
 
+use std::cmp::Ordering;
+
 use crate::batch::{Cell, Rows};
 use crate::event::FieldIndex;
 use crate::reject::{Code, Reason, Stage};
@@ -17,15 +19,37 @@ pub enum Constant {
     Bool(bool),
 }
 
+/// The bound of a number, of its field's type: whole numbers beyond 2^53 differ where floats do not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// Of a whole number.
+    Int(i64),
+    /// Of any number.
+    Float(f64),
+}
+
+impl Bound {
+    /// How a value lies to the bound; `None` if there is none to compare.
+    fn compared_with(self, cell: Cell) -> Option<Ordering> {
+        match (self, cell) {
+            (Bound::Int(bound), Cell::Int(value)) => Some(value.cmp(&bound)),
+            (Bound::Int(bound), Cell::Float(value)) => value.partial_cmp(&(bound as f64)),
+            (Bound::Float(bound), Cell::Int(value)) => (value as f64).partial_cmp(&bound),
+            (Bound::Float(bound), Cell::Float(value)) => value.partial_cmp(&bound),
+            (_, Cell::Null | Cell::Text { .. } | Cell::Bool(_)) => None,
+        }
+    }
+}
+
 /// A rule on one field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
     /// Text must have at least one character; missing and null count as empty.
     NotEmpty,
     /// A number must be at least this.
-    Min(f64),
+    Min(Bound),
     /// A number must be at most this.
-    Max(f64),
+    Max(Bound),
     /// The value must be one of these.
     OneOf(Vec<Constant>),
     /// Text must have at most this many characters.
@@ -55,10 +79,8 @@ impl Check {
             (Rule::NotEmpty, Cell::Null) => false,
             (_, Cell::Null) => true,
             (Rule::NotEmpty, Cell::Text { span, .. }) => span.len > 0,
-            (Rule::Min(least), Cell::Int(value)) => value as f64 >= *least,
-            (Rule::Min(least), Cell::Float(value)) => value >= *least,
-            (Rule::Max(most), Cell::Int(value)) => value as f64 <= *most,
-            (Rule::Max(most), Cell::Float(value)) => value <= *most,
+            (Rule::Min(least), cell) => least.compared_with(cell) != Some(Ordering::Less),
+            (Rule::Max(most), cell) => most.compared_with(cell) != Some(Ordering::Greater),
             (Rule::MaxLength(most), Cell::Text { span, .. }) => {
                 u64::from(span.len) <= *most || characters(bytes(span)) <= *most
             }
@@ -119,7 +141,7 @@ fn is_one_of<'b>(
 #[cfg(test)]
 mod tests {
     use crate::batch::{Cell, Span};
-    use crate::check::{Check, Constant, Rule};
+    use crate::check::{Bound, Check, Constant, Rule};
     use crate::event::FieldIndex;
 
     #[test]
@@ -140,11 +162,15 @@ mod tests {
         check(Rule::NotEmpty, text(0), "", false);
         check(Rule::NotEmpty, Cell::Null, "", false);
         check(Rule::NotEmpty, text(1), "a", true);
-        check(Rule::Min(2.0), Cell::Int(1), "", false);
-        check(Rule::Min(2.0), Cell::Int(2), "", true);
-        check(Rule::Min(2.0), Cell::Null, "", true);
-        check(Rule::Max(2.0), Cell::Float(2.5), "", false);
-        check(Rule::Max(2.0), Cell::Float(-2.5), "", true);
+        check(Rule::Min(Bound::Float(2.0)), Cell::Int(1), "", false);
+        check(Rule::Min(Bound::Float(2.0)), Cell::Int(2), "", true);
+        check(Rule::Min(Bound::Float(2.0)), Cell::Null, "", true);
+        check(Rule::Max(Bound::Float(2.0)), Cell::Float(2.5), "", false);
+        check(Rule::Max(Bound::Float(2.0)), Cell::Float(-2.5), "", true);
+        let exact = Bound::Int(1 << 53);
+        check(Rule::Max(exact), Cell::Int((1 << 53) + 1), "", false);
+        check(Rule::Max(exact), Cell::Int(1 << 53), "", true);
+        check(Rule::Min(exact), Cell::Int((1 << 53) - 1), "", false);
         check(Rule::MaxLength(2), text(4), "éé", true);
         check(Rule::MaxLength(2), text(3), "abc", false);
         let colours = || Rule::OneOf(vec![Constant::Text("red".into()), Constant::Int(7)]);

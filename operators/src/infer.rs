@@ -8,7 +8,7 @@ use std::error::Error;
 
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
-use slackwater_models::Scorer;
+use slackwater_models::{ScoreError, Scorer};
 
 use crate::batch::{RowBatch, leave_out};
 use crate::features::FeatureBatch;
@@ -21,8 +21,8 @@ pub struct InferPlan {
     pub model: String,
     /// The output's name, for messages.
     pub output: String,
-    /// Number of features.
-    pub features: usize,
+    /// Names of the features, in the order in which the model takes them.
+    pub features: Vec<String>,
     /// Where keys go.
     pub spread: Spread,
 }
@@ -48,49 +48,78 @@ impl Infer {
         Infer { plan, scorer }
     }
 
-    /// Scores row by row what could not be scored together.
-    fn score_alone(&mut self, vectors: &[f32], scores: &mut Vec<f32>) -> Vec<(usize, Reason)> {
+    /// Scores what could not be scored together: block by block, and the rows of a failing block one by
+    /// one. A row that fails alone gets a score of 0 and a reason.
+    fn score_apart(&mut self, vectors: &[f32], scores: &mut Vec<f32>) -> Vec<(usize, Reason)> {
+        let width = self.plan.features.len().max(1);
         let mut failed = Vec::new();
-        let mut alone = Vec::with_capacity(1);
-        for (at, vector) in vectors.chunks(self.plan.features.max(1)).enumerate() {
-            let scored = self.scorer.score(vector, &mut alone);
-            let score = alone.first().copied().filter(|_| scored.is_ok());
-            scores.push(score.unwrap_or_default());
-            if let Err(error) = scored {
-                let message = format!("model `{}` failed", self.plan.model);
-                let mut causes = vec![format!("infer/model: {message}")];
-                causes.extend(
-                    error
-                        .source()
-                        .map(|cause| format!("infer/runtime: {cause}")),
-                );
-                let reason = Reason {
-                    stage: Stage::Infer,
-                    code: Code::ModelFailed,
-                    message,
-                    causes,
-                };
-                failed.push((at, reason));
+        let mut some = Vec::new();
+        for block in vectors.chunks(width * self.scorer.info().batch.max(1)) {
+            if self.scorer.score(block, &mut some).is_ok() {
+                scores.append(&mut some);
+                continue;
+            }
+            for vector in block.chunks(width) {
+                let scored = self.scorer.score(vector, &mut some);
+                let score = some.first().copied().filter(|_| scored.is_ok());
+                if let Err(error) = scored {
+                    failed.push((scores.len(), self.failed(&error)));
+                }
+                scores.push(score.unwrap_or_default());
             }
         }
         failed
     }
 
-    fn not_finite(&self, score: f32) -> Reason {
-        let value = match score {
-            score if score.is_nan() => "NaN",
-            score if score > 0.0 => "infinity",
-            _ => "-infinity",
-        };
-        let (model, output) = (&self.plan.model, &self.plan.output);
-        let message = format!("model `{model}` output `{output}` is {value}");
-        let causes = vec![format!("infer/model: {message}")];
+    fn failed(&self, error: &ScoreError) -> Reason {
+        let message = format!("model `{}` failed", self.plan.model);
+        let cause = error.source();
+        let cause = cause.map(|cause| format!("infer/runtime: {cause}"));
         Reason {
             stage: Stage::Infer,
-            code: Code::NotFinite,
+            code: Code::ModelFailed,
+            causes: [format!("infer/model: {message}")]
+                .into_iter()
+                .chain(cause)
+                .collect(),
             message,
-            causes,
         }
+    }
+
+    /// The events that were scored from, or as, something that is no finite number. A network may well
+    /// make an ordinary score of NaN, so its inputs are looked at as well.
+    fn not_finite(&self, vectors: &[f32], scores: &[f32]) -> Vec<(usize, Reason)> {
+        let all_finite = |numbers: &[f32]| numbers.iter().all(|number| number.is_finite());
+        if all_finite(vectors) && all_finite(scores) {
+            return Vec::new();
+        }
+        let plan = &self.plan;
+        let events = vectors.chunks(plan.features.len().max(1)).zip(scores);
+        let reason = |(at, (vector, score)): (usize, (&[f32], &f32))| {
+            let mut inputs = vector.iter().zip(&plan.features);
+            let input = inputs.find(|(value, _)| !value.is_finite());
+            let (role, name, value) = match input {
+                Some((value, name)) => ("input", name, value),
+                None if score.is_finite() => return None,
+                None => ("output", &plan.output, score),
+            };
+            let said = match value {
+                value if value.is_nan() => "NaN",
+                value if *value > 0.0 => "infinity",
+                _ => "-infinity",
+            };
+            let message = format!("model `{}` {role} `{name}` is {said}", plan.model);
+            Some((
+                at,
+                Reason {
+                    stage: Stage::Infer,
+                    code: Code::NotFinite,
+                    causes: vec![format!("infer/model: {message}")],
+                    message,
+                },
+            ))
+        };
+        events.enumerate().filter_map(reason).collect()
     }
 }
 
@@ -102,20 +131,17 @@ impl Operator for Infer {
     fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<ScoredBatch, RejectBatch>) {
         let FeatureBatch { mut batch, vectors } = input;
         let mut scores = Vec::with_capacity(batch.rows.rows().len());
-        let mut refused = Vec::new();
+        let mut failed = Vec::new();
         if self.scorer.score(&vectors, &mut scores).is_err() {
             scores.clear();
-            refused = self.score_alone(&vectors, &mut scores);
+            failed = self.score_apart(&vectors, &mut scores);
         }
-        for (at, &score) in scores
-            .iter()
-            .enumerate()
-            .filter(|(_, score)| !score.is_finite())
-        {
-            refused.push((at, self.not_finite(score)));
-        }
+        let mut refused = self.not_finite(&vectors, &scores);
+        refused.append(&mut failed);
         if !refused.is_empty() {
+            // Where the model failed on an input that is no number, the input is what to tell.
             refused.sort_by_key(|(at, _)| *at);
+            refused.dedup_by_key(|(at, _)| *at);
             let positions: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
             leave_out(&mut scores, &positions);
             let spread = &self.plan.spread;

@@ -15,8 +15,8 @@
 pub mod event;
 pub mod json;
 pub mod batch;
-pub mod check;
 pub mod reject;
+pub mod check;
 pub mod key;
 pub mod ingest;
 pub mod history;

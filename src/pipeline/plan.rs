@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use slackwater_dataflow::place::Spread;
-use slackwater_operators::check::{Check, Constant, Rule};
+use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::encode::{FeatureRowPlan, ModelIdentity, PredictionPlan};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
@@ -40,24 +40,19 @@ impl Plans {
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         };
         let features = features(pipeline, spread);
+        let named = features.features.iter();
+        let names: Vec<String> = named.map(|feature| feature.name.clone()).collect();
         Plans {
             spread,
             ingest: Arc::new(ingest(pipeline, spread)),
             infer: InferPlan {
                 model: model_name(&pipeline.model.path),
                 output: pipeline.model.output.name.clone(),
-                features: features.features.len(),
+                features: names.clone(),
                 spread,
             },
             prediction: prediction(pipeline, spread),
-            feature_rows: FeatureRowPlan {
-                names: features
-                    .features
-                    .iter()
-                    .map(|feature| feature.name.clone())
-                    .collect(),
-                spread,
-            },
+            feature_rows: FeatureRowPlan { names, spread },
             features: Arc::new(features),
         }
     }
@@ -97,19 +92,19 @@ fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
 fn rule(rule: &spec::Rule) -> Rule {
     match rule {
         spec::Rule::NotEmpty => Rule::NotEmpty,
-        spec::Rule::Min(least) => Rule::Min(number(least)),
-        spec::Rule::Max(most) => Rule::Max(number(most)),
+        spec::Rule::Min(least) => Rule::Min(bound(least)),
+        spec::Rule::Max(most) => Rule::Max(bound(most)),
         spec::Rule::OneOf(values) => Rule::OneOf(values.iter().map(constant).collect()),
         spec::Rule::MaxLength(most) => Rule::MaxLength(*most as u64),
     }
 }
 
-fn number(literal: &spec::Literal) -> f64 {
+fn bound(literal: &spec::Literal) -> Bound {
     match literal {
-        spec::Literal::Int(value) => *value as f64,
-        spec::Literal::Float(value) => *value,
+        spec::Literal::Int(value) => Bound::Int(*value),
+        spec::Literal::Float(value) => Bound::Float(*value),
         // `resolve` has refused bounds that are no numbers.
-        spec::Literal::Text(_) | spec::Literal::Bool(_) => 0.0,
+        spec::Literal::Text(_) | spec::Literal::Bool(_) => Bound::Int(0),
     }
 }
 

@@ -5,10 +5,10 @@
 //! operators, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
 //! are not all consumed does not start: an error stream cannot be forgotten.
 
-mod apply;
 mod messages;
-mod publish;
 mod source;
+mod apply;
+mod publish;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -144,7 +144,7 @@ impl<I: Ingest> Head<I> {
         match readiness {
             Readiness::More => again.activate(),
             Readiness::Waiting => again.activate_after(WAIT),
-            Readiness::Finished => {}
+            Readiness::Finished => self.capabilities.active.clear(),
         }
         Ok(())
     }
@@ -226,16 +226,17 @@ impl Held {
 /// open until everything read has left it.
 struct Capabilities {
     active: BTreeMap<PartitionId, Held>,
-    _end: Option<Held>,
+    _end: Held,
 }
 
 impl Capabilities {
     fn new(initial: Vec<Capability<Moment>>, partitions: &[PartitionId]) -> Self {
+        #[expect(
+            clippy::unreachable,
+            reason = "the builder hands out one capability per output"
+        )]
         let [batches, rejects] = initial.as_slice() else {
-            return Capabilities {
-                active: BTreeMap::new(),
-                _end: None,
-            };
+            unreachable!("the source has two outputs");
         };
         let held = || Held {
             batches: batches.clone(),
@@ -249,7 +250,7 @@ impl Capabilities {
                 .iter()
                 .map(|&partition| (partition, held()))
                 .collect(),
-            _end: Some(end),
+            _end: end,
         }
     }
 

@@ -103,7 +103,8 @@ impl WorkerGroup {
         if let Some(error) = failure {
             return Err(error);
         }
-        published.map_err(|_| RunError::Panicked("the publisher".to_owned()))??;
+        published
+            .map_err(|_| RunError::Panicked("the publisher, see the message above".to_owned()))??;
         Ok(Finished {
             totals: meters.totals(),
             latency: meters.latency(),
@@ -121,6 +122,8 @@ fn work(
         worker: worker.index(),
         workers: worker.peers(),
     };
+    // Before the graph is built: stages are made there, and may panic.
+    let _alarm = PanicAlarm(Arc::clone(job));
     let index = worker.next_dataflow_index();
     let built = worker.dataflow(|scope| {
         let graph = Graph::new(scope, Arc::clone(job), share);
@@ -137,7 +140,6 @@ fn work(
     };
     let end = Moment::new(Epoch(0), EventTime::MAX);
     let source = worker.activator_for(Rc::clone(&built.source));
-    let _alarm = PanicAlarm(Arc::clone(job));
     while worker.step_or_park(Some(PARK)) {
         if job.has_failed() {
             // What is in the graph is not worth draining, and a worker that died would hold it open.

@@ -28,8 +28,13 @@ pub(super) fn start(
     stopper: Stopper,
 ) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
     let publish = move || {
-        let _stop = StopAtEnd(stopper);
-        write_all(sink.as_mut(), &publications, &meters)
+        let stop = StopAtEnd(stopper);
+        write_all(sink.as_mut(), &publications, &meters)?;
+        // A run that failed has hung up as well, and what it left is not a whole.
+        if !stop.0.has_failed() {
+            sink.finish()?;
+        }
+        Ok(())
     };
     thread::Builder::new()
         .name("publisher".to_owned())
@@ -51,6 +56,5 @@ fn write_all(
         // Only now are the chunk's events retired.
         drop(ticket);
     }
-    sink.finish()?;
     Ok(())
 }

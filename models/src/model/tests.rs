@@ -274,6 +274,33 @@ fn is_a_wrong_graph_refused_with_words_that_help() {
         changed(|graph| graph.node[0].op_type = "Nonsense".into()),
         "cannot be run",
     );
+    // The mean over the batch is taken off every row.
+    check(
+        changed(|graph| {
+            let axes = AttributeProto {
+                name: "axes".into(),
+                r#type: attribute_proto::AttributeType::Ints as i32,
+                ints: vec![0],
+                ..AttributeProto::default()
+            };
+            let last = graph.node.len() - 1;
+            graph.node[last].output = vec!["apart".into()];
+            graph.node.push(NodeProto {
+                op_type: "ReduceMean".into(),
+                input: vec!["apart".into()],
+                output: vec!["mean".into()],
+                attribute: vec![axes],
+                ..NodeProto::default()
+            });
+            graph.node.push(NodeProto {
+                op_type: "Sub".into(),
+                input: vec!["apart".into(), "mean".into()],
+                output: vec!["output".into()],
+                ..NodeProto::default()
+            });
+        }),
+        "it must score each row by itself",
+    );
     check(
         changed(|graph| graph.initializer[0].dims = vec![64, 17]),
         "cannot be run",

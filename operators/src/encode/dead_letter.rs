@@ -51,7 +51,7 @@ impl EncodeDeadLetters {
         }
     }
 
-    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject) {
+    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject, now: &str) {
         out.extend_from_slice(b"{\"original_event\":");
         self.original(out, &reject.original);
         let reason = &reject.reason;
@@ -60,7 +60,7 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"message\":");
         json::text(out, &reason.message);
         out.extend_from_slice(b",\"timestamp\":");
-        out.extend_from_slice(seconds(self.clock.wall_ms()).as_bytes());
+        out.extend_from_slice(now.as_bytes());
         out.extend_from_slice(b",\"code\":");
         json::text(out, reason.code.name());
         out.extend_from_slice(b",\"stage\":");
@@ -110,7 +110,7 @@ impl EncodeDeadLetters {
                 length,
                 sha256,
             } => {
-                raw(out, whole_characters(head));
+                raw(out, kept_characters(head, *length));
                 out.extend_from_slice(b",\"original_length\":");
                 json::int(out, *length);
                 out.extend_from_slice(b",\"original_sha256\":");
@@ -153,10 +153,11 @@ fn raw(out: &mut Vec<u8>, record: &[u8]) {
     }
 }
 
-/// Without a character that was cut in half at the end. Bytes that are no text stay as they are.
-fn whole_characters(head: &[u8]) -> &[u8] {
+/// What is kept of a record without the character that was cut in half at its end, if one was. Bytes that
+/// are no text stay as they are.
+fn kept_characters(head: &[u8], length: u64) -> &[u8] {
     match str::from_utf8(head) {
-        Err(error) if error.error_len().is_none() => {
+        Err(error) if error.error_len().is_none() && length > head.len() as u64 => {
             head.get(..error.valid_up_to()).unwrap_or_default()
         }
         _ => head,
@@ -203,13 +204,14 @@ impl Operator for EncodeDeadLetters {
     type Reject = std::convert::Infallible;
 
     fn on_batch(&mut self, batch: RejectBatch, out: &mut Emitter<Publication, Self::Reject>) {
+        let now = seconds(self.clock.wall_ms());
         let rejects = batch.rejects.len();
         let chunks = |stream| Chunks::new(stream, self.shards, rejects);
         let mut streams = OutputStream::ALL.map(chunks);
         for reject in &batch.rejects {
             let stream = reject.reason.stage.stream();
             if let Some(chunks) = streams.get_mut(stream.index()) {
-                self.write(chunks.record(reject.shard), reject);
+                self.write(chunks.record(reject.shard), reject, &now);
             }
         }
         for chunks in streams {
@@ -220,7 +222,7 @@ impl Operator for EncodeDeadLetters {
 
 #[cfg(test)]
 mod tests {
-    use crate::encode::dead_letter::{compact, seconds, whole_characters};
+    use crate::encode::dead_letter::{compact, kept_characters, seconds};
 
     #[test]
     fn spans_of_time_have_three_decimals() {
@@ -246,9 +248,12 @@ mod tests {
 
     #[test]
     fn a_cut_character_is_left_out() {
-        let check = |head: &[u8], expected: &[u8]| assert_eq!(whole_characters(head), expected);
-        check("aé".as_bytes(), "aé".as_bytes());
-        check(b"a\xc3", b"a");
-        check(b"a\xff", b"a\xff");
+        let check = |head: &[u8], length: u64, expected: &[u8]| {
+            assert_eq!(kept_characters(head, length), expected);
+        };
+        check("aé".as_bytes(), 9, "aé".as_bytes());
+        check(b"a\xc3", 9, b"a");
+        check(b"a\xc3", 2, b"a\xc3");
+        check(b"a\xff", 9, b"a\xff");
     }
 }

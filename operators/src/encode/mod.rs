@@ -6,9 +6,9 @@
 //!
 //! Records are compact JSON, one a line. The clock is read once per batch, never per event.
 
+mod json;
 mod dead_letter;
 mod features;
-mod json;
 mod prediction;
 
 pub use self::dead_letter::{DeadLetterPlan, EncodeDeadLetters};

@@ -63,7 +63,7 @@ pub enum FeatureKind {
 pub enum Transform {
     /// ln(1 + x).
     Log1p,
-    /// At least the first, at most the second.
+    /// At least the first, at most the second; NaN stays NaN. The first is not above the second.
     Clip(f64, f64),
     /// (x - m) / s.
     Scale(f64, f64),
@@ -205,7 +205,7 @@ impl Transform {
         match self {
             Transform::Log1p => values.iter_mut().for_each(|x| *x = x.ln_1p()),
             Transform::Clip(least, most) => {
-                values.iter_mut().for_each(|x| *x = x.max(least).min(most));
+                values.iter_mut().for_each(|x| *x = x.clamp(least, most));
             }
             Transform::Scale(m, s) => values.iter_mut().for_each(|x| *x = (*x - m) / s),
         }

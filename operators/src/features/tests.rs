@@ -265,7 +265,16 @@ fn are_fill_and_transforms_applied_in_order() {
     // Rounded once, at the end: in f32 steps the small part would be lost.
     let big = Cell::Float(16_777_217.0);
     check(big, 0.0, &[Scale(16_777_216.0, 1.0)], 1.0);
-    check(Cell::Int(-2), 0.0, &[Log1p, Clip(0.0, 1.0)], 0.0);
+    // What is no number stays none, whatever comes after.
+    let mut plan = plan(vec![feature(
+        FeatureKind::Value(AMOUNT),
+        0.0,
+        &[Log1p, Clip(0.0, 1.0)],
+    )]);
+    plan.history = None;
+    let event = Event(1, 0, None, Cell::Int(-2));
+    let (found, _) = handle(&mut FeatureStage::new(Arc::new(plan)), &[event]);
+    assert!(found[0].is_nan(), "{found:?}");
 }
 
 #[test]

@@ -10,14 +10,14 @@
 //!   An entry that *this* event does not see but a later, older one may is still there; then, and only
 //!   then, the window is counted by a scan.
 
-mod plan;
 mod texts;
+mod plan;
 
 use slackwater_dataflow::moment::EventTime;
 
 pub use self::plan::{Condition, HistoryPlan, Tally};
 
-use self::plan::Compiled;
+use self::plan::{Compiled, float_bytes};
 use self::texts::{TextId, Texts};
 use crate::batch::{Cell, Rows};
 
@@ -98,7 +98,7 @@ impl Histories {
                     Cell::Text { span, .. } => self.texts.acquire(rows.bytes(span)),
                     Cell::Int(value) => self.texts.acquire(&value.to_le_bytes()),
                     Cell::Bool(value) => self.texts.acquire(&[u8::from(value)]),
-                    Cell::Float(value) => self.texts.acquire(&value.to_bits().to_le_bytes()),
+                    Cell::Float(value) => self.texts.acquire(&float_bytes(value)),
                     Cell::Null => TextId::NULL,
                 });
             }

@@ -89,12 +89,17 @@ impl Compiled {
     }
 }
 
+/// The identity of a float: its bits, with one zero for both signs.
+pub(super) fn float_bytes(value: f64) -> [u8; 8] {
+    (value + 0.0).to_bits().to_le_bytes()
+}
+
 /// Constants keep their numbers for the life of the job.
 fn acquire(constant: &Constant, texts: &mut Texts) -> TextId {
     match constant {
         Constant::Text(text) => texts.acquire(text.as_bytes()),
         Constant::Int(value) => texts.acquire(&value.to_le_bytes()),
-        Constant::Float(value) => texts.acquire(&value.to_bits().to_le_bytes()),
+        Constant::Float(value) => texts.acquire(&float_bytes(*value)),
         Constant::Bool(value) => texts.acquire(&[u8::from(*value)]),
     }
 }

@@ -77,7 +77,7 @@ fn stage() -> Infer {
     let plan = InferPlan {
         model: "table".to_owned(),
         output: "answer".to_owned(),
-        features: 1,
+        features: vec!["x".to_owned()],
         spread: Spread {
             key_groups: 8,
             workers: 1,
@@ -176,6 +176,16 @@ fn is_only_the_event_rejected_that_has_no_score() {
         &[not_finite(0, infinite), not_finite(2, below)],
     );
     check(&[1000.0], &[], &[failed(0)]);
+    // A network may make a number of what is none: the input is looked at, and named.
+    let input = |offset, said| (offset, "not_finite", said);
+    check(
+        &[f32::NAN, 1.0, f32::INFINITY],
+        &[(1, 0.5)],
+        &[
+            input(0, "model `table` input `x` is NaN"),
+            input(2, "model `table` input `x` is infinity"),
+        ],
+    );
     // More than one block of the model, failures and numbers that are none in any order.
     check(
         &[0.0, 1000.0, 1.0, 2.0, 3.0, 0.0, 1000.0],

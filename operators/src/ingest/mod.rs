@@ -143,21 +143,23 @@ impl EventIngest {
         }
         let (key, key_hash) = self.key.write(cells, record, scratch);
         let target = plan.spread.worker(key_hash);
-        if let Some(rows) = self.open.get_mut(target) {
-            let fields = plan.schema.fields.len();
-            let room =
-                || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
-            let row = NewRow {
-                offset,
-                time,
-                key_hash,
-                key,
-                record,
-                cells,
-                scratch,
-            };
-            rows.get_or_insert_with(room).push(row);
-        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the spread names workers below its number"
+        )]
+        let rows = &mut self.open[target];
+        let fields = plan.schema.fields.len();
+        let room =
+            || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
+        rows.get_or_insert_with(room).push(NewRow {
+            offset,
+            time,
+            key_hash,
+            key,
+            record,
+            cells,
+            scratch,
+        });
         Ok(())
     }
 

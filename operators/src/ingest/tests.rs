@@ -16,10 +16,10 @@ use slackwater_dataflow::place::{Offset, PartitionId, Spread};
 use slackwater_dataflow::source::Payload;
 
 use crate::batch::{Cell, Row, RowBatch};
-use crate::check::{Check, Constant, Rule};
+use crate::check::{Bound, Check, Constant, Rule};
 use crate::event::{EventSchema, Field, FieldIndex, FieldType};
 use crate::ingest::{EventIngest, FieldRules, IngestPlan, TimeRules};
-use crate::reject::Reject;
+use crate::reject::{Reject, RejectBatch};
 
 const USER: FieldIndex = FieldIndex(0);
 const TIME: FieldIndex = FieldIndex(5);
@@ -54,13 +54,13 @@ fn plan(workers: usize) -> IngestPlan {
         field("at", FieldType::Int, true),
     ];
     let checks = [
-        check_of(5, Rule::Min(-1_000.0), "at is before time"),
+        check_of(5, Rule::Min(Bound::Int(-1_000)), "at is before time"),
         check_of(
             4,
             Rule::OneOf(vec![Constant::Bool(true)]),
             "first must be true",
         ),
-        check_of(3, Rule::Max(100.0), "price is above 100"),
+        check_of(3, Rule::Max(Bound::Float(100.0)), "price is above 100"),
         check_of(0, Rule::NotEmpty, "user cannot be empty"),
         check_of(0, Rule::MaxLength(5), "user is longer than 5"),
     ];
@@ -104,15 +104,14 @@ type Found = Sealed<RowBatch, Reject>;
 fn seal(ingest: &mut EventIngest) -> Found {
     let mut sealed = Sealed::default();
     ingest.seal(&Ticket::detached(), &mut sealed);
-    let mut found = Found::default();
-    found.batches = sealed.batches;
-    for (partition, batch) in sealed.rejects {
+    let each = |(partition, batch): (PartitionId, RejectBatch)| {
         let rejects = batch.rejects.into_iter();
-        found
-            .rejects
-            .extend(rejects.map(|reject| (partition, reject)));
+        rejects.map(move |reject| (partition, reject))
+    };
+    Found {
+        batches: sealed.batches,
+        rejects: sealed.rejects.into_iter().flat_map(each).collect(),
     }
-    found
 }
 
 /// A text cell of a row as a string.

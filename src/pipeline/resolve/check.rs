@@ -2,7 +2,7 @@
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::{CheckSpec, CheckStage, FieldKind, Literal, Rule};
+use crate::pipeline::spec::{CheckSpec, CheckStage, EventSpec, FieldKind, Literal, Rule};
 use crate::pipeline::value::{Located, Value, quoted};
 
 use crate::pipeline::resolve::event::{Fields, type_name};
@@ -11,13 +11,35 @@ use crate::pipeline::resolve::event::{Fields, type_name};
 pub(super) fn checks(
     sections: &[Section],
     fields: &Fields,
+    event: Option<&EventSpec>,
     findings: &mut Findings,
 ) -> Option<Vec<CheckSpec>> {
     let checks: Vec<_> = sections
         .iter()
-        .map(|section| check(section, fields, findings))
+        .map(|section| {
+            let check = check(section, fields, findings)?;
+            comes_in_time(section, &check, event, findings);
+            Some(check)
+        })
         .collect();
     checks.into_iter().collect()
+}
+
+/// A `not_empty` of the feature stage lets an event without the field come that far. Its key and its time
+/// are needed before.
+fn comes_in_time(
+    section: &Section,
+    check: &CheckSpec,
+    event: Option<&EventSpec>,
+    findings: &mut Findings,
+) {
+    let needed = event
+        .is_some_and(|event| event.time_field == check.field || event.key.contains(&check.field));
+    if needed && check.stage == CheckStage::Feature && check.rule == Rule::NotEmpty {
+        let at = section.get("stage").map_or(section.at, |(at, _)| at);
+        let message = "the key and the time of an event are needed before stage \"feature\": leave `stage` out";
+        findings.add(at, message);
+    }
 }
 
 fn check(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<CheckSpec> {

@@ -25,7 +25,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let event = root
         .table("event")
         .and_then(|section| event::event(section, &fields, findings));
-    let checks = check::checks(root.tables("check"), &fields, findings);
+    let checks = check::checks(root.tables("check"), &fields, event.as_ref(), findings);
     let kept = root
         .table("history")
         .map(|section| event::history(section, &fields, findings));
@@ -149,6 +149,11 @@ fn repeated(
     };
     let output = model.and_then(|model| model.table("output"));
     let score = output.and_then(|output| output.text("name"));
+    if let Some(score) = score.as_ref().filter(|score| ADDED.contains(&score.value)) {
+        let name = quoted(score.value);
+        let message = format!("a prediction has a {name} of its own: name the score otherwise");
+        findings.add(score.at, message);
+    }
     for (place, &index) in indices.iter().enumerate() {
         let name = fields.name(index);
         if ADDED.contains(&name) || score.as_ref().is_some_and(|score| score.value == name) {

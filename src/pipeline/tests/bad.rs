@@ -136,6 +136,12 @@ pub(super) const BAD: &[Bad] = &[
     bad("kind = \"discard\"", "kind = \"discard\"\nfields = [\"at\", \"price\"]\n[model.output]\nname = \"price\"", &[
         "39:17: a prediction has a \"price\" of its own: leave it out of `fields`",
     ]),
+    bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutput = { name = \"event_time\" }", &[
+        "36:19: a prediction has a \"event_time\" of its own: name the score otherwise",
+    ]),
+    bad("[history]", "[[check]]\nfield = \"at\"\nrule = \"not_empty\"\nstage = \"feature\"\n[history]", &[
+        "28:9: the key and the time of an event are needed before stage \"feature\": leave `stage` out",
+    ]),
     bad("of = \"count\"", "of = \"hash\"\nfield = \"price\"", &[
         "30:1: [[feature]] needs `buckets` with of = \"hash\"",
         "33:9: of = \"hash\" needs a field of type string, \"price\" is of type float",
