@@ -59,8 +59,19 @@ fn part(key: &mut Vec<u8>, tag: u8, value: &[u8]) {
     key.extend_from_slice(value);
 }
 
-/// A key as people read it: its parts' values, joined by `|`.
-pub fn readable(key: &[u8]) -> String {
+/// The value of one field of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPart<'k> {
+    /// Text.
+    Text(&'k str),
+    /// An integer.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// Reads back what [`KeyWriter`] wrote, field by field.
+pub fn parts(key: &[u8]) -> Vec<KeyPart<'_>> {
     let mut parts = Vec::new();
     let mut rest = key;
     while let Some((&[tag, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
@@ -68,14 +79,15 @@ pub fn readable(key: &[u8]) -> String {
         let (value, next) = after.split_at(len);
         parts.push(match (tag, value) {
             (TAG_INT, &[a, b, c, d, e, f, g, h]) => {
-                i64::from_le_bytes([a, b, c, d, e, f, g, h]).to_string()
+                KeyPart::Int(i64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
-            (TAG_BOOL, &[value]) => (value != 0).to_string(),
-            _ => String::from_utf8_lossy(value).into_owned(),
+            (TAG_BOOL, &[value]) => KeyPart::Bool(value != 0),
+            // Texts of keys come out of records that were checked to be UTF-8.
+            _ => KeyPart::Text(str::from_utf8(value).unwrap_or_default()),
         });
         rest = next;
     }
-    parts.join("|")
+    parts
 }
 
 #[cfg(test)]
@@ -84,17 +96,17 @@ mod tests {
 
     use crate::batch::{Cell, Span};
     use crate::event::FieldIndex;
-    use crate::key::{KeyWriter, readable};
+    use crate::key::{KeyPart, KeyWriter, parts};
 
     /// The bytes are part of the checkpoint format: these must never change.
     #[test]
     fn keys_are_written_as_documented() {
-        let check = |cells: &[Cell], expected: &[u8], text: &str| {
+        let check = |cells: &[Cell], expected: &[u8], read: &[KeyPart<'_>]| {
             let mut writer = KeyWriter::new((0..cells.len()).map(FieldIndex).collect());
             let (key, hash) = writer.write(cells, b"{anna}", b"o\"k");
             assert_eq!(key, expected);
             assert_eq!(hash, KeyHash::of(expected));
-            assert_eq!(readable(key), text);
+            assert_eq!(parts(key), read);
         };
         let anna = Cell::Text {
             span: Span { start: 1, len: 4 },
@@ -104,16 +116,16 @@ mod tests {
             span: Span { start: 0, len: 3 },
             plain: false,
         };
-        check(&[anna], b"\x01\x04\0\0\0anna", "anna");
+        check(&[anna], b"\x01\x04\0\0\0anna", &[KeyPart::Text("anna")]);
         check(
             &[escaped, Cell::Bool(true)],
             b"\x01\x03\0\0\0o\"k\x03\x01\0\0\0\x01",
-            "o\"k|true",
+            &[KeyPart::Text("o\"k"), KeyPart::Bool(true)],
         );
         check(
             &[Cell::Int(-2)],
             b"\x02\x08\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff",
-            "-2",
+            &[KeyPart::Int(-2)],
         );
     }
 }

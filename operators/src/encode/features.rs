@@ -7,7 +7,7 @@ use slackwater_dataflow::sink::OutputStream;
 
 use crate::encode::{Chunks, json};
 use crate::features::FeatureBatch;
-use crate::key;
+use crate::key::{KeyPart, parts};
 
 /// What a row of features says.
 #[derive(Clone, Debug)]
@@ -37,6 +37,23 @@ impl EncodeFeatures {
     }
 }
 
+/// A key of one field as its value, a key of several as a list: joined by a character, different keys
+/// could look the same.
+fn write_key(out: &mut Vec<u8>, key: &[u8]) {
+    let parts = parts(key);
+    let several = parts.len() != 1;
+    out.extend_from_slice(if several { b"[" } else { b"" });
+    for (at, part) in parts.into_iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b"," } else { b"" });
+        match part {
+            KeyPart::Text(text) => json::text(out, text),
+            KeyPart::Int(value) => json::int(out, value),
+            KeyPart::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
+        }
+    }
+    out.extend_from_slice(if several { b"]" } else { b"" });
+}
+
 impl Operator for EncodeFeatures {
     type Input = FeatureBatch;
     type Output = Publication;
@@ -53,7 +70,7 @@ impl Operator for EncodeFeatures {
             bytes.extend_from_slice(b",\"offset\":");
             json::int(bytes, row.offset.0);
             bytes.extend_from_slice(b",\"key\":");
-            json::text(bytes, &key::readable(batch.rows.bytes(row.key)));
+            write_key(bytes, batch.rows.bytes(row.key));
             bytes.extend_from_slice(b",\"event_time\":");
             json::int(bytes, row.time.0);
             bytes.extend_from_slice(b",\"features\":{");
