@@ -4,5 +4,5 @@ mod lines;
 mod sink;
 mod source;
 
-pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, StreamFolders};
+pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, SHARDS_MAX, StreamFolders};
 pub use source::{FileConfig, FileSource};

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
 
-/// Most shards of a file sink: four files a shard stay open, and 512 are half of what systems usually
-/// let a process have.
-const SHARDS_MAX: u16 = 128;
+/// Most shards of a file sink: four files a shard stay open for the length of a run, and 512 are half of
+/// what systems usually let a process have.
+pub const SHARDS_MAX: u16 = 128;
+
+/// Ends the name of a file that is not yet in its place; no output and no input pattern ends like this.
+const NEW_SUFFIX: &str = ".new";
 
 /// What to do when the folders already hold outputs of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,8 @@ pub struct FileSinkConfig {
     pub existing: Existing,
 }
 
-/// The outputs' files could not be opened. Nothing was written, and in a refusal nothing was deleted.
+/// The outputs' files could not be opened. Outputs of an earlier run are as they were, and nothing new is
+/// left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There are outputs already and they were not to be replaced.
@@ -90,39 +94,37 @@ impl FileSink {
     ///
     /// # Errors
     /// Outputs exist and are to be kept, the names or the number of shards are unusable, or a folder or
-    /// file can't be made, deleted or written.
+    /// file can't be made or written.
     pub fn open(config: &FileSinkConfig) -> Result<Self, OpenError> {
-        check_names(config)?;
-        if config.root.exists() && !config.root.is_dir() {
-            let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
-            return Err(failed("write below", &config.root, error).into());
-        }
-        let folders = OutputStream::ALL.map(|stream| config.root.join(config.folders.of(stream)));
-        let mut stale = Vec::new();
-        for folder in &folders {
-            stale.extend(outputs_in(folder)?);
-        }
+        let stale = outputs(config)?;
         if let (Existing::Refuse, Some(path)) = (config.existing, stale.first()) {
             return Err(OpenError::Exists { path: path.clone() });
         }
-        // All folders before the first deletion: a root that can't be written costs no old output.
-        for folder in &folders {
-            fs::create_dir_all(folder).map_err(|error| failed("create", folder, error))?;
+        let mut made = Made::default();
+        let sink = open_beside(config, &mut made).inspect_err(|_| made.undo())?;
+        // From here on old outputs go. All that could fail for a reason that lasts has been done.
+        for (path, _) in sink.streams.iter().flat_map(|files| &files.shards) {
+            fs::rename(new_path(path), path).map_err(|error| {
+                made.undo();
+                failed("replace", path, error)
+            })?;
         }
         for path in &stale {
-            fs::remove_file(path).map_err(|error| failed("delete", path, error))?;
-        }
-        let mut streams = Vec::with_capacity(folders.len());
-        for folder in folders {
-            let mut shards = Vec::with_capacity(usize::from(config.shards));
-            for shard in 0..config.shards {
-                let path = folder.join(format!("shard-{shard}.jsonl"));
-                let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
-                shards.push((path, file));
+            let mut current = sink.streams.iter().flat_map(|files| &files.shards);
+            if !current.any(|(current, _)| current == path) {
+                fs::remove_file(path).map_err(|error| failed("delete", path, error))?;
             }
-            streams.push(StreamFiles { folder, shards });
         }
-        Ok(FileSink { streams })
+        Ok(sink)
+    }
+
+    /// Checks as much as can be told without writing; the first output of an earlier run, if there is
+    /// one.
+    ///
+    /// # Errors
+    /// The names or the number of shards are unusable, or a file is where a folder should be.
+    pub fn examine(config: &FileSinkConfig) -> Result<Option<PathBuf>, SinkError> {
+        Ok(outputs(config)?.into_iter().next())
     }
 
     /// The folder of `stream`'s files, as made from the root.
@@ -132,11 +134,84 @@ impl FileSink {
     }
 
     /// Paths of `stream`'s files, by shard.
-    pub fn paths(&self, stream: OutputStream) -> impl Iterator<Item = &Path> {
+    #[cfg(test)]
+    fn paths(&self, stream: OutputStream) -> impl Iterator<Item = &Path> {
         self.streams[stream.index()]
             .shards
             .iter()
             .map(|(path, _)| path.as_path())
+    }
+}
+
+/// Opens every file under a name that is not an output's, so that a failure costs no old output. Nor does
+/// a link that stands in an output's place: it is replaced, never written through.
+fn open_beside(config: &FileSinkConfig, made: &mut Made) -> Result<FileSink, SinkError> {
+    let folders = folders(config);
+    for folder in &folders {
+        made.folder(folder)
+            .map_err(|error| failed("create", folder, error))?;
+    }
+    let mut streams = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let mut shards = Vec::with_capacity(usize::from(config.shards));
+        for shard in 0..config.shards {
+            let path = folder.join(format!("shard-{shard}.jsonl"));
+            if path.is_dir() {
+                let error = io::Error::new(io::ErrorKind::IsADirectory, "it is a folder");
+                return Err(failed("create", &path, error));
+            }
+            let file = made
+                .file(new_path(&path))
+                .map_err(|error| failed("create", &path, error))?;
+            shards.push((path, file));
+        }
+        streams.push(StreamFiles { folder, shards });
+    }
+    Ok(FileSink { streams })
+}
+
+/// Where the file that becomes `path` is opened.
+fn new_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(NEW_SUFFIX);
+    name.into()
+}
+
+/// What a call of [`FileSink::open`] has made so far.
+#[derive(Debug, Default)]
+struct Made {
+    /// Parents before what is in them.
+    folders: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Made {
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        let missing = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
+        missing.reverse();
+        // Noted before they are made: making them may fail half-way.
+        self.folders.extend(missing);
+        fs::create_dir_all(folder)
+    }
+
+    fn file(&mut self, path: PathBuf) -> io::Result<File> {
+        let file = File::create(&path)?;
+        self.files.push(path);
+        Ok(file)
+    }
+
+    /// Removes it all, as far as that is possible: the failure that led here is what has to be told.
+    /// Folders that something else was put into stay.
+    fn undo(&self) {
+        for path in &self.files {
+            drop(fs::remove_file(path));
+        }
+        for folder in self.folders.iter().rev() {
+            drop(fs::remove_dir(folder));
+        }
     }
 }
 
@@ -170,6 +245,25 @@ fn check_names(config: &FileSinkConfig) -> Result<(), SinkError> {
         }
     }
     Ok(())
+}
+
+/// The streams' folders, in the order of [`OutputStream::ALL`].
+fn folders(config: &FileSinkConfig) -> [PathBuf; OutputStream::ALL.len()] {
+    OutputStream::ALL.map(|stream| config.root.join(config.folders.of(stream)))
+}
+
+/// The files of an earlier run, once it is known that there could be some.
+fn outputs(config: &FileSinkConfig) -> Result<Vec<PathBuf>, SinkError> {
+    check_names(config)?;
+    if config.root.exists() && !config.root.is_dir() {
+        let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
+        return Err(failed("write below", &config.root, error));
+    }
+    let mut outputs = Vec::new();
+    for folder in folders(config) {
+        outputs.extend(outputs_in(&folder)?);
+    }
+    Ok(outputs)
 }
 
 /// The files of an earlier run in `folder`, in the order of their names; none if there is no folder.

@@ -68,6 +68,11 @@ impl FileSource {
             max_bytes: config.max_bytes,
         })
     }
+
+    /// The files, by partition.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
 }
 
 /// The paths that `pattern` stands for; at least one, but perhaps of a file that does not exist.

@@ -100,6 +100,72 @@ fn are_old_outputs_kept_or_replaced_as_asked() {
 }
 
 #[test]
+fn does_a_failure_half_way_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("deep").join("out");
+    // The last folder's place is taken by a file that no check can see: it is a broken link.
+    let check = |existing: Existing, before: &BTreeMap<String, String>| {
+        let taken = root.join("late_dlq");
+        std::os::unix::fs::symlink("nowhere/at/all", &taken).unwrap();
+        FileSink::open(&config(&root, 3, existing)).unwrap_err();
+        fs::remove_file(taken).unwrap();
+        assert_eq!(&tree(&root), before);
+    };
+    fs::create_dir_all(&root).unwrap();
+    check(Existing::Refuse, &BTreeMap::new());
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "no folder is left");
+
+    let mut sink = FileSink::open(&config(&root, 4, Existing::Refuse)).unwrap();
+    sink.append(&chunk(OutputStream::Predictions, 0, "old\n"))
+        .unwrap();
+    fs::remove_dir_all(root.join("late_dlq")).unwrap();
+    let before = tree(&root);
+    check(Existing::Replace, &before);
+
+    // A folder in the place of a file.
+    fs::create_dir_all(root.join("late_dlq/shard-2.jsonl")).unwrap();
+    let error = FileSink::open(&config(&root, 3, Existing::Replace)).unwrap_err();
+    assert!(error.to_string().ends_with("it is a folder"), "{error}");
+    fs::remove_dir_all(root.join("late_dlq")).unwrap();
+    assert_eq!(tree(&root), before);
+}
+
+#[test]
+fn is_a_link_replaced_and_not_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let precious = folder.path().join("precious.jsonl");
+    fs::write(&precious, "mine\n").unwrap();
+    let root = folder.path().join("out");
+    fs::create_dir_all(root.join("predictions")).unwrap();
+    let soft = root.join("predictions/shard-0.jsonl");
+    std::os::unix::fs::symlink(&precious, soft).unwrap();
+    fs::hard_link(&precious, root.join("predictions/shard-1.jsonl")).unwrap();
+    let mut sink = FileSink::open(&config(&root, 2, Existing::Replace)).unwrap();
+    for shard in [0, 1] {
+        sink.append(&chunk(OutputStream::Predictions, shard, "new\n"))
+            .unwrap();
+    }
+    assert_eq!(fs::read_to_string(precious).unwrap(), "mine\n");
+    assert_eq!(tree(&root)["predictions/shard-1.jsonl"], "new\n");
+}
+
+#[test]
+fn does_an_examination_write_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("out");
+    let config = config(&root, 2, Existing::Refuse);
+    assert_eq!(FileSink::examine(&config).unwrap(), None);
+    assert!(!root.exists());
+    FileSink::open(&config).unwrap();
+    let found = FileSink::examine(&config).unwrap();
+    assert_eq!(found, Some(root.join("predictions/shard-0.jsonl")));
+    fs::remove_dir_all(&root).unwrap();
+    fs::write(&root, "").unwrap();
+    let message = FileSink::examine(&config).unwrap_err().to_string();
+    assert!(message.ends_with("it is not a folder"), "{message}");
+}
+
+#[test]
 fn is_an_unusable_place_named_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
