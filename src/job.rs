@@ -1,7 +1,7 @@
 //! Runs one pipeline in this process: preflight, workers, report.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,11 +11,14 @@ use slackwater_connectors::file::Existing;
 use slackwater_dataflow::clock::{Clock, SystemClock};
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::worker::{WORKERS_MAX, WorkerGroup};
+use slackwater_models::ModelInfo;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{
-    Blueprint, Ending, OpenSink, PreflightError, load_model, open_files, open_sink, open_source,
+    Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
+use crate::pipeline::preflight::{self, PreflightError};
+use crate::pipeline::spec::SinkKind;
 use crate::report::Report;
 
 /// A job did not do what it was asked to.
@@ -36,6 +39,17 @@ pub enum Product {
     Predictions,
     /// Feature vectors instead, to files below this folder.
     Features(PathBuf),
+}
+
+impl Product {
+    /// The folder that it goes to; none if it goes nowhere.
+    fn root(&self, pipeline: &Pipeline) -> Option<PathBuf> {
+        match (self, &pipeline.sink.kind) {
+            (Product::Features(root), _) => Some(root.clone()),
+            (Product::Predictions, SinkKind::File { path }) => Some(path.into()),
+            (Product::Predictions, SinkKind::Discard) => None,
+        }
+    }
 }
 
 /// Threads of a job: as declared, or one per core.
@@ -70,14 +84,18 @@ impl Job {
             Product::Features(_) => Ending::WriteFeatures,
         };
         let source = open_source(pipeline, &clock)?;
-        let output = match product {
-            Product::Predictions => open_sink(pipeline, existing)?,
-            Product::Features(root) => open_files(pipeline, Path::new(root), existing)?,
+        let output = match product.root(pipeline) {
+            None => OpenSink::discard(),
+            Some(root) => {
+                let outputs = files_at(pipeline, &root, existing);
+                preflight::inputs_outside(&source.files, &outputs)?;
+                open_files(pipeline, &root, existing)?
+            }
         };
         Ok(Job {
             name: pipeline.job.name.clone(),
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
-            blueprint: Blueprint::new(pipeline, workers, source, ending, Arc::clone(&clock)),
+            blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
             output,
         })
@@ -103,6 +121,48 @@ impl Job {
             outputs: folders,
         })
     }
+}
+
+/// What a preflight finds that opens and writes nothing: every fault, not only the first.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Why the job cannot run.
+    pub faults: Vec<PreflightError>,
+    /// An output of an earlier run: no fault, but `run` needs `--overwrite`.
+    pub existing: Option<PathBuf>,
+    /// What is known of the model, if it could be loaded.
+    pub model: Option<ModelInfo>,
+    /// Partitions of the source, if it could be opened.
+    pub partitions: Option<usize>,
+}
+
+/// Does the preflight of a job that makes predictions, without writing.
+pub fn examine(pipeline: &Pipeline) -> Findings {
+    let mut found = Findings::default();
+    match load_model(pipeline) {
+        Ok(model) => found.model = Some(model.info().clone()),
+        Err(fault) => found.faults.push(fault),
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let mut inputs = Vec::new();
+    match open_source(pipeline, &clock) {
+        Ok(open) => {
+            found.partitions = Some(open.source.partitions().len());
+            inputs = open.files;
+        }
+        Err(fault) => found.faults.push(fault),
+    }
+    if let Some(root) = Product::Predictions.root(pipeline) {
+        let outputs = files_at(pipeline, &root, Existing::Refuse);
+        found
+            .faults
+            .extend(preflight::inputs_outside(&inputs, &outputs).err());
+        match preflight::examine(&outputs) {
+            Ok(existing) => found.existing = existing,
+            Err(fault) => found.faults.push(fault),
+        }
+    }
+    found
 }
 
 /// Processor time that this process has used, all threads together.

@@ -1,14 +1,13 @@
 //! `slackwater check`: everything that is wrong with a pipeline, before anything runs.
 
-use std::sync::Arc;
+use serde_json::{Value, json};
 
-use slackwater_dataflow::clock::{Clock, SystemClock};
+use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
+use crate::job::{Findings, examine, workers};
+use crate::pipeline::Pipeline;
 
-use crate::cli::{Failure, PipelineArgument, counted, load, print};
-use crate::job::workers;
-use crate::pipeline::graph::{load_model, open_source};
-
-/// Checks a pipeline file and what it names: its model, its golden vector, its input files.
+/// Checks a pipeline file and what it names: its model, its golden vector, its input files, the place of
+/// its outputs.
 #[derive(Debug, clap::Args)]
 pub struct Check {
     #[command(flatten)]
@@ -21,29 +20,51 @@ pub struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let model = load_model(&pipeline)?;
-        let source = open_source(&pipeline, &clock)?;
-        let (partitions, features) = (source.partitions().len(), model.info().features);
-        let (job, workers) = (&pipeline.job.name, workers(&pipeline));
-        let (name, digest) = (&model.info().name, model.info().digest.as_str());
-        print(&if self.json {
-            serde_json::json!({
-                "mistakes": [],
-                "job": job,
-                "workers": workers,
-                "partitions": partitions,
-                "features": features,
-                "model": { "name": name, "digest": digest },
-            })
-            .to_string()
-        } else {
-            let partitions = counted(partitions as u64, "partition");
-            let workers = counted(workers as u64, "worker");
-            let features = counted(features as u64, "feature");
-            format!(
-                "job `{job}` is ready: {partitions} on {workers}, {features}, model `{name}` ({digest})"
-            )
-        })
+        let found = examine(&pipeline);
+        // The embedded pipeline replaces its outputs without being told to.
+        let is_reference = self.pipeline.pipeline.is_none();
+        let note = found.existing.as_ref().filter(|_| !is_reference);
+        let note = note.map(|path| {
+            let path = path.display();
+            format!("`{path}` holds the outputs of an earlier run; `run` needs `--overwrite`")
+        });
+        if self.json {
+            print(&object(&pipeline, &found, note.as_deref()).to_string())?;
+        } else if let Some(note) = &note {
+            say(&format!("note: {note}"));
+        }
+        if !found.faults.is_empty() {
+            return Err(Failure::Faults(found.faults));
+        }
+        if self.json {
+            return Ok(());
+        }
+        print(&sentence(&pipeline, &found))
     }
+}
+
+fn object(pipeline: &Pipeline, found: &Findings, note: Option<&str>) -> Value {
+    let faults: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
+    let model = found.model.as_ref();
+    json!({
+        "mistakes": [],
+        "preflight": faults,
+        "notes": note.as_slice(),
+        "job": pipeline.job.name,
+        "workers": workers(pipeline),
+        "partitions": found.partitions,
+        "features": pipeline.model.features.len(),
+        "model": model.map(|model| json!({ "name": model.name, "digest": model.digest.as_str() })),
+    })
+}
+
+fn sentence(pipeline: &Pipeline, found: &Findings) -> String {
+    let job = &pipeline.job.name;
+    let partitions = counted(found.partitions.unwrap_or_default() as u64, "partition");
+    let workers = counted(workers(pipeline) as u64, "worker");
+    let features = counted(pipeline.model.features.len() as u64, "feature");
+    let model = found.model.as_ref().map_or_else(String::new, |model| {
+        format!(", model `{}` ({})", model.name, model.digest.as_str())
+    });
+    format!("job `{job}` is ready: {partitions} on {workers}, {features}{model}")
 }

@@ -9,17 +9,16 @@ mod generate;
 mod run;
 mod version;
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
 use crate::job::JobError;
-use crate::pipeline::graph::PreflightError;
-use crate::pipeline::{Mistakes, Pipeline};
+use crate::pipeline::preflight::PreflightError;
+use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use slackwater_dataflow::run::RunError;
 
 /// The reference pipeline, embedded: what `run` runs when no file is named.
@@ -105,6 +104,16 @@ pub enum Failure {
     /// Exit code 3: something that the pipeline needs is not as it should be.
     #[error("preflight failed: {0}")]
     Preflight(#[from] PreflightError),
+    /// Exit code 3: so are all of these.
+    #[error("{}", lines(.0))]
+    Faults(Vec<PreflightError>),
+}
+
+/// Each fault as if it were the only one.
+fn lines(faults: &[PreflightError]) -> String {
+    let lines = faults.iter();
+    let lines: Vec<_> = lines.map(|it| format!("preflight failed: {it}")).collect();
+    lines.join("\n")
 }
 
 /// `1 thing`, `2 things`.
@@ -118,7 +127,7 @@ impl Failure {
         match self {
             Failure::Running(_) | Failure::Output { .. } => 1,
             Failure::Mistakes(_) | Failure::NoPipeline { .. } => 2,
-            Failure::Preflight(_) => 3,
+            Failure::Preflight(_) | Failure::Faults(_) => 3,
         }
     }
 }
@@ -139,29 +148,31 @@ fn load(path: Option<&Path>, json: bool) -> Result<Pipeline, Failure> {
         None => Pipeline::parse(REFERENCE_NAME, REFERENCE),
         Some(path) => {
             let name = path.display().to_string();
-            let read = fs::read_to_string(path);
-            let text = read.map_err(|source| Failure::NoPipeline {
+            let bytes = read(path).map_err(|source| Failure::NoPipeline {
                 path: name.clone(),
                 source,
             })?;
-            Pipeline::parse(&name, &text)
+            Pipeline::parse_bytes(&name, &bytes)
         }
     };
     parsed.map_err(|mistakes| {
-        #[derive(Serialize)]
-        struct Found<'a> {
-            mistakes: &'a Mistakes,
-        }
         if json
-            && let Ok(object) = serde_json::to_string(&Found {
-                mistakes: &mistakes,
-            })
+            && let Ok(object) = serde_json::to_string(&mistakes)
             && let Err(failure) = print(&object)
         {
             return failure;
         }
         Failure::Mistakes(mistakes)
     })
+}
+
+/// Reads a pipeline file, or as much of it as shows that it is too long to be one.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Says something to the person at the terminal. A closed stderr is no reason to fail.

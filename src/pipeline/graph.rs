@@ -8,16 +8,14 @@ use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{
     Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StreamFolders,
 };
-use slackwater_connectors::generator::{
-    Generator, GeneratorConfig, GeneratorError, GeneratorSource,
-};
+use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSource};
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::run::{Publication, RunError};
 use slackwater_dataflow::sink::{OutputStream, Sink};
-use slackwater_dataflow::source::{Source, SourceError};
+use slackwater_dataflow::source::Source;
 use slackwater_models::builtin;
-use slackwater_models::{LoadError, Model, ModelSpec, Scorer};
+use slackwater_models::{Model, ModelSpec, Scorer};
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, ModelIdentity,
     PredictionPlan,
@@ -28,47 +26,8 @@ use slackwater_operators::ingest::EventIngest;
 use slackwater_operators::reject::RejectBatch;
 
 use crate::pipeline::plan::{Plans, model_name};
+use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
-
-/// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PreflightError {
-    /// The model, or its golden vector, does not fit the pipeline.
-    #[error(transparent)]
-    Model(#[from] LoadError),
-    /// A file that the pipeline names cannot be read.
-    #[error("cannot read {what} `{path}`: {source}")]
-    Unreadable {
-        /// What it is.
-        what: &'static str,
-        /// Where it should be.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// There is no such embedded model.
-    #[error("there is no builtin model `{0}`; `builtin:{known}` is the only one", known = builtin::USER_EVENTS)]
-    NoBuiltin(String),
-    /// The source cannot be opened.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The generator's settings make no sense together.
-    #[error(transparent)]
-    Generator(#[from] GeneratorError),
-    /// The outputs of an earlier run are in the way.
-    #[error("`{path}` holds the outputs of an earlier run; `--overwrite` replaces them")]
-    OutputsExist {
-        /// The first such output.
-        path: PathBuf,
-    },
-    /// The outputs cannot be written.
-    #[error(transparent)]
-    Sink(#[from] slackwater_dataflow::sink::SinkError),
-    /// The model cannot be run.
-    #[error(transparent)]
-    Score(#[from] slackwater_models::ScoreError),
-}
 
 /// The model of a pipeline, checked, optimised and run once.
 pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
@@ -107,42 +66,66 @@ fn unreadable(what: &'static str, path: &str, source: io::Error) -> PreflightErr
     }
 }
 
+/// A source that is ready, and what it reads.
+pub(crate) struct OpenSource {
+    /// The source.
+    pub(crate) source: Arc<dyn Source>,
+    /// Its files; none if it reads none.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// Where the events come from.
-pub fn open_source(
+pub(crate) fn open_source(
     pipeline: &Pipeline,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Source>, PreflightError> {
+) -> Result<OpenSource, PreflightError> {
     let max_bytes = pipeline.event.max_bytes;
     Ok(match &pipeline.source {
-        spec::SourceSpec::File { path } => Arc::new(FileSource::new(FileConfig {
-            path: path.clone(),
-            max_bytes,
-        })?),
+        spec::SourceSpec::File { path } => {
+            let path = path.clone();
+            let source = FileSource::new(FileConfig { path, max_bytes })?;
+            OpenSource {
+                files: source.paths().to_vec(),
+                source: Arc::new(source),
+            }
+        }
         spec::SourceSpec::Generator(_) => {
-            let clock = Arc::clone(clock);
-            let clock = Arc::new(move || clock.monotonic());
-            Arc::new(GeneratorSource::new(generator(pipeline)?, max_bytes, clock))
+            fits_generator(pipeline)?;
+            let generator = Generator::new(generator_config(pipeline))?;
+            OpenSource {
+                source: Arc::new(GeneratorSource::new(
+                    generator,
+                    max_bytes,
+                    Arc::clone(clock),
+                )),
+                files: Vec::new(),
+            }
         }
     })
 }
 
-/// The generator of a pipeline; with its defaults where the pipeline has another source.
-pub fn generator(pipeline: &Pipeline) -> Result<Generator, PreflightError> {
-    let mut config = GeneratorConfig {
-        max_out_of_orderness_ms: pipeline.event.max_out_of_orderness_ms,
+/// The generator's settings of a pipeline; the defaults where the pipeline reads files, which says
+/// nothing about a generator.
+pub(crate) fn generator_config(pipeline: &Pipeline) -> GeneratorConfig {
+    let max_out_of_orderness_ms = pipeline.event.max_out_of_orderness_ms;
+    let defaults = GeneratorConfig {
+        max_out_of_orderness_ms,
         ..GeneratorConfig::default()
     };
-    if let spec::SourceSpec::Generator(spec) = &pipeline.source {
-        config.seed = spec.seed;
-        config.events = spec.events;
-        config.rate = spec.rate;
-        config.partitions = spec.partitions;
-        config.users = spec.users;
-        config.skew = spec.skew;
-        config.invalid = spec.invalid;
-        config.late = spec.late;
+    match &pipeline.source {
+        spec::SourceSpec::File { .. } => defaults,
+        spec::SourceSpec::Generator(spec) => GeneratorConfig {
+            seed: spec.seed,
+            events: spec.events,
+            rate: spec.rate,
+            partitions: spec.partitions,
+            users: spec.users,
+            skew: spec.skew,
+            invalid: spec.invalid,
+            late: spec.late,
+            ..defaults
+        },
     }
-    Ok(Generator::new(config)?)
 }
 
 /// A sink that is ready, and where it puts each stream.
@@ -153,25 +136,20 @@ pub struct OpenSink {
     pub folders: Vec<(OutputStream, PathBuf)>,
 }
 
-/// Opens the sink of a pipeline.
-pub fn open_sink(pipeline: &Pipeline, existing: Existing) -> Result<OpenSink, PreflightError> {
-    let spec::SinkKind::File { path } = &pipeline.sink.kind else {
-        return Ok(OpenSink {
+impl OpenSink {
+    /// A sink that counts and keeps nothing.
+    pub(crate) fn discard() -> Self {
+        OpenSink {
             sink: Box::new(DiscardSink::new()),
             folders: Vec::new(),
-        });
-    };
-    open_files(pipeline, Path::new(path), existing)
+        }
+    }
 }
 
-/// Opens a file sink at `root`, with the pipeline's stream names.
-pub fn open_files(
-    pipeline: &Pipeline,
-    root: &Path,
-    existing: Existing,
-) -> Result<OpenSink, PreflightError> {
+/// Files at `root`, with the pipeline's stream names.
+pub(crate) fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> FileSinkConfig {
     let names = &pipeline.sink.streams;
-    let config = FileSinkConfig {
+    FileSinkConfig {
         root: root.to_owned(),
         folders: StreamFolders {
             predictions: names.predictions.clone(),
@@ -181,11 +159,20 @@ pub fn open_files(
         },
         shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         existing,
-    };
-    let sink = FileSink::open(&config).map_err(|error| match error {
-        OpenError::Exists { path } => PreflightError::OutputsExist { path },
-        OpenError::Failed(error) => PreflightError::Sink(error),
-    })?;
+    }
+}
+
+/// Opens a file sink at `root`, with the pipeline's stream names.
+pub fn open_files(
+    pipeline: &Pipeline,
+    root: &Path,
+    existing: Existing,
+) -> Result<OpenSink, PreflightError> {
+    let sink =
+        FileSink::open(&files_at(pipeline, root, existing)).map_err(|error| match error {
+            OpenError::Exists { path } => PreflightError::OutputsExist { path },
+            OpenError::Failed(error) => PreflightError::Sink(error),
+        })?;
     let folder = |stream| (stream, sink.folder(stream).to_owned());
     let folders = OutputStream::ALL.into_iter().map(folder).collect();
     Ok(OpenSink {

@@ -5,10 +5,18 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+/// Most mistakes shown to a person: more than anybody mends in one go, few enough that the first is still
+/// on the screen.
+const SHOWN: usize = 50;
+
+/// Most mistakes given to a program. A file of 1 MiB can have hundreds of thousands, which is some other
+/// file named by accident.
+const LISTED: usize = 1_000;
 
 /// One mistake in a pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     /// The file's name, as it was given.
     pub file: String,
@@ -32,10 +40,9 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All mistakes of one pipeline file, in the order of their positions. Displays as one mistake a
-/// line, serializes as a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+/// All mistakes of one pipeline file, in the order of their positions. Displays as one mistake a line,
+/// at most 50; serializes as an object with at most 1,000 `mistakes` and the `count` of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes {
     list: Vec<Mistake>,
 }
@@ -49,13 +56,31 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, mistake) in self.list.iter().enumerate() {
+        for (number, mistake) in self.list.iter().take(SHOWN).enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
             write!(f, "{mistake}")?;
         }
-        Ok(())
+        match self.list.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+impl Serialize for Mistakes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Listed<'a> {
+            mistakes: Vec<&'a Mistake>,
+            count: usize,
+        }
+        let listed = Listed {
+            mistakes: self.list.iter().take(LISTED).collect(),
+            count: self.list.len(),
+        };
+        listed.serialize(serializer)
     }
 }
 
@@ -227,7 +252,8 @@ impl Findings {
                 message: message.into(),
             });
         }
-        list.sort();
+        // Stable: of two mistakes at one place, the one that was found first stays first.
+        list.sort_by_key(|mistake| (mistake.line, mistake.column));
         Mistakes { list }
     }
 }

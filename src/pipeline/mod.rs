@@ -10,7 +10,8 @@
 //! 3. `resolve` turns names into indices and checks what one key says about another.
 //!
 //! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
-//! pipeline into the plans of the stages, and [`graph`] opens what it names and builds the graph.
+//! pipeline into the plans of the stages, [`graph`] opens what it names and builds the graph, and
+//! [`preflight`] says what keeps it from that.
 
 mod units;
 pub mod mistakes;
@@ -20,6 +21,7 @@ mod read;
 pub mod spec;
 mod resolve;
 pub mod plan;
+pub mod preflight;
 pub mod graph;
 
 #[cfg(test)]
@@ -37,22 +39,46 @@ use toml::de::DeTable;
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 impl Pipeline {
-    /// Reads the text of a pipeline file. `file_name` is only used to name the file in mistakes.
+    /// Reads a pipeline file. `file_name` is only used to name the file in mistakes. Of a file that is
+    /// too long, [`MAX_FILE_BYTES`] and one more byte are enough.
+    ///
+    /// # Errors
+    /// All mistakes of the file, sorted by position; at least one.
+    pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Self, Mistakes> {
+        let alone = |at: usize, text: &str, message: String| {
+            let mut findings = Findings::default();
+            findings.add(at, message);
+            Err(findings.settle(file_name, text))
+        };
+        if bytes.len() > MAX_FILE_BYTES {
+            let most = units::show_bytes(MAX_FILE_BYTES as u64);
+            let message = format!(
+                "the file has more than {most}: expected a pipeline file, which is written by hand in TOML"
+            );
+            return alone(0, "", message);
+        }
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::parse(file_name, text),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let text = bytes.get(..at).map(String::from_utf8_lossy);
+                let message = format!(
+                    "byte {at} of the file is not UTF-8: expected a pipeline file, which is text in TOML"
+                );
+                alone(at, &text.unwrap_or_default(), message)
+            }
+        }
+    }
+
+    /// Reads the text of a pipeline file, as [`Self::parse_bytes`] does.
     ///
     /// # Errors
     /// All mistakes of the file, sorted by position; at least one.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Mistakes> {
-        let mut findings = Findings::default();
         if text.len() > MAX_FILE_BYTES {
-            findings.add(
-                0,
-                format!(
-                    "the file has {} bytes, a pipeline file has at most {MAX_FILE_BYTES}",
-                    text.len()
-                ),
-            );
-            return Err(findings.settle(file_name, text));
+            return Self::parse_bytes(file_name, text.as_bytes());
         }
+        let mut findings = Findings::default();
         let (tree, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
             let at = error.span().map_or(0, |span| span.start);

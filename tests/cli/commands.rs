@@ -44,6 +44,8 @@ fn what_does_check_say_of_a_good_pipeline() {
     assert_eq!(ran.stderr, "");
     let expected = json!({
         "mistakes": [],
+        "preflight": [],
+        "notes": [],
         "job": "user-events",
         "workers": 3,
         "partitions": 1,
@@ -133,6 +135,17 @@ fn has_a_summary_every_key() {
         "late_events": "out/late_events_dlq",
     });
     assert_eq!(summary["outputs"], outputs);
+    // No clock is better than a microsecond.
+    let is_whole = |value: &Value, parts: f64| {
+        let scaled = value.as_f64().unwrap() * parts;
+        assert!((scaled - scaled.round()).abs() < 1e-3, "{value}: {summary}");
+    };
+    for key in ["seconds", "cpu_seconds"] {
+        is_whole(&summary[key], 1e6);
+    }
+    for key in ["p50", "p99", "max"] {
+        is_whole(&latency[key], 1e3);
+    }
 }
 
 #[test]
@@ -144,7 +157,9 @@ fn is_an_empty_input_a_run_like_any_other() {
         assert_eq!(files(&scene.path("out").join(stream)).len(), 2, "{stream}");
     }
     let ran = scene.run(&["run", "job.toml", "--overwrite"]).ended(0);
-    assert!(!ran.stdout.contains("NaN"), "{}", ran.stdout);
+    for nonsense in ["NaN", "an event"] {
+        assert!(!ran.stdout.contains(nonsense), "{}", ran.stdout);
+    }
 }
 
 #[test]
@@ -226,6 +241,9 @@ fn are_generated_files_the_events_of_the_generator() {
     assert_eq!(said, "5000 events in 4 files below `one`\n");
     let one = all("one");
     assert_eq!((one.len(), lines(&one)), (4, 5_000));
+    let said = generate("one", &["--events", "5000", "--overwrite", "--json"]);
+    let object: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(object, json!({ "events": 5_000, "files": 4, "out": "one" }));
 
     generate("again", &["--events", "5000", "--seed", "1"]);
     assert!(all("again") == one, "the default seed is 1");

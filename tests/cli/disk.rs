@@ -92,8 +92,11 @@ fn is_a_folder_that_is_read_only_found_before_anything_is_read() {
 
     std::fs::remove_dir_all(scene.path("out")).unwrap();
     std::fs::create_dir(scene.path("out")).unwrap();
-    let ran = run_mounted(&scene, mount, "true").ended(3);
+    let ran = run_mounted(&scene, mount, "\"$0\" check job.toml 2> said").ended(3);
     assert_eq!(ran.stdout, "");
+    let checked = std::fs::read_to_string(scene.path("said")).unwrap();
+    let said = "preflight failed: cannot write below out: Read-only file system (os error 30)\n";
+    assert_eq!(checked, said);
     let said =
         "preflight failed: cannot create out/ml_predictions: Read-only file system (os error 30)\n";
     assert_eq!(ran.stderr, said);

@@ -26,7 +26,7 @@ fn check(changes: &[(&str, &str)], expected: &[(usize, usize, &str)]) {
             serde_json::json!({ "file": "job.toml", "line": line, "column": column, "message": message })
         })
         .collect();
-    let object = serde_json::json!({ "mistakes": mistakes });
+    let object = serde_json::json!({ "mistakes": mistakes, "count": expected.len() });
 
     for command in [&["run"][..], &["check"], &["features", "--out", "rows"]] {
         let ran = scene.run(&[command, &["job.toml"]].concat()).ended(2);
@@ -96,7 +96,7 @@ fn are_five_mistakes_said_at_once_and_in_order() {
                 8,
                 "unknown builtin model \"user-event\", did you mean \"user-events\"?",
             ),
-            (line("shards"), 10, "`shards`: must be from 1 to 64, got 0"),
+            (line("shards"), 10, "`shards`: must be from 1 to 128, got 0"),
         ],
     );
 }
@@ -160,6 +160,14 @@ fn are_arguments_that_mean_nothing_refused() {
         &["generate", "--out", "x", "--events", "many"],
         "invalid value 'many' for '--events <EVENTS>'",
     );
+    for events in ["0", "1000000000001"] {
+        check(
+            &["generate", "--out", "x", "--events", events],
+            &format!(
+                "invalid value '{events}' for '--events <EVENTS>': {events} is not in 1..=1000000000000"
+            ),
+        );
+    }
     check(&["features", "job.toml"], "--out <OUT>");
     for command in ["run", "check"] {
         check(
@@ -171,9 +179,65 @@ fn are_arguments_that_mean_nothing_refused() {
             "cannot read pipeline file `.`: Is a directory",
         );
     }
-    scene.write("latin.toml", b"[job]\nname = \"caf\xe9\"\n");
+}
+
+#[test]
+fn is_a_file_that_is_no_pipeline_told_from_one() {
+    let scene = Scene::new();
+    let check = |bytes: &[u8], said: &str| {
+        scene.write("job.toml", bytes);
+        let ran = scene.run(&["run", "job.toml", "--json"]).ended(2);
+        let (first, rest) = ran.stderr.split_once('\n').unwrap();
+        assert_eq!(first, format!("job.toml:{said}"));
+        assert_eq!(
+            rest,
+            "1 mistake in the pipeline file, nothing was started\n"
+        );
+        assert_eq!(ran.object()["count"], 1);
+    };
     check(
-        &["run", "latin.toml"],
-        "cannot read pipeline file `latin.toml`: ",
+        b"[job]\nname = \"caf\xe9\"\n",
+        "2:12: byte 17 of the file is not UTF-8: expected a pipeline file, which is text in TOML",
     );
+    check(
+        b"\x7fELF\xff",
+        "1:5: byte 4 of the file is not UTF-8: expected a pipeline file, which is text in TOML",
+    );
+    let long = "1:1: the file has more than 1MiB: expected a pipeline file, which is written by hand in TOML";
+    // The last byte that is read is the first of two.
+    check("\u{e9}".repeat(600_000).as_bytes(), long);
+    check(&vec![b'\n'; (1 << 20) + 1], long);
+
+    // A file without an end is not read to it.
+    let ran = scene.run(&["check", "/dev/zero"]).ended(2);
+    assert!(
+        ran.stderr.starts_with("/dev/zero:1:1: the file has more"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn are_many_mistakes_cut_and_counted() {
+    let scene = Scene::new();
+    let check = |mistakes: usize, shown: usize, more: &str, listed: usize| {
+        let keys = (0..mistakes).map(|number| format!("k{number} = 1\n"));
+        let keys: String = keys.collect();
+        let text = pipeline(&[("[job]\n", &format!("[job]\n{keys}"))]);
+        scene.write("job.toml", text.as_bytes());
+        let ran = scene.run(&["check", "job.toml", "--json"]).ended(2);
+        let tail: Vec<&str> = ran.stderr.lines().skip(shown).collect();
+        let count = format!("{mistakes} mistakes in the pipeline file, nothing was started");
+        let expected: Vec<&str> = [more, &count]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect();
+        assert_eq!(tail, expected);
+        let object = ran.object();
+        assert_eq!(object["count"], mistakes);
+        assert_eq!(object["mistakes"].as_array().unwrap().len(), listed);
+    };
+    check(50, 50, "", 50);
+    check(51, 50, "and 1 more", 51);
+    check(1_500, 50, "and 1450 more", 1_000);
 }

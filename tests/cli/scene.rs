@@ -184,7 +184,8 @@ pub fn generated(changes: &[(&str, &str)]) -> String {
     changed(REFERENCE, changes)
 }
 
-fn changed(text: &str, changes: &[(&str, &str)]) -> String {
+/// A text with changes: each old text must be there once.
+pub fn changed(text: &str, changes: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (old, new) in changes {
         assert_eq!(text.matches(old).count(), 1, "{old:?}");

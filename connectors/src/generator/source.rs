@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
     Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
@@ -13,29 +14,20 @@ use crate::generator::Generator;
 use crate::generator::stream::EventStream;
 use crate::oversize;
 
-/// Time since any fixed moment; it must not go back. Only a rate asks for it.
-pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
-
-/// The system's monotonic clock.
-pub fn monotonic_clock() -> Clock {
-    let start = Instant::now();
-    Arc::new(move || start.elapsed())
-}
-
 /// Reads a [`Generator`]. Topic `generator`; the offset of an event is its index in its partition.
 pub struct GeneratorSource {
     generator: Generator,
     partitions: Vec<Partition>,
     max_bytes: usize,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
 }
 
 impl GeneratorSource {
     /// A source of the generator's events.
     ///
     /// Records longer than `max_bytes` are handed out as oversize. With a rate, each reader counts from
-    /// the `clock`'s reading at its first poll.
-    pub fn new(generator: Generator, max_bytes: usize, clock: Clock) -> Self {
+    /// the `clock`'s monotonic reading at its first poll.
+    pub fn new(generator: Generator, max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let topic: Arc<str> = Arc::from("generator");
         let partitions = (0..generator.config().partitions)
             .map(|number| Partition {
@@ -82,7 +74,7 @@ impl Source for GeneratorSource {
 /// How far the job should be, by the clock.
 struct Pace {
     rate: u64,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     /// The clock's reading at the first poll.
     start: Option<Duration>,
 }
@@ -93,7 +85,7 @@ impl Pace {
         if self.rate == 0 {
             return u64::MAX;
         }
-        let now = (self.clock)();
+        let now = self.clock.monotonic();
         let elapsed = now.saturating_sub(*self.start.get_or_insert(now));
         let events = elapsed.as_nanos().saturating_mul(u128::from(self.rate))
             / Duration::from_secs(1).as_nanos();

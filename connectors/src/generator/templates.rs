@@ -36,6 +36,11 @@ const CATEGORY: &str = "category";
 const EVENT_TYPE: &str = "event_type";
 const TIMESTAMP_MS: &str = "timestamp_ms";
 
+/// The fields of a good event, in the order in which they are written.
+pub fn field_names() -> [&'static str; 5] {
+    [USER_ID, PRODUCT_ID, CATEGORY, EVENT_TYPE, TIMESTAMP_MS]
+}
+
 /// Nesting of an event that is too deep: beyond the 64 levels that a pipeline allows unless it says
 /// otherwise.
 const DEEP_LEVELS: usize = 100;

@@ -33,6 +33,17 @@ fn is_the_fast_form_the_one_put_together_by_member() {
 }
 
 #[test]
+fn are_the_names_those_that_are_written() {
+    let plain = text(|out| plain(out, &EVENT));
+    let names = field_names().map(|name| format!("\"{name}\":"));
+    let places: Vec<_> = names.iter().map(|name| plain.find(name).unwrap()).collect();
+    assert!(places.is_sorted(), "{plain}");
+    assert_eq!(plain.matches("\":").count(), names.len());
+    let members = members(&EVENT).map(|(name, _)| name);
+    assert_eq!(field_names(), members);
+}
+
+#[test]
 fn do_event_types_have_their_shares() {
     for (name, share) in EVENT_TYPES {
         let found = (0..100).filter(|&n| event_type(n) == name).count();

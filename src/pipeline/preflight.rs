@@ -1,0 +1,159 @@
+//! What a pipeline needs besides its own text, checked before anything is read or written: no run may
+//! find out half-way that it writes over its own input, or that none of its events has the right fields.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use slackwater_connectors::file::{FileSink, FileSinkConfig};
+use slackwater_connectors::generator::{GeneratorError, field_names};
+use slackwater_dataflow::sink::{OutputStream, SinkError};
+use slackwater_dataflow::source::SourceError;
+use slackwater_models::{LoadError, builtin};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::spec::{FieldSpec, SourceSpec};
+
+/// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreflightError {
+    /// The model, or its golden vector, does not fit the pipeline.
+    #[error(transparent)]
+    Model(#[from] LoadError),
+    /// A file that the pipeline names cannot be read.
+    #[error("cannot read {what} `{path}`: {source}")]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+        /// Where it should be.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no such embedded model.
+    #[error("there is no builtin model `{0}`; `builtin:{known}` is the only one", known = builtin::USER_EVENTS)]
+    NoBuiltin(String),
+    /// The source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The generator's settings make no sense together.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// Every generated event would be rejected.
+    #[error(
+        "the generator cannot make events with the required field `{field}`; it makes {made}: \
+         read files with `kind = \"file\"` in [source] instead",
+        made = generated_fields()
+    )]
+    NotGenerated {
+        /// The first such field.
+        field: String,
+    },
+    /// The outputs of an earlier run are in the way.
+    #[error("`{path}` holds the outputs of an earlier run; `--overwrite` replaces them")]
+    OutputsExist {
+        /// The first such output.
+        path: PathBuf,
+    },
+    /// The job reads what it is to write over.
+    #[error(
+        "the source reads `{input}`, which lies in the folder `{folder}` of the job's own outputs; \
+         write to another folder or move the input"
+    )]
+    InputInOutputs {
+        /// The first such input, as the source names it.
+        input: PathBuf,
+        /// The folder of a stream.
+        folder: PathBuf,
+    },
+    /// The outputs cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// The fields of generated events, as a sentence says them.
+pub(crate) fn generated_fields() -> String {
+    field_names().map(|name| format!("`{name}`")).join(", ")
+}
+
+/// The declared fields that generated events do not have.
+pub(crate) fn not_generated(pipeline: &Pipeline) -> impl Iterator<Item = &FieldSpec> {
+    let fields = pipeline.event.fields.iter();
+    fields.filter(|field| !field_names().contains(&field.name.as_str()))
+}
+
+/// Refuses a generator whose events would all be rejected. An optional field may be missing.
+pub(crate) fn fits_generator(pipeline: &Pipeline) -> Result<(), PreflightError> {
+    let is_generator = matches!(pipeline.source, SourceSpec::Generator(_));
+    match not_generated(pipeline).find(|field| is_generator && field.required) {
+        Some(field) => Err(PreflightError::NotGenerated {
+            field: field.name.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses inputs that lie in a folder of the outputs, by whatever way their paths lead there.
+pub(crate) fn inputs_outside(
+    inputs: &[PathBuf],
+    outputs: &FileSinkConfig,
+) -> Result<(), PreflightError> {
+    // A folder that is not there holds no input.
+    let folders: Vec<(PathBuf, PathBuf)> = folders(outputs)
+        .filter_map(|folder| Some((folder.canonicalize().ok()?, folder)))
+        .collect();
+    if folders.is_empty() {
+        return Ok(());
+    }
+    for input in inputs {
+        // Where the file is, and where the link to it is, if it is one: both would be replaced.
+        let file = input.canonicalize().ok();
+        let file = file.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let name = input
+            .parent()
+            .and_then(|parent| here(parent).canonicalize().ok());
+        let places = [file, name];
+        let inside = folders
+            .iter()
+            .find(|(canonical, _)| places.iter().flatten().any(|place| place == canonical));
+        if let Some((_, folder)) = inside {
+            return Err(PreflightError::InputInOutputs {
+                input: input.clone(),
+                folder: folder.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks the outputs' place as far as that goes without writing; the first output of an earlier run, if
+/// there is one.
+pub(crate) fn examine(outputs: &FileSinkConfig) -> Result<Option<PathBuf>, PreflightError> {
+    let existing = FileSink::examine(outputs)?;
+    for folder in folders(outputs) {
+        // What is there of the folder: it, or what it would be made in.
+        let standing = folder.ancestors().map(here).find(|path| path.exists());
+        let Some(standing) = standing else { continue };
+        access(standing, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| SinkError {
+            action: "write below",
+            subject: standing.display().to_string(),
+            source: error.into(),
+        })?;
+    }
+    Ok(existing)
+}
+
+fn folders(outputs: &FileSinkConfig) -> impl Iterator<Item = PathBuf> {
+    let streams = OutputStream::ALL.into_iter();
+    streams.map(|stream| outputs.root.join(outputs.folders.of(stream)))
+}
+
+/// The parent of a relative name is the empty path, which means the current folder.
+fn here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}
