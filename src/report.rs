@@ -70,13 +70,13 @@ impl Report {
             // No pipeline of this version can filter.
             filtered: 0,
             in_flight: self.totals.in_flight(),
-            seconds: self.elapsed.as_secs_f64(),
+            seconds: rounded(self.elapsed.as_secs_f64(), 1e6),
             events_per_second: self.events_per_second(),
-            cpu_seconds: self.cpu.as_secs_f64(),
+            cpu_seconds: rounded(self.cpu.as_secs_f64(), 1e6),
             latency_ms: Percentiles {
-                p50: ms(self.latency.p50),
-                p99: ms(self.latency.p99),
-                max: ms(self.latency.max),
+                p50: rounded(ms(self.latency.p50), 1e3),
+                p99: rounded(ms(self.latency.p99), 1e3),
+                max: rounded(ms(self.latency.max), 1e3),
             },
             outputs: outputs
                 .map(|(at, to)| (at.name().to_owned(), path(to)))
@@ -122,9 +122,15 @@ impl Report {
     }
 
     fn speed(&self) -> String {
-        let per_event = self.cpu.as_nanos() as f64 / self.totals.read.max(1) as f64;
+        let per_event = match self.totals.read {
+            0 => String::new(),
+            read => {
+                let nanos = self.cpu.as_nanos() as f64 / read as f64;
+                format!(", {nanos:.0} ns of CPU an event")
+            }
+        };
         format!(
-            "{} events/s ({:.2} s, {:.2} s of CPU, {per_event:.0} ns of CPU an event)",
+            "{} events/s ({:.2} s, {:.2} s of CPU{per_event})",
             thousands(self.events_per_second() as u64),
             self.elapsed.as_secs_f64(),
             self.cpu.as_secs_f64(),
@@ -144,6 +150,11 @@ impl Report {
 
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+/// To the nearest of `parts` of a unit: clocks are not better than a microsecond.
+fn rounded(number: f64, parts: f64) -> f64 {
+    (number * parts).round() / parts
 }
 
 fn thousands(number: u64) -> String {
