@@ -323,14 +323,29 @@ fn are_all_mistakes_told_in_one_run() {
         );
     let expected = [
         "7:1: unknown key `wokers` in [job], did you mean `workers`?",
-        "15:18: invalid basic string, expected `\"`",
-        "27:8: unknown field \"user\", known are \"user_id\", \"product_id\", \"category\", \
+        "16:18: invalid basic string, expected `\"`",
+        "28:8: unknown field \"user\", known are \"user_id\", \"product_id\", \"category\", \
          \"event_type\", \"timestamp_ms\"",
-        "73:7: `ttl`: expected a duration such as \"2s\", got 24",
-        "162:9: `batch`: must be from 1 to 4096, got 0",
-        "163:1: [checkpoint] is not supported in this version",
+        "74:7: `ttl`: expected a duration such as \"2s\", got 24",
+        "163:9: `batch`: must be from 1 to 4096, got 0",
+        "164:1: [checkpoint] is not supported in this version",
     ];
     assert_eq!(mistakes(&text), expected);
+}
+
+#[test]
+fn are_mistakes_of_one_place_told_in_the_order_of_the_table() {
+    // All of them stand at the header of the table in which something is missing.
+    let expected = [
+        "1:1: [event] needs `key`",
+        "1:1: [event] needs `time`",
+        "1:1: [event] needs [[event.field]]",
+        "1:1: the file needs [[feature]]",
+    ];
+    let found = mistakes(
+        "[event]\n[job]\nname='x'\n[source]\nkind='generator'\n[model]\npath='m.onnx'\n[sink]\nkind='discard'\n",
+    );
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -340,7 +355,7 @@ fn how_are_mistakes_shown() {
         .replace("[\"user\"]\ntime", "[\"\u{e9}\", 5]\ntime");
     let mistakes = Pipeline::parse("pipelines/x.toml", &text).unwrap_err();
     // Columns count characters: the 5 stands at byte 14 of its line.
-    let shown = "pipelines/x.toml:3:11: `workers`: must be from 0 to 1024, got -1\n\
+    let shown = "pipelines/x.toml:3:11: `workers`: must be from 0 to 256, got -1\n\
                  pipelines/x.toml:10:13: `key`: expected a string, got 5";
     assert_eq!(mistakes.to_string(), shown);
     let json = r#"{"file":"pipelines/x.toml","line":10,"column":13,"message":"`key`: expected a string, got 5"}"#;
@@ -426,7 +441,7 @@ proptest! {
                 prop_assert!((1..=columns).contains(&mistake.column), "{}", mistake);
             }
             let mut sorted = mistakes.list().to_vec();
-            sorted.sort();
+            sorted.sort_by_key(|mistake| (mistake.line, mistake.column));
             prop_assert_eq!(mistakes.list(), sorted.as_slice());
         }
     }

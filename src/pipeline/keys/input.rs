@@ -1,19 +1,19 @@
 //! Keys of the job, its source and its events.
 
+use slackwater_connectors::generator::{EVENTS_MAX, PARTITIONS_MAX, SKEW_MAX, USERS_MAX};
+use slackwater_dataflow::worker::WORKERS_MAX;
+
 use crate::pipeline::keys::{Choice, Key, Kind, later, now};
 
-/// A worker is a thread; more than this on one host is a typing mistake.
-const MAX_WORKERS: i64 = 1_024;
+/// As many as a group of workers can have.
+const MAX_WORKERS: i64 = WORKERS_MAX as i64;
 /// Key groups are numbered in 16 bits, and the power of two below that spreads any job far enough.
 const MAX_KEY_GROUPS: i64 = 32_768;
-/// The generator keeps one clock for each partition.
-const MAX_PARTITIONS: i64 = 1_024;
-/// Each user costs a few bytes in the tables from which the generator draws.
-const MAX_USERS: i64 = 100_000_000;
-/// One millisecond each, so many events span 31 years.
-const MAX_EVENTS: i64 = 1_000_000_000_000;
-/// Skew of the distribution of users: beyond this nearly every event is of one user.
-const MAX_SKEW: f64 = 10.0;
+// What the generator can do, with its reasons there.
+const MAX_PARTITIONS: i64 = PARTITIONS_MAX as i64;
+const MAX_USERS: i64 = USERS_MAX as i64;
+const MAX_EVENTS: i64 = EVENTS_MAX as i64;
+const MAX_SKEW: f64 = SKEW_MAX;
 /// Room for the smallest event that says anything.
 const MIN_EVENT_BYTES: u64 = 64;
 /// An event is held in memory as one piece.

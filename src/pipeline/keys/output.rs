@@ -1,10 +1,12 @@
 //! Keys of where results go, and of running: sinks, dead letters, checkpoints, restarts, the API.
 
+use slackwater_connectors::file::SHARDS_MAX;
+
 use crate::pipeline::keys::input::MAX_SPAN_MS;
 use crate::pipeline::keys::{Choice, Key, Kind, later, now};
 
-/// Each worker holds an open file for every shard of every stream.
-const MAX_SHARDS: i64 = 64;
+/// As many as the sink of files can keep open, with its reason there.
+const MAX_SHARDS: i64 = SHARDS_MAX as i64;
 
 const SINKS: &[Choice] = &[now("file"), now("discard"), later("kafka"), later("stdout")];
 const DELIVERIES: &[Choice] = &[later("exactly_once"), later("at_least_once")];

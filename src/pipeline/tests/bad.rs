@@ -29,7 +29,7 @@ pub(super) const BAD: &[Bad] = &[
         "3:11: `workers`: expected a whole number, got \"2\"",
     ]),
     bad("name = \"small\"", "name = \"small\"\nworkers = -1", &[
-        "3:11: `workers`: must be from 0 to 1024, got -1",
+        "3:11: `workers`: must be from 0 to 256, got -1",
     ]),
     bad("name = \"small\"", "name = \"small\"\nworkers = 8\nkey_groups = 4", &[
         "3:11: `workers`: 8 workers need at least as many key_groups, got 4",
@@ -167,8 +167,8 @@ pub(super) const BAD: &[Bad] = &[
     bad("[model]\npath = \"m.onnx\"\n", "", &[
         "1:1: the file needs [model]: features without a model are not supported in this version",
     ]),
-    bad("kind = \"discard\"", "kind = \"discard\"\nshards = 65\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
-        "39:10: `shards`: must be from 1 to 64, got 65",
+    bad("kind = \"discard\"", "kind = \"discard\"\nshards = 129\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
+        "39:10: `shards`: must be from 1 to 128, got 129",
         "40:1: `delivery` in [sink] is not supported in this version",
         "41:15: `late_events`: \"ml_predictions\" is already the stream of `predictions`",
     ]),
