@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
@@ -111,6 +112,8 @@ struct Finding {
 pub(super) struct Findings {
     list: Vec<Finding>,
     broken_header: bool,
+    /// The line of the last syntax mistake, with its line feed, in bytes.
+    line: Range<usize>,
     /// The first line that a list or inline table swallowed because it is not closed.
     swallowed_from: Option<usize>,
 }
@@ -133,23 +136,26 @@ impl Findings {
 
     /// Adds a mistake of the TOML itself at byte `at` of `text`.
     pub(super) fn syntax(&mut self, text: &str, at: usize, message: &str) {
-        let line_start = text
-            .get(..at)
-            .and_then(|t| t.rfind('\n'))
-            .map_or(0, |n| n + 1);
-        let line = text.get(line_start..).unwrap_or("").lines().next();
-        let line = line.unwrap_or("");
+        // A line can have a million of them, so its bounds are looked for once.
+        if !(self.line.start <= at && at < self.line.end) {
+            self.line = line_around(text, at);
+        }
+        let line_start = self.line.start;
+        let line = text.get(self.line.clone()).unwrap_or("");
         // A list or inline table that is not closed swallows the lines after it, and each of them
         // would be a mistake of its own.
         let inside = ["missing comma", "missing key for inline table"]
             .iter()
             .any(|start| message.starts_with(start))
             || message.contains("`=` in array");
-        let opens_anew = is_header(line) || line.split('#').next().is_some_and(|l| l.contains('='));
+        let opens_anew = || {
+            let mark = line.find(['#', '=']).and_then(|mark| line.get(mark..));
+            is_header(line) || mark.is_some_and(|rest| rest.starts_with('='))
+        };
         let indented = text
             .get(line_start..at)
             .is_none_or(|before| before.trim().is_empty());
-        if inside && opens_anew && (indented || message.contains('=')) {
+        if inside && (indented || message.contains('=')) && opens_anew() {
             self.broken_header = true;
             if self.swallowed_from.is_none_or(|from| line_start < from) {
                 self.swallowed_from = Some(line_start);
@@ -159,9 +165,10 @@ impl Findings {
             return;
         }
         self.broken_header |= is_header(line);
-        let nothing = text
-            .get(at..)
-            .is_none_or(|rest| rest.lines().next().is_none_or(|l| l.trim().is_empty()));
+        let nothing = text.get(at..).is_none_or(|rest| {
+            let mut visible = rest.chars().skip_while(|&c| c != '\n' && c.is_whitespace());
+            visible.next().is_none_or(|c| c == '\n')
+        });
         let message = match message {
             "duplicate key" => "this key or table is already set above, it can stand only once",
             "string values must be quoted, expected literal string" if nothing => {
@@ -199,10 +206,10 @@ impl Findings {
     /// are dropped: they may only be its echo.
     pub(super) fn settle(mut self, file_name: &str, text: &str) -> Mistakes {
         let places = Places::new(text);
-        self.list.sort_by(|a, b| {
-            let rank =
-                |finding: &Finding| (places.line(finding.at), finding.nature != Nature::Syntax);
-            rank(a).cmp(&rank(b)).then(a.at.cmp(&b.at))
+        // Cached: finding a line is a search of its own, and there may be a million findings.
+        self.list.sort_by_cached_key(|finding| {
+            let is_syntax = finding.nature == Nature::Syntax;
+            (places.line(finding.at), !is_syntax, finding.at)
         });
         let broken: Vec<usize> = self
             .list
@@ -212,6 +219,7 @@ impl Findings {
             .collect();
         let broken_lines: BTreeSet<usize> = broken.iter().map(|&at| places.line(at)).collect();
         let mut syntax_told = BTreeSet::new();
+        let mut columns = Columns::default();
         let mut list = Vec::new();
         for Finding {
             at,
@@ -232,7 +240,7 @@ impl Findings {
                 Nature::TableAbsent => broken.is_empty(),
             };
             if kept {
-                let column = places.column(at);
+                let column = columns.of(&places, at);
                 list.push(Mistake {
                     file: file_name.to_owned(),
                     line,
@@ -256,6 +264,13 @@ impl Findings {
         list.sort_by_key(|mistake| (mistake.line, mistake.column));
         Mistakes { list }
     }
+}
+
+/// The line of byte `at`, with its line feed.
+fn line_around(text: &str, at: usize) -> Range<usize> {
+    let feed = text.get(..at).and_then(|before| before.rfind('\n'));
+    let next = text.get(at..).and_then(|rest| rest.find('\n'));
+    feed.map_or(0, |feed| feed + 1)..next.map_or(text.len(), |next| at + next + 1)
 }
 
 /// Whether a line opens a table.
@@ -283,17 +298,6 @@ impl<'t> Places<'t> {
         self.starts.partition_point(|&start| start <= at)
     }
 
-    /// The column of byte `at` in characters, counted from 1. A character that starts before `at`
-    /// and ends after it counts as the place.
-    fn column(&self, at: usize) -> usize {
-        let start = self.starts.get(self.line(at) - 1).copied().unwrap_or(0);
-        let line = self.text.get(start..).unwrap_or("");
-        1 + line
-            .char_indices()
-            .take_while(|(i, c)| start + i + c.len_utf8() <= at)
-            .count()
-    }
-
     /// Where the section that starts at byte `at` ends: the next line that opens a table.
     fn section_end(&self, at: usize) -> usize {
         let next = self.line(at);
@@ -302,5 +306,34 @@ impl<'t> Places<'t> {
             .into_iter()
             .find(|&start| self.text.get(start..).is_some_and(is_header))
             .unwrap_or(self.text.len() + 1)
+    }
+}
+
+/// Counts columns. Goes on from the last place on the same line: a line can have a million characters and
+/// a mistake in every tenth.
+#[derive(Default)]
+struct Columns {
+    /// Where a character starts, and its column from 0, on the line that starts at the first.
+    last: (usize, usize, usize),
+}
+
+impl Columns {
+    /// The column of byte `at` in characters, counted from 1. A character that starts before `at`
+    /// and ends after it counts as the place.
+    fn of(&mut self, places: &Places<'_>, at: usize) -> usize {
+        let start = places.starts.get(places.line(at) - 1).copied().unwrap_or(0);
+        let (mut from, mut column) = match self.last {
+            (line, from, column) if line == start && from <= at => (from, column),
+            _ => (start, 0),
+        };
+        for c in places.text.get(from..).unwrap_or("").chars() {
+            if from + c.len_utf8() > at {
+                break;
+            }
+            from += c.len_utf8();
+            column += 1;
+        }
+        self.last = (start, from, column);
+        column + 1
     }
 }

@@ -349,6 +349,18 @@ fn are_mistakes_of_one_place_told_in_the_order_of_the_table() {
 }
 
 #[test]
+fn are_columns_of_many_mistakes_on_one_line_those_of_a_plain_count() {
+    let keys = (0..2_000).map(|number| format!("\"\u{e9}{number}\" = 1"));
+    let keys: Vec<_> = keys.collect();
+    let line = format!("where = {{ {} }}", keys.join(", "));
+    let text = SMALL.replace("of = \"count\"\n", &format!("of = \"count\"\n{line}\n"));
+    let mistakes = Pipeline::parse("x.toml", &text).unwrap_err();
+    let found: Vec<_> = mistakes.list().iter().map(|it| it.column).collect();
+    let plain = |key: &String| 1 + line[..line.find(key).unwrap()].chars().count();
+    assert_eq!(found, keys.iter().map(plain).collect::<Vec<_>>());
+}
+
+#[test]
 fn how_are_mistakes_shown() {
     let text = SMALL
         .replace("name = \"small\"", "name = \"small\"\nworkers = -1")
