@@ -1,7 +1,7 @@
 //! Durations ("500ms", "2s", "24h", "7d") and sizes ("64KiB", "1MiB"): whole numbers with a unit.
 
 /// Milliseconds in each unit of a duration.
-const DURATION_UNITS: &[(&str, u64)] = &[
+pub(super) const DURATION_UNITS: &[(&str, u64)] = &[
     ("ms", 1),
     ("s", 1_000),
     ("m", 60_000),
@@ -10,7 +10,7 @@ const DURATION_UNITS: &[(&str, u64)] = &[
 ];
 
 /// Bytes in each unit of a size. Only binary units: "KB" means 1,000 to some and 1,024 to others.
-const SIZE_UNITS: &[(&str, u64)] = &[
+pub(super) const SIZE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),

@@ -1,13 +1,17 @@
 //! The declared key table: every key a pipeline file can have, with its kind, default, support in
 //! this version and one sentence of documentation. The reader, its suggestions and its messages
-//! come from this table, and nothing else knows which keys exist; the reference page and the schema
-//! for editors are to be made from it too.
+//! come from this table, and so does the reference page, docs/pipeline.md; nothing else knows which
+//! keys exist.
 //!
 //! Paths are written as `event.max_bytes`; `[]` marks a list of tables, as in `feature[].of`.
 
 mod input;
 mod output;
 mod work;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod reference;
 
 /// Longest string of a pipeline file, in characters: room for any path or message, and a bound on
 /// what is repeated in dead letters.

@@ -26,11 +26,11 @@ const COUNT: Kind = Kind::Integer(0, i64::MAX);
 #[rustfmt::skip] // One key a paragraph reads as a table.
 pub(super) static KEYS: &[Key] = &[
     Key::new("sink", Kind::Table, "Where results go.").needed(),
-    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink.").needed().selects(),
+    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files, or nothing at all, for measuring.").needed().selects(),
     Key::new("sink.path", Kind::Text,
-        "Folder, relative to the current one: <path>/<stream>/shard-<n>.jsonl.").only(FILE).needed_for(FILE),
+        "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
     Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
-    Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs; needs [checkpoint].").later(),
+    Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs; needs `[checkpoint]`.").later(),
     Key::new("sink.shards", Kind::Integer(1, MAX_SHARDS),
         "Files per stream, fixed for the life of a job.").or("2"),
     Key::new("sink.new_producer_each_epoch", Kind::Bool, "Use a new Kafka producer for each epoch.").only(KAFKA).later(),
@@ -41,14 +41,14 @@ pub(super) static KEYS: &[Key] = &[
         "Name of the stream of rejects of later stages.").or("\"processing_errors\""),
     Key::new("sink.late_events", Kind::Name, "Name of the stream of late events.").or("\"late_events_dlq\""),
     Key::new("sink.fields", Kind::Texts,
-        "Fields of the event that each prediction repeats, in this order; default: those of the key."),
+        "Fields of the event that each prediction repeats, in this order; those of the key unless set."),
     Key::new("sink.provenance", Kind::Bool,
         "Add partition, offset, epoch and model to each prediction.").or("false"),
     Key::new("sink.properties", Kind::Other, "Raw settings of the Kafka client.").only(KAFKA).later(),
 
     Key::new("dead_letter", Kind::Table, "How rejected events are written."),
     Key::new("dead_letter.form", Kind::Choice(FORMS),
-        "envelope: a JSON object around the values; raw: the original bytes.").or("\"envelope\""),
+        "`envelope`: a JSON object around the values; `raw`: the original bytes.").or("\"envelope\""),
 
     Key::new("mirror", Kind::Table, "Copies of state for other services.").later(),
     Key::new("mirror.redis", Kind::Table, "History and features in Redis.").later(),
