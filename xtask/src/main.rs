@@ -2,6 +2,7 @@
 //! `cargo xtask COMMAND`, one file per command.
 //!
 //! - `process` starts other programs and says how to repeat them by hand;
+//! - `needs` asks for what the gate needs and cannot install;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
 //! - `test` is the gate, `oracle` its last step: the engine against an independent program;
 //! - `bench` measures the engine against a hand-written job and stores a report;
@@ -17,6 +18,7 @@
 mod audit;
 mod bench;
 mod campaign;
+mod needs;
 mod oracle;
 mod process;
 mod test;

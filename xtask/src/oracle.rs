@@ -16,8 +16,8 @@ use crate::{process, tools};
 const PIPELINE: &str = "pipelines/user-events.toml";
 /// Its model.
 const MODEL: &str = "pipelines/models/user-events.onnx";
-/// The job's stream of predictions, and so the folder in which `slackwater features` puts vectors.
-const PREDICTIONS: &str = "ml_predictions";
+/// The folder in which `slackwater features` puts vectors.
+const VECTORS: &str = "features";
 /// The independent program, and the one that compares; each can also test itself.
 const ORACLE: &str = "tests/oracle/oracle.py";
 const COMPARE: &str = "tests/oracle/compare.py";
@@ -54,7 +54,7 @@ pub fn run() -> Result<()> {
     features.arg("features").arg(&pipeline).arg("--json");
     process::run(features.arg("--out").arg(&vectors))?;
     let features = folder.join("features.jsonl");
-    join_files(&vectors.join(PREDICTIONS), &features)?;
+    join_files(&vectors.join(VECTORS), &features)?;
 
     let mut oracle = process::command(&python);
     oracle.args([ORACLE, "--model", MODEL, "--out"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{self, cargo};
-use crate::{oracle, tools};
+use crate::{needs, oracle, tools};
 
 /// One check.
 struct Step {
@@ -28,7 +28,7 @@ struct Step {
 const STEPS: [Step; 10] = [
     Step {
         name: "tools",
-        purpose: "pinned nextest and deny, the oracle's Python environment",
+        purpose: "what the machine must have, pinned nextest and deny, the oracle's Python environment",
         share_minutes: 15,
         run: tools_ready,
     },
@@ -192,6 +192,7 @@ fn minutes(time: Duration) -> String {
 
 /// Everything the later steps need that cargo does not bring.
 fn tools_ready() -> Result<()> {
+    needs::check()?;
     tools::program(&tools::NEXTEST)?;
     tools::program(&tools::DENY)?;
     tools::python()?;

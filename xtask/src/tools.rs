@@ -66,8 +66,11 @@ const COMPLETE: &str = "complete";
 /// # Errors
 /// When none of the three variables that could name it is set.
 pub fn cache() -> Result<PathBuf> {
-    cache_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-        .context("no place for tools: set SLACKWATER_CACHE, XDG_CACHE_HOME or HOME")
+    let cache = cache_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+        .context("no place for tools: set SLACKWATER_CACHE, XDG_CACHE_HOME or HOME")?;
+    // Every program is started in the root, so that is what a relative folder is seen from. An absolute
+    // one replaces what it is joined to.
+    Ok(process::root().join(cache))
 }
 
 /// The decision behind [`cache`], over any set of variables.
@@ -183,20 +186,8 @@ pub fn python() -> Result<PathBuf> {
 
 /// What `python3 --version` says: an environment made for one Python is broken under the next.
 fn python_version() -> Result<String> {
-    match process::command("python3").arg("--version").output() {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        }
-        Ok(output) => bail!(
-            "python3 does not start ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ),
-        Err(error) => bail!(
-            "the oracle and the model check need python3, which cannot be started ({error}): install \
-             Python 3.11 or newer (Debian and Ubuntu: apt-get install python3 python3-venv)"
-        ),
-    }
+    process::output(process::command("python3").arg("--version"))
+        .map(|version| version.trim().to_owned())
 }
 
 /// The folder of a Python environment: it changes with the requirements and with the Python.
