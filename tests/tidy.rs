@@ -76,7 +76,9 @@ fn files() -> Vec<File> {
         .unwrap();
     assert!(
         listed.status.success(),
-        "git ls-files failed: tidy needs a git work tree"
+        "git ls-files failed ({}): {}\ntidy needs a git work tree",
+        listed.status,
+        String::from_utf8_lossy(&listed.stderr).trim()
     );
     let paths = String::from_utf8(listed.stdout).unwrap();
     let read = |path: &str| {
