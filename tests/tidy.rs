@@ -65,6 +65,12 @@ fn is_the_tree_tidy() {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
+#[test]
+fn do_the_modules_of_each_crate_go_one_way() {
+    let findings = seams::modules_go_one_way(&files());
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
 /// The text files that git has, or would take with `git add --all`.
 fn files() -> Vec<File> {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -3,7 +3,7 @@
 
 use crate::scanner::{Source, functions, test_modules};
 use crate::seams::{
-    keeps_the_workspace_lints, knows_only_whom_it_may, names_no_field_of_a_job,
+    keeps_the_workspace_lints, knows_only_whom_it_may, modules_go_one_way, names_no_field_of_a_job,
     touches_only_what_it_may,
 };
 use crate::writing::{
@@ -399,6 +399,68 @@ fn is_a_crate_without_the_lints_found() {
     );
     check(rule, "models/Cargo.toml", lints, &[]);
     check(rule, "fuzz/Cargo.toml", "[package]", &[]);
+}
+
+#[test]
+fn is_a_module_that_looks_ahead_found() {
+    const ROOT: &str =
+        "//! Why.\npub mod first;\nmod second;\npub mod third;\n#[cfg(test)]\nmod tests;";
+    let check = |path: &str, text: &str, expected: &[&str]| {
+        let file = |path: &str, text: &str| File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            test: path.ends_with("/tests.rs"),
+        };
+        let findings = modules_go_one_way(&[file("models/src/lib.rs", ROOT), file(path, text)]);
+        let right = findings.len() == expected.len()
+            && findings
+                .iter()
+                .zip(expected)
+                .all(|(finding, word)| finding.contains(word));
+        assert!(
+            right,
+            "{path}: {text}\nfound {findings:#?}\nexpected {expected:?}"
+        );
+    };
+    let first = "models/src/first.rs";
+    check(
+        first,
+        "//! a\nuse crate::third::A;",
+        &["line 2: uses `third`"],
+    );
+    check(first, "fn f() { crate::second::g() }", &["`second`"]);
+    check(
+        first,
+        "use crate::{first::A, third::{B, C}, second};",
+        &["`third`", "`second`"],
+    );
+    check(
+        "models/src/second/deep/a.rs",
+        "use crate::third;",
+        &["`third`"],
+    );
+    check(
+        "models/src/third/mod.rs",
+        "use crate::{first::A, second::B};",
+        &[],
+    );
+    check(
+        "models/src/second.rs",
+        "use crate::second::inner::third;",
+        &[],
+    );
+    check(
+        first,
+        "// crate::third\nuse crate::thirds; use xcrate::third; other::third();",
+        &[],
+    );
+    check(
+        first,
+        "#[cfg(test)]\nmod tests { use crate::third::A; }",
+        &[],
+    );
+    check("models/src/first/tests.rs", "use crate::third::A;", &[]);
+    check("operators/src/first.rs", "use crate::third::A;", &[]);
 }
 
 #[test]

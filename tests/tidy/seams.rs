@@ -1,6 +1,6 @@
 //! The rules about who may know whom: edges between crates, things behind a seam, names of fields.
 
-use crate::scanner::{Source, words};
+use crate::scanner::{Source, line_of, words};
 use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
@@ -193,6 +193,87 @@ pub fn keeps_the_workspace_lints(file: &File) -> Vec<String> {
         "the workspace does not forbid unsafe code".into()
     }));
     findings
+}
+
+/// Within a crate, modules are declared in reading order, and a later one uses an earlier one, never the
+/// reverse. Tests are exempt: they may compare with anything.
+pub fn modules_go_one_way(files: &[File]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for root in files
+        .iter()
+        .filter(|file| file.path.ends_with("src/lib.rs"))
+    {
+        let folder = root.path.trim_end_matches("lib.rs");
+        let modules = modules(&Source::of(&root.text).without_tests().code());
+        let place = |name: &str| modules.iter().position(|module| module == name);
+        for file in files.iter().filter(|file| is_rust(file) && !file.test) {
+            let own = file.path.strip_prefix(folder).and_then(|path| {
+                let first = path.split('/').next().unwrap_or(path);
+                place(first.trim_end_matches(".rs"))
+            });
+            let Some(own) = own else {
+                continue;
+            };
+            let code = Source::of(&file.text).without_tests().code();
+            for (line, name) in of_this_crate(&code) {
+                let later = place(&name).is_some_and(|other| other > own);
+                findings.extend(finding(later, || {
+                    format!(
+                        "{}: line {line}: uses `{name}`, which {} declares later",
+                        file.path, root.path
+                    )
+                }));
+            }
+        }
+    }
+    findings
+}
+
+/// The modules that a crate's root declares, in order. Takes code without tests.
+fn modules(root: &str) -> Vec<String> {
+    let tokens: Vec<&str> = root.split_whitespace().collect();
+    let pairs = tokens.windows(2).filter_map(|pair| match pair {
+        ["mod", name] => Some(name.trim_end_matches([';', '{']).to_owned()),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// The first names of the paths that begin with `crate::`, and where they stand; of each path when
+/// several share one `crate::{...}`.
+fn of_this_crate(code: &str) -> Vec<(usize, String)> {
+    let joined = |c: char| c.is_alphanumeric() || c == '_';
+    let name = |text: &str| -> String { text.chars().take_while(|c| joined(*c)).collect() };
+    let mut found = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let before = code.get(..at).unwrap_or_default();
+        if before.ends_with(joined) {
+            continue;
+        }
+        let rest = code.get(at + start.len()..).unwrap_or_default();
+        let line = line_of(code, at);
+        let Some(list) = rest.strip_prefix('{') else {
+            found.push((line, name(rest)));
+            continue;
+        };
+        let (mut depth, mut first) = (1_u32, true);
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => first = true,
+                c if first && joined(c) => {
+                    found.push((line, name(list.get(at..).unwrap_or_default())));
+                    first = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// A bench or an example, of the root package or of a crate: a program beside the engine.
