@@ -19,7 +19,7 @@ use crate::pipeline::graph::{
 };
 use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::SinkKind;
-use crate::report::Report;
+use crate::report::{ProductName, Report};
 
 /// A job did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,17 @@ pub enum Product {
     Features(PathBuf),
 }
 
+/// Folder of feature vectors, beside those of the dead letters.
+const FEATURES_FOLDER: &str = "features";
+
 impl Product {
+    fn name(&self) -> ProductName {
+        match self {
+            Product::Predictions => ProductName::Predictions,
+            Product::Features(_) => ProductName::Features,
+        }
+    }
+
     /// The folder that it goes to; none if it goes nowhere.
     fn root(&self, pipeline: &Pipeline) -> Option<PathBuf> {
         match (self, &pipeline.sink.kind) {
@@ -63,6 +73,7 @@ pub fn workers(pipeline: &Pipeline) -> usize {
 /// A job that passed its preflight.
 pub struct Job {
     name: String,
+    product: ProductName,
     group: WorkerGroup,
     clock: Arc<dyn Clock>,
     blueprint: Blueprint,
@@ -87,13 +98,17 @@ impl Job {
         let output = match product.root(pipeline) {
             None => OpenSink::discard(),
             Some(root) => {
-                let outputs = files_at(pipeline, &root, existing);
+                let mut outputs = files_at(pipeline, &root, existing);
+                if product.name() == ProductName::Features {
+                    outputs.folders.predictions = FEATURES_FOLDER.to_owned();
+                }
                 preflight::inputs_outside(&source.files, &outputs)?;
-                open_files(pipeline, &root, existing)?
+                open_files(&outputs)?
             }
         };
         Ok(Job {
             name: pipeline.job.name.clone(),
+            product: product.name(),
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
@@ -114,6 +129,7 @@ impl Job {
         let finished = self.group.run(sink, move |graph| blueprint.build(graph))?;
         Ok(Report {
             job: self.name,
+            product: self.product,
             totals: finished.totals,
             latency: finished.latency,
             elapsed: self.clock.monotonic().saturating_sub(started),

@@ -13,6 +13,8 @@ use slackwater_dataflow::sink::OutputStream;
 pub struct Report {
     /// The job's name.
     pub job: String,
+    /// What the events that were not rejected became.
+    pub product: ProductName,
     /// What was read and what became of it.
     pub totals: Totals,
     /// From read to encoded.
@@ -25,12 +27,34 @@ pub struct Report {
     pub outputs: Vec<(OutputStream, PathBuf)>,
 }
 
+/// What a run makes of events that are not rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductName {
+    /// Scores.
+    Predictions,
+    /// Feature vectors.
+    Features,
+}
+
+impl ProductName {
+    /// What a stream is called in the report of such a run.
+    fn of(self, stream: OutputStream) -> &'static str {
+        match (self, stream) {
+            (ProductName::Features, OutputStream::Predictions) => "features",
+            (_, stream) => stream.name(),
+        }
+    }
+}
+
 /// The summary object of `--json`.
 #[derive(Serialize)]
 struct Summary<'a> {
     job: &'a str,
     read: u64,
-    predictions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    features: Option<u64>,
     validation_errors: u64,
     processing_errors: u64,
     late_events: u64,
@@ -58,12 +82,14 @@ impl Report {
     /// One line of JSON.
     pub fn to_json(&self) -> String {
         let written = |stream| self.totals.written(stream);
+        let made = |product| (product == self.product).then(|| written(OutputStream::Predictions));
         let path = |path: &PathBuf| serde_json::Value::from(path.to_string_lossy().into_owned());
         let outputs = self.outputs.iter();
         let summary = Summary {
             job: &self.job,
             read: self.totals.read,
-            predictions: written(OutputStream::Predictions),
+            predictions: made(ProductName::Predictions),
+            features: made(ProductName::Features),
             validation_errors: written(OutputStream::ValidationErrors),
             processing_errors: written(OutputStream::ProcessingErrors),
             late_events: written(OutputStream::LateEvents),
@@ -79,7 +105,7 @@ impl Report {
                 max: rounded(ms(self.latency.max), 1e3),
             },
             outputs: outputs
-                .map(|(at, to)| (at.name().to_owned(), path(to)))
+                .map(|(at, to)| (self.product.of(*at).to_owned(), path(to)))
                 .collect(),
         };
         // Plain numbers and texts always serialise.
@@ -108,7 +134,11 @@ impl Report {
             let to = output.map_or("discarded".to_owned(), |(_, path)| {
                 path.display().to_string()
             });
-            table.add_row(row(stream.name(), self.totals.written(stream), to));
+            table.add_row(row(
+                self.product.of(stream),
+                self.totals.written(stream),
+                to,
+            ));
         }
         if self.totals.in_flight() > 0 {
             table.add_row(row("in flight", self.totals.in_flight(), String::new()));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slackwater::pipeline::Pipeline;
-use slackwater::pipeline::graph::{Blueprint, Ending, load_model, open_files};
+use slackwater::pipeline::graph::{Blueprint, Ending, files_at, load_model, open_files};
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::Existing;
 use slackwater_connectors::memory::MemorySource;
@@ -79,7 +79,7 @@ pub fn prepare(input: &Input, to: &To) -> Result<Prepared, Failure> {
 }
 
 fn open(pipeline: &Pipeline, root: &Path) -> Result<Box<dyn Sink>, Failure> {
-    Ok(open_files(pipeline, root, Existing::Replace)?.sink)
+    Ok(open_files(&files_at(pipeline, root, Existing::Replace))?.sink)
 }
 
 /// From the first poll to the last written record.

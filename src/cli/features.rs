@@ -8,7 +8,7 @@ use crate::cli::run::{end_on_signal, show};
 use crate::cli::{Failure, PipelineArgument, load};
 use crate::job::{Job, Product};
 
-/// Writes the feature vector of each event to `<folder>/<predictions>/shard-<n>.jsonl`, and rejected
+/// Writes the feature vector of each event to `<folder>/features/shard-<n>.jsonl`, and rejected
 /// events beside them.
 #[derive(Debug, clap::Args)]
 pub struct Features {

@@ -147,7 +147,7 @@ impl OpenSink {
 }
 
 /// Files at `root`, with the pipeline's stream names.
-pub(crate) fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> FileSinkConfig {
+pub fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> FileSinkConfig {
     let names = &pipeline.sink.streams;
     FileSinkConfig {
         root: root.to_owned(),
@@ -162,17 +162,12 @@ pub(crate) fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> 
     }
 }
 
-/// Opens a file sink at `root`, with the pipeline's stream names.
-pub fn open_files(
-    pipeline: &Pipeline,
-    root: &Path,
-    existing: Existing,
-) -> Result<OpenSink, PreflightError> {
-    let sink =
-        FileSink::open(&files_at(pipeline, root, existing)).map_err(|error| match error {
-            OpenError::Exists { path } => PreflightError::OutputsExist { path },
-            OpenError::Failed(error) => PreflightError::Sink(error),
-        })?;
+/// Opens a file sink.
+pub fn open_files(config: &FileSinkConfig) -> Result<OpenSink, PreflightError> {
+    let sink = FileSink::open(config).map_err(|error| match error {
+        OpenError::Exists { path } => PreflightError::OutputsExist { path },
+        OpenError::Failed(error) => PreflightError::Sink(error),
+    })?;
     let folder = |stream| (stream, sink.folder(stream).to_owned());
     let folders = OutputStream::ALL.into_iter().map(folder).collect();
     Ok(OpenSink {

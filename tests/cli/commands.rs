@@ -308,13 +308,14 @@ fn are_features_rows_that_a_person_can_check() {
         .run(&["features", "job.toml", "--out", "rows", "--json"])
         .ended(0);
     let summary = ran.object();
-    assert_eq!(conserved(&summary), 3);
-    assert_eq!(number(&summary, "predictions"), 2);
-    assert_eq!(summary["outputs"]["predictions"], "rows/ml_predictions");
+    assert_eq!(number(&summary, "read"), 3);
+    assert_eq!(number(&summary, "features"), 2);
+    assert_eq!(number(&summary, "validation_errors"), 1);
+    assert_eq!(summary["outputs"]["features"], "rows/features");
     let records = scene.records_below("rows");
     let lines: Vec<&str> = records
         .iter()
-        .filter(|record| record.stream == "ml_predictions")
+        .filter(|record| record.stream == "features")
         .map(|record| record.line.as_str())
         .collect();
     let row = |offset: usize, time: i64, features: &str| {

@@ -174,7 +174,7 @@ fn are_all_faults_said_by_one_check() {
 fn is_an_input_among_the_outputs_never_written_over() {
     let lies = |input: &str, root: &str| {
         format!(
-            "preflight failed: the source reads `{input}`, which lies in the folder `{root}/ml_predictions` \
+            "preflight failed: the source reads `{input}`, which lies in the folder `{root}/validation_errors` \
              of the job's own outputs; write to another folder or move the input\n"
         )
     };
@@ -187,11 +187,11 @@ fn is_an_input_among_the_outputs_never_written_over() {
             "elsewhere.toml",
             changed(&text, &[(SINK, "path = \"b\"")]).as_bytes(),
         );
-        scene.write("out/ml_predictions/shard-0.jsonl", EVENT.as_bytes());
-        scene.write("out/ml_predictions/mine.jsonl", EVENT.as_bytes());
+        scene.write("out/validation_errors/shard-0.jsonl", EVENT.as_bytes());
+        scene.write("out/validation_errors/mine.jsonl", EVENT.as_bytes());
         scene.write("kept.jsonl", EVENT.as_bytes());
-        std::os::unix::fs::symlink("out/ml_predictions", scene.path("linked")).unwrap();
-        let link = scene.path("out/ml_predictions/shard-1.jsonl");
+        std::os::unix::fs::symlink("out/validation_errors", scene.path("linked")).unwrap();
+        let link = scene.path("out/validation_errors/shard-1.jsonl");
         std::os::unix::fs::symlink("../../kept.jsonl", &link).unwrap();
         for command in [
             &["run", "job.toml"][..],
@@ -211,7 +211,7 @@ fn is_an_input_among_the_outputs_never_written_over() {
             assert_eq!(format!("{last}\n"), lies(input, root), "{command:?}");
         }
         for name in ["shard-0.jsonl", "mine.jsonl"] {
-            let path = scene.path("out/ml_predictions").join(name);
+            let path = scene.path("out/validation_errors").join(name);
             assert_eq!(fs::read(path).unwrap(), EVENT.as_bytes(), "{name}");
         }
         assert!(link.is_symlink());
@@ -219,20 +219,20 @@ fn is_an_input_among_the_outputs_never_written_over() {
         // To another folder it may go.
         scene.run(&["run", "elsewhere.toml"]).ended(0);
     };
-    let shard = "out/ml_predictions/shard-0.jsonl";
+    let shard = "out/validation_errors/shard-0.jsonl";
     check(
-        "out/ml_predictions/*.jsonl",
-        "out/ml_predictions/mine.jsonl",
+        "out/validation_errors/*.jsonl",
+        "out/validation_errors/mine.jsonl",
     );
     check(shard, shard);
     check(
-        "./out/../out/ml_predictions/mine.jsonl",
-        "./out/../out/ml_predictions/mine.jsonl",
+        "./out/../out/validation_errors/mine.jsonl",
+        "./out/../out/validation_errors/mine.jsonl",
     );
     check("linked/mine.jsonl", "linked/mine.jsonl");
     check(
-        "out/ml_predictions/shard-1.jsonl",
-        "out/ml_predictions/shard-1.jsonl",
+        "out/validation_errors/shard-1.jsonl",
+        "out/validation_errors/shard-1.jsonl",
     );
 }
 

@@ -125,7 +125,8 @@ impl Scene {
     /// All records of the four streams below a folder, stream by stream.
     pub fn records_below(&self, root: &str) -> Vec<Record> {
         let mut records = Vec::new();
-        for stream in STREAMS {
+        let streams = STREAMS.into_iter().chain(["features"]);
+        for stream in streams.filter(|stream| self.path(root).join(stream).exists()) {
             for path in files(&self.path(root).join(stream)) {
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(text.is_empty() || text.ends_with('\n'), "{path:?}");
