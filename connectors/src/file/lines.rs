@@ -25,11 +25,13 @@ const LONG_BYTES_PER_READ: u64 = 4 * 1024 * 1024;
 /// Reads lines in blocks and hands out slices of its buffer.
 ///
 /// Invariant: `start <= scanned <= filled <= buffer.len()`; every slice below rests on it. The buffer
-/// never holds more than `max_bytes` and a block.
+/// never holds more than `max_bytes` and a block, and shrinks to a block after a longer line.
 pub(super) struct LineReader<R> {
     input: R,
     max_bytes: usize,
     buffer: Vec<u8>,
+    /// Ordinary size of the buffer.
+    block_bytes: usize,
     /// Largest size of the buffer.
     buffer_max: usize,
     /// Where the line being looked at begins.
@@ -54,6 +56,7 @@ impl<R: Read> LineReader<R> {
             input,
             max_bytes,
             buffer: vec![0; block_bytes],
+            block_bytes,
             // A line of max_bytes + 2 without a line feed is too long even if it ends in a carriage
             // return: nothing longer need ever be held.
             buffer_max: block_bytes.max(max_bytes.saturating_add(2)),
@@ -171,6 +174,10 @@ impl<R: Read> LineReader<R> {
         self.filled -= self.start;
         self.scanned -= self.start;
         self.start = 0;
+        if self.buffer.len() > self.block_bytes && self.filled < self.block_bytes {
+            self.buffer.truncate(self.block_bytes);
+            self.buffer.shrink_to_fit();
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use slackwater_dataflow::source::{
 
 use crate::file::lines::{BLOCK_BYTES, LineReader};
 
-/// Files of one source. Every one is open with a block of its own while it is read, so this bounds the
-/// memory at 256 MiB; the usual limit of 1,024 open files is near it too.
+/// Files of one source. Every one is open with a block of its own while it is read, which makes 256 MiB,
+/// and more only while a record longer than a block is put together; the usual limit of 1,024 open files
+/// is near it too.
 const FILES_MAX: usize = 1_000;
 
 /// Which files are read, and how.
@@ -105,10 +106,13 @@ fn check_readable(path: &Path) -> Result<(), SourceError> {
         let folder = io::Error::new(io::ErrorKind::IsADirectory, message);
         return Err(failed("open", &subject, folder));
     }
-    // A pipe can be opened only once; it is seen when it is read.
-    if metadata.is_file() {
-        File::open(path).map_err(|error| failed("open", &subject, error))?;
+    if !metadata.is_file() {
+        // Reading one can block for ever, and its worker with it.
+        let message =
+            "it is a pipe or a device, expected a file; write its records to a file first";
+        return Err(failed("open", &subject, invalid(message.to_owned())));
     }
+    File::open(path).map_err(|error| failed("open", &subject, error))?;
     Ok(())
 }
 

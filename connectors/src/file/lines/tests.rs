@@ -90,6 +90,22 @@ fn read_all(input: impl Read, max_bytes: usize, block: usize, limit: usize) -> V
 }
 
 #[test]
+fn is_the_room_of_a_long_line_given_back() {
+    let block = 16;
+    let input = ["x".repeat(300), "\n".to_owned(), "y\n".repeat(100)].concat();
+    let mut reader = LineReader::new(input.as_bytes(), 1_000, block);
+    let mut largest = 0;
+    while !reader
+        .read(1, &mut |_, _| ControlFlow::Continue(()))
+        .unwrap()
+    {
+        largest = largest.max(reader.buffer.len());
+    }
+    assert!(largest > 300, "{largest}");
+    assert_eq!(reader.buffer.len(), block);
+}
+
+#[test]
 fn is_every_line_a_record() {
     let check = |input: &str, expected: &[&str]| {
         let found = read_all(input.as_bytes(), 100, 4, 10);

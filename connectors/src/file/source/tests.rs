@@ -98,6 +98,8 @@ fn is_a_wrong_path_named_before_anything_is_read() {
     check("*.jsonl", "it is a folder");
     check("sub.jsonl", "it is a folder");
     check("a[", "cannot read the pattern");
+    std::os::unix::fs::symlink("/dev/null", folder.path().join("device")).unwrap();
+    check("device", "it is a pipe or a device");
 }
 
 #[test]
