@@ -27,6 +27,10 @@ use crate::reject::{Reason, RejectBatch, Stage};
 /// given back at most this share of a TTL after its last entry expired.
 const SWEEPS_PER_TTL: u64 = 8;
 
+/// Keys that one sweep looks at, at most. Most are not in the processor's caches: it is about a
+/// millisecond, after which events have their turn, however far event time has leapt.
+const PLACES_PER_SWEEP_MAX: u64 = 8_192;
+
 /// Everything that decides the vectors, compiled from the pipeline file.
 #[derive(Clone, Debug)]
 pub struct FeaturePlan {
@@ -170,19 +174,19 @@ impl Operator for FeatureStage {
             // The input has ended; nothing is left to save memory for.
             return;
         }
-        let passed_ms = watermark.ms_after(self.swept_to);
         let round_ms = (histories.ttl_ms() / SWEEPS_PER_TTL).max(1);
+        // A round has looked at every key: to make up for more than one is of no use.
+        self.swept_to = self.swept_to.max(watermark.minus_ms(round_ms));
+        let passed_ms = watermark.ms_after(self.swept_to);
         let places = self.state.places() as u64;
-        let due = (places.saturating_mul(passed_ms) / round_ms).min(places);
+        let due = places.saturating_mul(passed_ms) / round_ms;
+        let due = due.min(places).min(PLACES_PER_SWEEP_MAX);
         if due == 0 {
             return;
         }
         // Only the time that these places stand for is used up; the rest counts next time.
-        let used_ms = due.saturating_mul(round_ms) / places.max(1);
-        self.swept_to = match due == places {
-            true => watermark,
-            false => self.swept_to.plus_ms(used_ms),
-        };
+        let used_ms = due.saturating_mul(round_ms) / places;
+        self.swept_to = self.swept_to.plus_ms(used_ms);
         self.state
             .sweep(due as usize, |history| histories.keep(history));
     }
