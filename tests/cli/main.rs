@@ -8,6 +8,7 @@
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
+//! - `compressed`: input in gzip and Zstandard;
 //! - `disk`: outputs that cannot be written;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
 
@@ -20,6 +21,7 @@
 #[path = "../canonical.rs"]
 mod canonical;
 mod commands;
+mod compressed;
 mod disk;
 mod ending;
 mod garbage;

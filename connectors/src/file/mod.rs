@@ -1,5 +1,6 @@
 //! Files, as a source of events and as a place for outputs: the embedded defaults of a job.
 
+mod compressed;
 mod lines;
 mod sink;
 mod source;

@@ -1,7 +1,7 @@
 //! JSONL files as a source: each file is one partition, in the order of their paths.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use slackwater_dataflow::source::{
     Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
 };
 
+use crate::file::compressed::content;
 use crate::file::lines::{BLOCK_BYTES, LineReader};
 
 /// Files of one source. Every one is open with a block of its own while it is read, which makes 256 MiB,
 /// and more only while a record longer than a block is put together; the usual limit of 1,024 open files
-/// is near it too.
+/// is near it too. A compressed file also has its decoder: 100 KiB for gzip, for Zstandard the window that its
+/// writer chose, 2 MiB by default.
 const FILES_MAX: usize = 1_000;
 
 /// Which files are read, and how.
@@ -28,7 +30,8 @@ pub struct FileConfig {
     pub max_bytes: usize,
 }
 
-/// Files of JSON lines. The offset of a record is the position of its first byte in its file.
+/// Files of JSON lines, decompressed where their names end in `.gz` or `.zst`. The offset of a record is
+/// the position of its first byte in its file; of a compressed file, in what it decompresses to.
 #[derive(Debug)]
 pub struct FileSource {
     partitions: Vec<Partition>,
@@ -137,11 +140,12 @@ impl Source for FileSource {
         let mut files = Vec::new();
         for (partition, path) in self.partitions.iter().zip(&self.paths) {
             if share.reads(partition.id) {
-                let file =
-                    File::open(path).map_err(|error| failed("open", &partition.topic, error))?;
+                let content = File::open(path)
+                    .and_then(|file| content(path, file))
+                    .map_err(|error| failed("open", &partition.topic, error))?;
                 files.push(OpenFile {
                     partition: partition.clone(),
-                    lines: LineReader::new(file, self.max_bytes, BLOCK_BYTES),
+                    lines: LineReader::new(content, self.max_bytes, BLOCK_BYTES),
                 });
             }
         }
@@ -151,7 +155,7 @@ impl Source for FileSource {
 
 struct OpenFile {
     partition: Partition,
-    lines: LineReader<File>,
+    lines: LineReader<Box<dyn Read>>,
 }
 
 /// Reads its files in turn, so that none runs far ahead of the others in event time.

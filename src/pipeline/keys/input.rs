@@ -75,7 +75,8 @@ pub(super) static KEYS: &[Key] = &[
         "Share of events that are wrong, spread evenly over the kinds of bad events.").only(GENERATOR).or("0.01"),
     Key::new("source.late", Kind::Float(0.0, 1.0), "Share of events that come late.").only(GENERATOR).or("0.01"),
     Key::new("source.path", Kind::Text,
-        "File of JSON lines, relative to the current folder, or a pattern such as `dir/*.jsonl`: each file is a partition.")
+        "File of JSON lines, relative to the current folder, or a pattern such as `dir/*.jsonl`: each file is a partition. \
+         A name that ends in `.gz` (gzip) or `.zst` (Zstandard) is decompressed.")
         .only(FILE).needed_for(FILE),
     Key::new("source.follow", Kind::Bool, "Wait for more at the end of the file.").only(FILE).later(),
     Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),

@@ -109,16 +109,13 @@ fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
 /// Why this version cannot read a source file of that name.
 fn unreadable(path: &str) -> Option<String> {
     /// What comes with later versions, by the end of the name.
-    const LATER: &[(&str, &str)] = &[
-        (".gz", "gzip"),
-        (".zst", "Zstandard"),
-        (".csv", "CSV"),
-        (".parquet", "Parquet"),
-    ];
+    const LATER: &[(&str, &str)] = &[(".csv", "CSV"), (".parquet", "Parquet")];
     if path == "-" {
         return Some("`path`: \"-\" (standard input) is not supported in this version".to_owned());
     }
-    let (end, form) = LATER.iter().find(|(end, _)| path.ends_with(end))?;
+    let compressed = path.strip_suffix(".gz").or(path.strip_suffix(".zst"));
+    let content = compressed.unwrap_or(path);
+    let (end, form) = LATER.iter().find(|(end, _)| content.ends_with(end))?;
     Some(format!(
         "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
     ))

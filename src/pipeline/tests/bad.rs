@@ -59,8 +59,8 @@ pub(super) const BAD: &[Bad] = &[
     bad("path = \"in.jsonl\"", "", &[
         "4:1: [source] needs `path` with kind = \"file\"",
     ]),
-    bad("path = \"in.jsonl\"", "path = \"in.jsonl.gz\"", &[
-        "6:8: `path`: .gz files (gzip) are not supported in this version, only JSON lines",
+    bad("path = \"in.jsonl\"", "path = \"in.csv.gz\"", &[
+        "6:8: `path`: .csv files (CSV) are not supported in this version, only JSON lines",
     ]),
     bad("path = \"in.jsonl\"", "path = \"-\"\nfollow = true", &[
         "6:8: `path`: \"-\" (standard input) is not supported in this version",
