@@ -15,6 +15,15 @@ pub(crate) struct Golden {
     pub(crate) scores: Vec<f32>,
 }
 
+/// How well a model agreed with its golden vector when it was loaded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GoldenMatch {
+    /// Rows compared; at least 1.
+    pub rows: usize,
+    /// The greatest difference of a score, at most [`GOLDEN_TOLERANCE`].
+    pub greatest_difference: f32,
+}
+
 #[derive(Deserialize)]
 struct GoldenFile {
     digest: Option<String>,
@@ -72,13 +81,17 @@ impl Golden {
         })
     }
 
-    /// Compares the model's scores of the rows with the golden ones; a NaN never agrees.
+    /// Compares the model's scores of the rows with the golden ones; a NaN never agrees. Gives how many
+    /// there are, and how far apart they are at most.
     ///
     /// # Errors
     /// [`LoadError::GoldenMismatch`] names the first row that differs.
-    pub(crate) fn compare(&self, name: &str, actual: &[f32]) -> Result<(), LoadError> {
+    pub(crate) fn compare(&self, name: &str, actual: &[f32]) -> Result<GoldenMatch, LoadError> {
+        let mut greatest_difference = 0.0_f32;
         for (row, (&expected, &actual)) in self.scores.iter().zip(actual).enumerate() {
-            let near = (actual - expected).abs() <= GOLDEN_TOLERANCE;
+            let difference = (actual - expected).abs();
+            let near = difference <= GOLDEN_TOLERANCE;
+            greatest_difference = greatest_difference.max(difference);
             if !near {
                 return Err(LoadError::GoldenMismatch {
                     name: name.to_owned(),
@@ -88,6 +101,9 @@ impl Golden {
                 });
             }
         }
-        Ok(())
+        Ok(GoldenMatch {
+            rows: self.scores.len(),
+            greatest_difference,
+        })
     }
 }

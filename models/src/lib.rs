@@ -24,5 +24,6 @@ pub mod model;
 pub mod builtin;
 
 pub use digest::ModelDigest;
+pub use golden::GoldenMatch;
 pub use model::{Model, ModelInfo, Scorer};
 pub use spec::{LoadError, ModelSpec, ScoreError};

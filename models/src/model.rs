@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::digest::ModelDigest;
-use crate::golden::Golden;
+use crate::golden::{Golden, GoldenMatch};
 use crate::onnx::{Parsed, Plan, Session, compile, parse};
 use crate::spec::{BATCH_MAX, FEATURES_MAX, LoadError, MODEL_BYTES_MAX, ModelSpec, ScoreError};
 
@@ -36,6 +36,7 @@ pub struct ModelInfo {
 pub struct Model {
     plan: Arc<Plan>,
     info: Arc<ModelInfo>,
+    golden: Option<GoldenMatch>,
 }
 
 /// One thread's way of scoring: its own buffers over the shared model.
@@ -57,7 +58,7 @@ impl Model {
         let parsed = parse(spec)?;
         let (input, output) = choose_tensors(spec, &parsed)?;
         let plan = compile(spec, &parsed, &input, &output)?;
-        let model = Self {
+        let mut model = Self {
             plan: Arc::new(plan),
             info: Arc::new(ModelInfo {
                 name: spec.name.clone(),
@@ -69,8 +70,9 @@ impl Model {
                 batch: spec.batch,
                 features: spec.features,
             }),
+            golden: None,
         };
-        model.warm_up(spec)?;
+        model.golden = model.warm_up(spec)?;
         Ok(model)
     }
 
@@ -78,6 +80,12 @@ impl Model {
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// How well it agreed with its golden vector; `None` if the pipeline has none.
+    #[must_use]
+    pub fn golden(&self) -> Option<GoldenMatch> {
+        self.golden
     }
 
     /// A scorer for one thread. The optimised model is shared, not made again.
@@ -96,7 +104,7 @@ impl Model {
     }
 
     /// The first run finds what only shows in running, and pays for the first use of every buffer.
-    fn warm_up(&self, spec: &ModelSpec) -> Result<(), LoadError> {
+    fn warm_up(&self, spec: &ModelSpec) -> Result<Option<GoldenMatch>, LoadError> {
         let golden = match &spec.golden {
             Some(text) => Some(Golden::parse(
                 &spec.name,
@@ -110,7 +118,8 @@ impl Model {
         let rows = golden.as_ref().map_or(&one_row, |golden| &golden.rows);
         let scores = self.score_once(spec, rows)?;
         self.check_rows_are_apart(spec)?;
-        golden.map_or(Ok(()), |golden| golden.compare(&spec.name, &scores))
+        let compared = golden.map(|golden| golden.compare(&spec.name, &scores));
+        compared.transpose()
     }
 
     fn score_once(&self, spec: &ModelSpec, rows: &[f32]) -> Result<Vec<f32>, LoadError> {

@@ -4,8 +4,10 @@
 //! way goes to stderr. Exit codes are a contract, see [`Failure`].
 
 mod check;
+mod explain;
 mod features;
 mod generate;
+mod model;
 mod run;
 mod version;
 
@@ -45,10 +47,14 @@ enum Command {
     Run(run::Run),
     /// Say everything that is wrong with a pipeline file, without running it
     Check(check::Check),
+    /// Show what a pipeline will run as: its stages and streams as text, DOT or Mermaid
+    Explain(explain::Explain),
     /// Write generated events to files, one per partition
     Generate(generate::Generate),
     /// Write the feature vectors of a bounded input, as the model would see them
     Features(features::Features),
+    /// Look at a pipeline's model: what it is, what it says of rows, how fast it is
+    Model(model::Model),
     /// Print the version
     Version(version::Version),
 }
@@ -62,8 +68,10 @@ impl Arguments {
         let result = match command {
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Explain(command) => command.run(),
             Command::Generate(command) => command.run(),
             Command::Features(command) => command.run(),
+            Command::Model(command) => command.run(),
             Command::Version(command) => command.run(),
         };
         match result {
@@ -86,6 +94,14 @@ pub enum Failure {
     #[error("cannot write {what}: {source}")]
     Output {
         /// What was written.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Exit code 1: what was to be read could not be read to its end.
+    #[error("cannot read {what}: {source}")]
+    Input {
+        /// What was read.
         what: String,
         /// Why not.
         source: io::Error,
@@ -125,7 +141,7 @@ fn counted(count: u64, thing: &str) -> String {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Running(_) | Failure::Output { .. } => 1,
+            Failure::Running(_) | Failure::Output { .. } | Failure::Input { .. } => 1,
             Failure::Mistakes(_) | Failure::NoPipeline { .. } => 2,
             Failure::Preflight(_) | Failure::Faults(_) => 3,
         }

@@ -25,7 +25,7 @@ use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
 use slackwater_operators::reject::RejectBatch;
 
-use crate::pipeline::plan::{Plans, model_name};
+use crate::pipeline::plan::{Plans, model_name, stage};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
 
@@ -245,13 +245,16 @@ impl Blueprint {
         let ingest = EventIngest::new(Arc::clone(&plans.ingest));
         let (rows, refused_early) = graph.source(self.source.as_ref(), ingest)?;
         let features = FeatureStage::new(Arc::clone(&plans.features));
-        let (vectors, refused_at_key) = graph.apply_at_key("features", rows, features);
+        let (vectors, refused_at_key) = graph.apply_at_key(stage::FEATURES, rows, features);
         let mut rejects = vec![refused_early.into_stream(), refused_at_key.into_stream()];
         let records = self.records(graph, vectors, &mut rejects)?;
         let dead_letters =
             EncodeDeadLetters::new(self.dead_letters.clone(), Arc::clone(&self.clock));
-        let (dead_letters, none) =
-            graph.apply("encode dead letters", graph.concat(rejects), dead_letters);
+        let (dead_letters, none) = graph.apply(
+            stage::ENCODE_DEAD_LETTERS,
+            graph.concat(rejects),
+            dead_letters,
+        );
         none.none();
         graph.publish(graph.concat([records, dead_letters]));
         Ok(())
@@ -266,14 +269,14 @@ impl Blueprint {
         let (records, none) = match &self.last {
             Last::Features => {
                 let encode = EncodeFeatures::new(&self.plans.feature_rows);
-                graph.apply("encode features", vectors, encode)
+                graph.apply(stage::ENCODE_FEATURES, vectors, encode)
             }
             Last::Predict(model, plan) => {
                 let infer = Infer::new(self.plans.infer.clone(), scorer(model)?);
-                let (scored, refused) = graph.apply("infer", vectors, infer);
+                let (scored, refused) = graph.apply(stage::INFER, vectors, infer);
                 rejects.push(refused.into_stream());
                 let encode = EncodePredictions::new(plan, Arc::clone(&self.clock));
-                graph.apply("encode predictions", scored, encode)
+                graph.apply(stage::ENCODE_PREDICTIONS, scored, encode)
             }
         };
         none.none();
@@ -281,9 +284,10 @@ impl Blueprint {
     }
 }
 
-fn scorer(model: &Model) -> Result<Scorer, RunError> {
+/// A scorer for one thread.
+pub(crate) fn scorer(model: &Model) -> Result<Scorer, RunError> {
     model.scorer().map_err(|error| RunError::Stage {
-        stage: "infer",
+        stage: stage::INFER,
         source: Box::new(error),
     })
 }

@@ -11,7 +11,7 @@
 //!
 //! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
 //! pipeline into the plans of the stages, [`graph`] opens what it names and builds the graph, and
-//! [`preflight`] says what keeps it from that.
+//! [`preflight`] says what keeps it from that. [`outline`] shows what would be built.
 
 mod units;
 pub mod mistakes;
@@ -23,6 +23,7 @@ mod resolve;
 pub mod plan;
 pub mod preflight;
 pub mod graph;
+pub mod outline;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]

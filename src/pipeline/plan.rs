@@ -14,6 +14,18 @@ use slackwater_operators::ingest::{FieldRules, IngestPlan, TimeRules};
 use crate::pipeline::spec;
 use crate::pipeline::spec::Pipeline;
 
+/// What the stages are called, in messages and in outlines.
+pub(crate) mod stage {
+    pub(crate) const SOURCE: &str = "source";
+    pub(crate) const INGEST: &str = "ingest";
+    pub(crate) const FEATURES: &str = "features";
+    pub(crate) const INFER: &str = "infer";
+    pub(crate) const ENCODE_PREDICTIONS: &str = "encode predictions";
+    pub(crate) const ENCODE_FEATURES: &str = "encode features";
+    pub(crate) const ENCODE_DEAD_LETTERS: &str = "encode dead letters";
+    pub(crate) const PUBLISH: &str = "publish";
+}
+
 /// The plans of all stages that need no model to be loaded.
 #[derive(Clone, Debug)]
 pub struct Plans {
@@ -78,7 +90,8 @@ pub fn model_name(path: &spec::ModelPath) -> String {
     }
 }
 
-fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
+/// The checks of a stage, in the order of the file.
+pub(super) fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
     let of_stage = pipeline.checks.iter().filter(|check| check.stage == stage);
     of_stage
         .map(|check| Check {

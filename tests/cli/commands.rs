@@ -83,8 +83,10 @@ fn does_help_name_every_command_and_exit_code() {
     for word in [
         "run",
         "check",
+        "explain",
         "generate",
         "features",
+        "model",
         "version",
         "Exit codes: 0 done, 1 failed",
     ] {

@@ -10,6 +10,7 @@
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard;
 //! - `disk`: outputs that cannot be written;
+//! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
 
 #![expect(
@@ -24,10 +25,12 @@ mod commands;
 mod compressed;
 mod disk;
 mod ending;
+mod explain;
 mod garbage;
 mod golden;
 mod limits;
 mod mistakes;
+mod model;
 mod preflight;
 mod scene;
 mod scores;

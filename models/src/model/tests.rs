@@ -378,6 +378,26 @@ fn can_one_of_several_outputs_be_chosen() {
 }
 
 #[test]
+fn how_well_does_a_model_agree_with_its_golden_vector() {
+    let check = |score: &str, least: f32, most: f32| {
+        let golden = builtin::USER_EVENTS_GOLDEN.replace("0.4120292067527771", score);
+        let spec = ModelSpec {
+            golden: Some(golden),
+            ..reference()
+        };
+        let agreed = Model::load(&spec).unwrap().golden().unwrap();
+        assert_eq!(agreed.rows, 32);
+        let difference = agreed.greatest_difference;
+        assert!((least..=most).contains(&difference), "{difference}");
+    };
+    check("0.4120292067527771", 0.0, 1e-6);
+    check("0.4120342", 4e-6, 6e-6);
+    check("0.4120242", 4e-6, 6e-6);
+    let model = Model::load(&changed(|_| {})).unwrap();
+    assert_eq!(model.golden(), None);
+}
+
+#[test]
 fn does_a_golden_vector_catch_a_wrong_model() {
     let check = |golden: String, expected: &str| {
         let spec = ModelSpec {

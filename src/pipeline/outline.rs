@@ -1,0 +1,293 @@
+//! What a pipeline will run as, for a person to look at: stages, what each of them does, and what goes
+//! from one to the next.
+//!
+//! It is read from the typed [`Pipeline`] and from the [`Plans`] that the stages themselves run by, so
+//! that it says what will happen and not what the file says: a history that no feature reads is not kept,
+//! and is not here. Nothing is opened. [`text`](Outline::to_text), [`dot`](Outline::to_dot) and
+//! [`mermaid`](Outline::to_mermaid) are three ways of writing it.
+
+mod render;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
+
+use std::path::Path;
+
+use serde::Serialize;
+use slackwater_connectors::file::Existing;
+use slackwater_dataflow::sink::OutputStream;
+use slackwater_operators::check::{Bound, Check, Constant, Rule};
+use slackwater_operators::event::{Field, FieldIndex, FieldType};
+use slackwater_operators::reject::{Stage as Rejecting, grouped};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::graph::files_at;
+use crate::pipeline::plan::{Plans, checks, stage};
+use crate::pipeline::spec::{CheckStage, ModelPath, SinkKind, SourceSpec};
+use crate::pipeline::units::{show_bytes, show_ms};
+
+/// A job as a graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outline {
+    /// The job's name.
+    pub job: String,
+    /// Threads.
+    pub workers: usize,
+    /// In the order in which an event passes them; the four streams are the last ones.
+    pub stages: Vec<Stage>,
+    /// What goes from stage to stage, in the order of the stages that it leaves.
+    pub edges: Vec<Edge>,
+}
+
+/// One stage, or a stream of results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// By which edges name it. All differ.
+    pub name: &'static str,
+    /// What it does, in order.
+    pub facts: Vec<Fact>,
+}
+
+/// One thing that a stage does or knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// What it is about; several facts of a stage may be about the same.
+    pub about: &'static str,
+    /// What there is to say. Names are as the pipeline file has them, whatever characters they have.
+    pub says: String,
+}
+
+/// Something that goes from one stage to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Edge {
+    /// The stage that it leaves.
+    pub from: &'static str,
+    /// The stage that it enters.
+    pub to: &'static str,
+    /// What goes there, and how if it leaves its worker.
+    pub carries: String,
+}
+
+fn fact(about: &'static str, says: impl Into<String>) -> Fact {
+    let says = says.into();
+    Fact { about, says }
+}
+
+fn joined<T: AsRef<str>>(names: impl Iterator<Item = T>) -> String {
+    let names: Vec<String> = names.map(|name| name.as_ref().to_owned()).collect();
+    names.join(", ")
+}
+
+impl Outline {
+    /// The outline of `pipeline` as it runs on `workers` workers.
+    pub fn new(pipeline: &Pipeline, workers: usize) -> Self {
+        let plans = Plans::new(pipeline, workers);
+        let (name, facts) = (stage::SOURCE, source(pipeline));
+        let mut stages = vec![Stage { name, facts }];
+        let mut add = |name, facts| stages.push(Stage { name, facts });
+        add(stage::INGEST, ingest(pipeline, &plans));
+        add(stage::FEATURES, features(&plans));
+        add(stage::INFER, infer(pipeline, &plans));
+        add(stage::ENCODE_PREDICTIONS, predictions(pipeline, &plans));
+        let form = fact("form", "envelope");
+        add(stage::ENCODE_DEAD_LETTERS, vec![form]);
+        let kind = match &pipeline.sink.kind {
+            SinkKind::File { .. } => "file",
+            SinkKind::Discard => "discard",
+        };
+        add(stage::PUBLISH, vec![fact("kind", kind)]);
+        for stream in OutputStream::ALL {
+            add(stream.name(), vec![destination(pipeline, &plans, stream)]);
+        }
+        Outline {
+            job: pipeline.job.name.clone(),
+            workers: plans.spread.workers,
+            stages,
+            edges: edges(&plans),
+        }
+    }
+}
+
+fn edges(plans: &Plans) -> Vec<Edge> {
+    let schema = &plans.ingest.schema;
+    let key = joined(schema.key.iter().map(|&field| schema.name(field)));
+    let groups = grouped(u64::from(plans.spread.key_groups));
+    let by_key = format!("events, exchanged by key {key} ({groups} key groups)");
+    let rejects = |stages: &[Rejecting]| {
+        let streams = stages.iter().map(|stage| stage.stream().name());
+        format!("rejects: {}", joined(streams))
+    };
+    let early = rejects(&[Rejecting::Validate, Rejecting::Late]);
+    let letters = stage::ENCODE_DEAD_LETTERS;
+    let all = [
+        (stage::SOURCE, stage::INGEST, "records".to_owned()),
+        (stage::INGEST, stage::FEATURES, by_key),
+        (stage::INGEST, letters, early),
+        (stage::FEATURES, stage::INFER, "vectors".to_owned()),
+        (stage::FEATURES, letters, rejects(&[Rejecting::Feature])),
+        (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
+        (stage::INFER, letters, rejects(&[Rejecting::Infer])),
+        (stage::ENCODE_PREDICTIONS, stage::PUBLISH, records()),
+        (letters, stage::PUBLISH, records()),
+    ];
+    let published = OutputStream::ALL.map(|stream| (stage::PUBLISH, stream.name(), records()));
+    let edge = |(from, to, carries)| Edge { from, to, carries };
+    all.into_iter().chain(published).map(edge).collect()
+}
+
+fn records() -> String {
+    "records".to_owned()
+}
+
+fn source(pipeline: &Pipeline) -> Vec<Fact> {
+    match &pipeline.source {
+        SourceSpec::Generator(generator) => {
+            let rate = match generator.rate {
+                0 => "as fast as possible".to_owned(),
+                rate => format!("{} a second", grouped(rate)),
+            };
+            vec![
+                fact("kind", "generator"),
+                fact("partitions", generator.partitions.to_string()),
+                fact("events", format!("{}, {rate}", grouped(generator.events))),
+                fact("seed", generator.seed.to_string()),
+            ]
+        }
+        // How many files match is known when the source is opened.
+        SourceSpec::File { path, .. } => vec![
+            fact("kind", "file"),
+            fact("path", path.clone()),
+            fact("partitions", "one for each file"),
+        ],
+    }
+}
+
+fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
+    let plan = &plans.ingest;
+    let schema = &plan.schema;
+    let bytes = show_bytes(plan.max_bytes);
+    let depth = plan.max_depth;
+    let mut facts = vec![fact(
+        "record",
+        format!("a JSON object, at most {bytes}, at most {depth} deep"),
+    )];
+    facts.extend(schema.fields.iter().map(|it| fact("field", field(it))));
+    // Checks run field by field, those of one field in the order of the file.
+    let mut early = checks(pipeline, CheckStage::Validate);
+    early.sort_by_key(|check| check.field.0);
+    facts.extend(early.iter().map(|check| checked(plans, check)));
+    let time = format!("{}, in milliseconds", schema.name(schema.time));
+    facts.push(fact("event time", time));
+    if let Some(ahead) = plan.time.max_ahead_ms {
+        let ahead = show_ms(ahead);
+        facts.push(fact("too far ahead", format!("by more than {ahead}")));
+    }
+    let behind = show_ms(plan.time.max_out_of_orderness_ms);
+    let late = format!("more than {behind} behind the newest of its partition");
+    facts.push(fact("late", late));
+    facts
+}
+
+fn field(field: &Field) -> String {
+    let kind = match field.kind {
+        FieldType::Text => "string",
+        FieldType::Int => "int",
+        FieldType::Float => "float",
+        FieldType::Bool => "bool",
+    };
+    let presence = if field.required { "" } else { ", optional" };
+    format!("{}: {kind}{presence}", field.name)
+}
+
+fn checked(plans: &Plans, check: &Check) -> Fact {
+    let name = plans.ingest.schema.name(check.field);
+    let rule = match &check.rule {
+        Rule::NotEmpty => "is not empty".to_owned(),
+        Rule::Min(least) => format!("is at least {}", bound(*least)),
+        Rule::Max(most) => format!("is at most {}", bound(*most)),
+        Rule::OneOf(values) => format!("is one of {}", joined(values.iter().map(constant))),
+        Rule::MaxLength(most) => format!("has at most {most} characters"),
+    };
+    fact("check", format!("{name} {rule}, else: {}", check.message))
+}
+
+fn bound(bound: Bound) -> String {
+    match bound {
+        Bound::Int(value) => value.to_string(),
+        Bound::Float(value) => value.to_string(),
+    }
+}
+
+fn constant(constant: &Constant) -> String {
+    match constant {
+        Constant::Text(text) => text.clone(),
+        Constant::Int(value) => value.to_string(),
+        Constant::Float(value) => value.to_string(),
+        Constant::Bool(value) => value.to_string(),
+    }
+}
+
+fn features(plans: &Plans) -> Vec<Fact> {
+    let plan = &plans.features;
+    let mut facts: Vec<Fact> = plan.checks.iter().map(|it| checked(plans, it)).collect();
+    let history = match &plan.history {
+        None => "none".to_owned(),
+        Some(history) => {
+            let (events, ttl) = (history.events, show_ms(history.ttl_ms));
+            let name = |&field: &FieldIndex| plans.ingest.schema.name(field);
+            let fields = match joined(history.fields.iter().map(name)) {
+                none if none.is_empty() => "times only".to_owned(),
+                fields => format!("with {fields}"),
+            };
+            format!("the last {events} events of {ttl} of each key, {fields}")
+        }
+    };
+    facts.push(fact("history", history));
+    let named = plan.features.iter();
+    facts.extend(named.map(|feature| fact("feature", feature.name.clone())));
+    facts
+}
+
+fn infer(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
+    let model = &pipeline.model;
+    let mut facts = vec![fact("model", plans.infer.model.clone())];
+    facts.push(match &model.path {
+        ModelPath::Builtin(_) => fact("file", "embedded"),
+        ModelPath::File(path) => fact("file", path.clone()),
+    });
+    if let Some(digest) = &model.digest {
+        facts.push(fact("digest", format!("sha256:{digest}")));
+    }
+    let inputs = plans.infer.features.len();
+    facts.push(fact(
+        "rows",
+        format!("{inputs} features, {} rows at a time", model.batch),
+    ));
+    facts
+}
+
+fn predictions(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
+    let plan = &plans.prediction;
+    let fields = plan.fields.iter().map(|(name, _)| name.as_str());
+    let mut facts = vec![fact("fields", joined(fields.chain([plan.output.as_str()])))];
+    if pipeline.sink.provenance {
+        facts.push(fact("provenance", "partition, offset, epoch, model"));
+    }
+    facts
+}
+
+fn destination(pipeline: &Pipeline, plans: &Plans, stream: OutputStream) -> Fact {
+    match &pipeline.sink.kind {
+        SinkKind::Discard => fact("to", "nowhere, only counted"),
+        SinkKind::File { path } => {
+            let outputs = files_at(pipeline, Path::new(path), Existing::Refuse);
+            let folder = outputs.root.join(outputs.folders.of(stream));
+            let shards = match plans.spread.shards {
+                1 => "1 file".to_owned(),
+                shards => format!("{shards} files"),
+            };
+            fact("to", format!("{}, {shards}", folder.display()))
+        }
+    }
+}
