@@ -199,14 +199,20 @@ fn say(text: &str) {
 /// Prints what was asked for. A reader that has gone away has seen enough; anything else that keeps it
 /// from being written is a failure, because a program waits for it.
 fn print(text: &str) -> Result<(), Failure> {
+    print_some(text).map(|_| ())
+}
+
+/// [`print`] for one part of many: whether there is a reader for more.
+fn print_some(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     match written {
-        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output {
+        Ok(()) => Ok(true),
+        Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(source) => Err(Failure::Output {
             what: "to stdout".to_owned(),
             source,
         }),
-        _ => Ok(()),
     }
 }
 

@@ -153,6 +153,18 @@ fn is_a_line_that_is_no_row_told_from_the_end_of_the_input() {
 }
 
 #[test]
+fn does_scoring_end_when_nobody_reads_on() {
+    let scene = Scene::new();
+    let mut command = scene.command(&["model", "score"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut input = child.stdin.take().unwrap();
+    // An input without end: only the process can end this.
+    while input.write_all(b"[1]\n").is_ok() {}
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn are_scores_of_written_features_those_of_a_run() {
     let input: String = (0..200)
         .map(|at| {

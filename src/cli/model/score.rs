@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use slackwater_models::Scorer;
 
-use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
+use crate::cli::{Failure, PipelineArgument, counted, load, print_some, say};
 use crate::pipeline::graph::{load_model, scorer};
 use crate::pipeline::plan::Plans;
 use crate::pipeline::preflight::PreflightError;
@@ -64,7 +64,9 @@ impl Score {
                 // Numbers and texts always serialise.
                 texts.push(serde_json::to_string(&answer).unwrap_or_default());
             }
-            print(&texts.join("\n"))?;
+            if !print_some(&texts.join("\n"))? {
+                break;
+            }
         }
         if failed > 0 {
             let lines = counted(lines, "line");
