@@ -52,12 +52,12 @@ impl Product {
         }
     }
 
-    /// The folder that it goes to; none if it goes nowhere.
+    /// The folder that it goes to; none if it goes to no files.
     fn root(&self, pipeline: &Pipeline) -> Option<PathBuf> {
         match (self, &pipeline.sink.kind) {
             (Product::Features(root), _) => Some(root.clone()),
             (Product::Predictions, SinkKind::File { path }) => Some(path.into()),
-            (Product::Predictions, SinkKind::Discard) => None,
+            (Product::Predictions, SinkKind::Stdout | SinkKind::Discard) => None,
         }
     }
 }
@@ -96,6 +96,7 @@ impl Job {
         };
         let source = open_source(pipeline, &clock)?;
         let output = match product.root(pipeline) {
+            None if pipeline.sink.kind == SinkKind::Stdout => OpenSink::stdout(pipeline),
             None => OpenSink::discard(),
             Some(root) => {
                 let mut outputs = files_at(pipeline, &root, existing);
@@ -123,7 +124,7 @@ impl Job {
 
     /// Runs to the end of the input.
     pub fn run(self) -> Result<Report, RunError> {
-        let OpenSink { sink, folders } = self.output;
+        let OpenSink { sink, places } = self.output;
         let blueprint = self.blueprint;
         let started = self.clock.monotonic();
         let finished = self.group.run(sink, move |graph| blueprint.build(graph))?;
@@ -134,7 +135,7 @@ impl Job {
             latency: finished.latency,
             elapsed: self.clock.monotonic().saturating_sub(started),
             cpu: processor_time(),
-            outputs: folders,
+            outputs: places,
         })
     }
 }

@@ -1,6 +1,5 @@
 //! What a run has to say at its end: one table for people, one JSON object for programs.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -23,8 +22,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// Processor time of the whole process.
     pub cpu: Duration,
-    /// Folder of each stream.
-    pub outputs: Vec<(OutputStream, PathBuf)>,
+    /// Where each stream went, a folder or `stdout`; none if the outputs went nowhere.
+    pub outputs: Vec<(OutputStream, String)>,
 }
 
 /// What a run makes of events that are not rejected.
@@ -83,7 +82,6 @@ impl Report {
     pub fn to_json(&self) -> String {
         let written = |stream| self.totals.written(stream);
         let made = |product| (product == self.product).then(|| written(OutputStream::Predictions));
-        let path = |path: &PathBuf| serde_json::Value::from(path.to_string_lossy().into_owned());
         let outputs = self.outputs.iter();
         let summary = Summary {
             job: &self.job,
@@ -105,7 +103,7 @@ impl Report {
                 max: rounded(ms(self.latency.max), 1e3),
             },
             outputs: outputs
-                .map(|(at, to)| (self.product.of(*at).to_owned(), path(to)))
+                .map(|(at, to)| (self.product.of(*at).to_owned(), to.as_str().into()))
                 .collect(),
         };
         // Plain numbers and texts always serialise.
@@ -131,9 +129,7 @@ impl Report {
         table.add_row(row("read", read, String::new()));
         for stream in OutputStream::ALL {
             let output = self.outputs.iter().find(|(other, _)| *other == stream);
-            let to = output.map_or("discarded".to_owned(), |(_, path)| {
-                path.display().to_string()
-            });
+            let to = output.map_or("discarded", |(_, place)| place).to_owned();
             table.add_row(row(
                 self.product.of(stream),
                 self.totals.written(stream),

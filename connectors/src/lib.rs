@@ -10,6 +10,7 @@
 //! | [`generator`] | source of made-up events, the same on every run; also behind the `generate` command |
 //! | [`memory`] | scripted source and collecting sink, for tests and benches |
 //! | [`discard`] | sink that only counts |
+//! | [`stdout`] | sink that writes all streams to one output |
 //!
 //! Nothing here decodes a record: sources hand out bytes and the place they stand at. Only
 //! `generator/templates.rs` knows names of fields.
@@ -20,3 +21,4 @@ pub mod discard;
 pub mod file;
 pub mod generator;
 pub mod memory;
+pub mod stdout;

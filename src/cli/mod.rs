@@ -1,7 +1,7 @@
 //! The command line: one file a command, and what all commands share.
 //!
-//! stdout carries only what was asked for (a table, or with `--json` one object); everything said on the
-//! way goes to stderr. Exit codes are a contract, see [`Failure`].
+//! stdout carries only what was asked for (a table, or with `--json` one object; or the records, if that is
+//! where they go); everything said on the way goes to stderr. Exit codes are a contract, see [`Failure`].
 
 mod check;
 mod explain;

@@ -1,11 +1,11 @@
 //! `slackwater run`: a pipeline from its first event to its last.
 
-use std::thread;
+use std::{io, thread};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use slackwater_connectors::file::Existing;
-use slackwater_dataflow::run::Stopper;
+use slackwater_dataflow::run::{RunError, Stopper};
 
 use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
 use crate::job::{Job, Product, workers};
@@ -21,7 +21,7 @@ pub struct Run {
     /// Replace the outputs of an earlier run
     #[arg(long)]
     overwrite: bool,
-    /// End with one JSON object on stdout instead of a table
+    /// End with one JSON object on stdout instead of a table; on stderr if the records go to stdout
     #[arg(long)]
     json: bool,
 }
@@ -40,17 +40,36 @@ impl Run {
         let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
         announce(&pipeline, replace);
         end_on_signal(job.stopper());
+        if pipeline.sink.kind == SinkKind::Stdout {
+            return beside_records(job.run(), self.json);
+        }
         show(&job.run()?, self.json)
     }
 }
 
+/// Ends a run whose records went to stdout: the report goes to stderr. A reader of the records that has
+/// gone away has seen enough, which is an end like any other.
+fn beside_records(ran: Result<Report, RunError>, json: bool) -> Result<(), Failure> {
+    match ran {
+        Err(RunError::Sink(error)) if error.source.kind() == io::ErrorKind::BrokenPipe => {
+            say("the reader of stdout has gone away: the run ended before its input did");
+        }
+        ran => say(&text(&ran?, json)),
+    }
+    Ok(())
+}
+
 /// Prints a report in the form that was asked for.
 pub(super) fn show(report: &Report, json: bool) -> Result<(), Failure> {
-    print(&if json {
+    print(&text(report, json))
+}
+
+fn text(report: &Report, json: bool) -> String {
+    if json {
         report.to_json()
     } else {
         report.to_table()
-    })
+    }
 }
 
 fn announce(pipeline: &Pipeline, replace: bool) {
@@ -63,6 +82,7 @@ fn announce(pipeline: &Pipeline, replace: bool) {
             format!("`{path}`, replacing what an earlier run left")
         }
         SinkKind::File { path } => format!("`{path}`"),
+        SinkKind::Stdout => "stdout (at least once)".to_owned(),
         SinkKind::Discard => "nowhere (discard)".to_owned(),
     };
     let job = &pipeline.job.name;

@@ -9,6 +9,7 @@ use slackwater_connectors::file::{
     Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StreamFolders,
 };
 use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSource};
+use slackwater_connectors::stdout::StdoutSink;
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::run::{Publication, RunError};
@@ -132,8 +133,8 @@ pub(crate) fn generator_config(pipeline: &Pipeline) -> GeneratorConfig {
 pub struct OpenSink {
     /// The sink.
     pub sink: Box<dyn Sink>,
-    /// Folder of each stream; none if the outputs go nowhere.
-    pub folders: Vec<(OutputStream, PathBuf)>,
+    /// Where each stream goes, a folder or `stdout`; none if the outputs go nowhere.
+    pub places: Vec<(OutputStream, String)>,
 }
 
 impl OpenSink {
@@ -141,22 +142,37 @@ impl OpenSink {
     pub(crate) fn discard() -> Self {
         OpenSink {
             sink: Box::new(DiscardSink::new()),
-            folders: Vec::new(),
+            places: Vec::new(),
         }
+    }
+
+    /// All streams to the standard output, with the pipeline's stream names.
+    pub(crate) fn stdout(pipeline: &Pipeline) -> Self {
+        let folders = stream_folders(pipeline);
+        let sink = StdoutSink::new(io::stdout(), |stream| folders.of(stream).to_owned());
+        let place = |stream| (stream, "stdout".to_owned());
+        OpenSink {
+            sink: Box::new(sink),
+            places: OutputStream::ALL.map(place).into(),
+        }
+    }
+}
+
+fn stream_folders(pipeline: &Pipeline) -> StreamFolders {
+    let names = &pipeline.sink.streams;
+    StreamFolders {
+        predictions: names.predictions.clone(),
+        validation_errors: names.validation_errors.clone(),
+        processing_errors: names.processing_errors.clone(),
+        late_events: names.late_events.clone(),
     }
 }
 
 /// Files at `root`, with the pipeline's stream names.
 pub fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> FileSinkConfig {
-    let names = &pipeline.sink.streams;
     FileSinkConfig {
         root: root.to_owned(),
-        folders: StreamFolders {
-            predictions: names.predictions.clone(),
-            validation_errors: names.validation_errors.clone(),
-            processing_errors: names.processing_errors.clone(),
-            late_events: names.late_events.clone(),
-        },
+        folders: stream_folders(pipeline),
         shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         existing,
     }
@@ -168,11 +184,11 @@ pub fn open_files(config: &FileSinkConfig) -> Result<OpenSink, PreflightError> {
         OpenError::Exists { path } => PreflightError::OutputsExist { path },
         OpenError::Failed(error) => PreflightError::Sink(error),
     })?;
-    let folder = |stream| (stream, sink.folder(stream).to_owned());
-    let folders = OutputStream::ALL.into_iter().map(folder).collect();
+    let place = |stream| (stream, sink.folder(stream).display().to_string());
+    let places = OutputStream::ALL.into_iter().map(place).collect();
     Ok(OpenSink {
         sink: Box::new(sink),
-        folders,
+        places,
     })
 }
 

@@ -94,6 +94,7 @@ impl Outline {
         add(stage::ENCODE_DEAD_LETTERS, vec![form]);
         let kind = match &pipeline.sink.kind {
             SinkKind::File { .. } => "file",
+            SinkKind::Stdout => "stdout",
             SinkKind::Discard => "discard",
         };
         add(stage::PUBLISH, vec![fact("kind", kind)]);
@@ -279,6 +280,7 @@ fn predictions(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
 
 fn destination(pipeline: &Pipeline, plans: &Plans, stream: OutputStream) -> Fact {
     match &pipeline.sink.kind {
+        SinkKind::Stdout => fact("to", "stdout"),
         SinkKind::Discard => fact("to", "nowhere, only counted"),
         SinkKind::File { path } => {
             let outputs = files_at(pipeline, Path::new(path), Existing::Refuse);

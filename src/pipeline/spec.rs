@@ -325,6 +325,8 @@ pub enum SinkKind {
         /// A folder, relative to the current one.
         path: String,
     },
+    /// All streams to the standard output, each record with the name of its stream.
+    Stdout,
     /// Nowhere: results are counted only.
     Discard,
 }

@@ -9,7 +9,7 @@
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard;
-//! - `disk`: outputs that cannot be written;
+//! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
 
@@ -34,3 +34,4 @@ mod model;
 mod preflight;
 mod scene;
 mod scores;
+mod stdout;

@@ -8,7 +8,7 @@ use crate::pipeline::keys::{Choice, Key, Kind, later, now};
 /// As many as the sink of files can keep open, with its reason there.
 const MAX_SHARDS: i64 = SHARDS_MAX as i64;
 
-const SINKS: &[Choice] = &[now("file"), now("discard"), later("kafka"), later("stdout")];
+const SINKS: &[Choice] = &[now("file"), now("stdout"), now("discard"), later("kafka")];
 const DELIVERIES: &[Choice] = &[later("exactly_once"), later("at_least_once")];
 const FORMS: &[Choice] = &[now("envelope"), later("raw")];
 const STRATEGIES: &[Choice] = &[
@@ -26,7 +26,7 @@ const COUNT: Kind = Kind::Integer(0, i64::MAX);
 #[rustfmt::skip] // One key a paragraph reads as a table.
 pub(super) static KEYS: &[Key] = &[
     Key::new("sink", Kind::Table, "Where results go.").needed(),
-    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files, or nothing at all, for measuring.").needed().selects(),
+    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files; the standard output; or nothing at all, for measuring.").needed().selects(),
     Key::new("sink.path", Kind::Text,
         "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
     Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),

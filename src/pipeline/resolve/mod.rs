@@ -195,6 +195,7 @@ fn sink(
         "file" => SinkKind::File {
             path: section.string("path")?,
         },
+        "stdout" => SinkKind::Stdout,
         _ => SinkKind::Discard,
     };
     Some(SinkSpec {
