@@ -53,11 +53,6 @@ const NEEDS: [Need; 6] = [
         ways: &[&["kill", "-l"]],
         remedy: "install the program `kill` (Debian and Ubuntu: apt-get install procps)",
     },
-    Need {
-        purpose: "the tests of slow input read a pipe",
-        ways: &[&["mkfifo", "--version"]],
-        remedy: "install coreutils",
-    },
 ];
 
 /// Asks for all of it.
