@@ -22,7 +22,7 @@ struct Need {
     remedy: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 5] = [
     Need {
         purpose: "the house rules read the files that git knows",
         ways: &[&["git", "rev-parse", "--is-inside-work-tree"]],
