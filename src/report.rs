@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use slackwater_dataflow::meters::{Latency, Totals};
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_operators::reject::grouped;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -124,7 +125,7 @@ impl Report {
         let read = self.totals.read;
         let share = |count: u64| format!("{:.2} %", 100.0 * count as f64 / read.max(1) as f64);
         let row = |name: &str, count: u64, to: String| {
-            [name.replace('_', " "), thousands(count), share(count), to]
+            [name.replace('_', " "), grouped(count), share(count), to]
         };
         table.add_row(row("read", read, String::new()));
         for stream in OutputStream::ALL {
@@ -157,7 +158,7 @@ impl Report {
         };
         format!(
             "{} events/s ({:.2} s, {:.2} s of CPU{per_event})",
-            thousands(self.events_per_second() as u64),
+            grouped(self.events_per_second() as u64),
             self.elapsed.as_secs_f64(),
             self.cpu.as_secs_f64(),
         )
@@ -181,8 +182,4 @@ fn ms(duration: Duration) -> f64 {
 /// To the nearest of `parts` of a unit: clocks are not better than a microsecond.
 fn rounded(number: f64, parts: f64) -> f64 {
     (number * parts).round() / parts
-}
-
-fn thousands(number: u64) -> String {
-    slackwater_operators::reject::grouped(number)
 }
