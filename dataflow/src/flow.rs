@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::source::Wake;
+
 /// Events in flight per worker. At the rate of a fast job this is some 60 ms of work: enough to keep
 /// every stage busy, little enough to keep latency and memory low.
 pub const EVENTS_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024;
@@ -17,8 +19,6 @@ pub const EVENTS_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024;
 /// Record bytes in flight per worker. Ordinary events never reach it; it bounds memory when records are
 /// as large as `max_bytes` permits.
 pub const BYTES_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024 * 1024;
-
-type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// The bounds of a worker group and how much of them is used.
 pub struct Flow {
@@ -28,7 +28,7 @@ pub struct Flow {
     bytes: AtomicU64,
     /// Set by a source that found no room; the next retirement wakes all sources.
     starved: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
+    wakers: Mutex<Vec<Wake>>,
 }
 
 impl Flow {
@@ -78,13 +78,13 @@ impl Flow {
         self.events.load(Ordering::SeqCst)
     }
 
-    /// Registers how to wake one source.
-    pub fn on_room(&self, wake: impl Fn() + Send + Sync + 'static) {
+    /// Registers who is to be woken when there is room again.
+    pub fn on_room(&self, wake: Wake) {
         // A panic elsewhere does not make the list wrong: it only ever grows.
         self.wakers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::new(wake));
+            .push(wake);
     }
 
     /// Wakes every source, for instance because the job is to stop.
@@ -95,7 +95,7 @@ impl Flow {
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
         {
-            wake();
+            wake.wake();
         }
     }
 
@@ -154,15 +154,16 @@ mod tests {
     use std::time::Duration;
 
     use crate::flow::{EVENTS_IN_FLIGHT_PER_WORKER, Flow};
+    use crate::source::Wake;
 
     #[test]
     fn records_are_in_flight_until_the_last_clone_is_gone() {
         let flow = Arc::new(Flow::new(1));
         let woken = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&woken);
-        flow.on_room(move || {
+        flow.on_room(Wake::new(move || {
             counter.fetch_add(1, Ordering::SeqCst);
-        });
+        }));
         let ticket = flow.admit(EVENTS_IN_FLIGHT_PER_WORKER, 1, Duration::ZERO);
         let clone = ticket.clone();
         assert!(!flow.has_room());

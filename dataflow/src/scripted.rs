@@ -20,7 +20,7 @@ use crate::place::{Offset, PartitionId, ShardId};
 use crate::run::{Publication, RunError};
 use crate::sink::{OutputChunk, OutputStream, Sink, SinkError};
 use crate::source::{
-    Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
 /// Number of different keys.
@@ -62,6 +62,9 @@ impl Gate {
         drop(self.0.1.wait_while(open, |open| !*open).unwrap());
     }
 }
+
+/// What a reader says that has nothing now.
+const LOOK_AGAIN: Readiness = Readiness::LookAgain(Duration::from_millis(1));
 
 /// What a reader does next with a partition.
 #[derive(Clone)]
@@ -110,7 +113,7 @@ impl Source for ScriptedSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
         let mine = self.acts.iter().filter(|(id, _)| share.reads(**id));
         let open = mine.map(|(&partition, acts)| Cursor {
             partition,
@@ -161,7 +164,7 @@ impl Cursor {
 }
 
 impl SourceReader for ScriptedReader {
-    fn poll(&mut self, limit: usize, emit: Emit<'_>) -> Result<Readiness, SourceError> {
+    fn poll(&mut self, demand: Demand<'_>, emit: Emit<'_>) -> Result<Readiness, SourceError> {
         self.source.polls.fetch_add(1, Ordering::SeqCst);
         if let Some(flow) = &self.source.flow {
             let most = &self.source.most_in_flight;
@@ -170,7 +173,13 @@ impl SourceReader for ScriptedReader {
         if self.open.is_empty() {
             return Ok(Readiness::Finished);
         }
-        self.turn = (self.turn + 1) % self.open.len();
+        let turns = 1..=self.open.len();
+        let mut turns = turns.map(|step| (self.turn + step) % self.open.len());
+        let allowed = |&at: &usize| demand.allows(self.open[at].partition);
+        let Some(turn) = turns.find(allowed) else {
+            return Ok(Readiness::Waiting);
+        };
+        self.turn = turn;
         let cursor = &mut self.open[self.turn];
         match cursor.acts.pop() {
             None => {
@@ -178,7 +187,7 @@ impl SourceReader for ScriptedReader {
                 self.open.remove(self.turn);
             }
             Some(Act::Records(mut times)) => {
-                let rest = times.split_off(times.len().min(limit));
+                let rest = times.split_off(times.len().min(demand.limit));
                 let handed_out = cursor.hand_out(times.iter().copied(), emit);
                 let left = times.split_off(handed_out);
                 let rest = [left, rest].concat();
@@ -186,11 +195,11 @@ impl SourceReader for ScriptedReader {
                     cursor.acts.push(Act::Records(rest));
                 }
             }
-            Some(Act::Wait) => return Ok(Readiness::Waiting),
+            Some(Act::Wait) => return Ok(LOOK_AGAIN),
             Some(Act::WaitFor(gate)) => {
                 if !gate.is_open() {
                     cursor.acts.push(Act::WaitFor(gate));
-                    return Ok(Readiness::Waiting);
+                    return Ok(LOOK_AGAIN);
                 }
             }
             Some(Act::Endless) => {

@@ -4,8 +4,10 @@
 //! [`SourceReader`] for the partitions it reads and polls it. Readers hand out borrowed bytes, record by
 //! record, and never decode them: what a record means is decided behind this seam, once for all sources.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::place::{Offset, PartitionId};
 
@@ -56,12 +58,76 @@ pub enum Polled<'a> {
 /// What a reader expects of the next poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// More can be read at once.
+    /// More can be read at once, of partitions that may be read.
     More,
-    /// Nothing now; the reader will have more later.
+    /// Nothing now. The reader's [`Wake`] will tell when there is more.
     Waiting,
+    /// Nothing now, and nobody can tell when there is more: the reader is to be asked again after this time.
+    LookAgain(Duration),
     /// Every partition of this reader has ended.
     Finished,
+}
+
+/// What a poll may bring.
+#[derive(Clone, Copy)]
+pub struct Demand<'a> {
+    /// Most records.
+    pub limit: usize,
+    may_read: &'a dyn Fn(PartitionId) -> bool,
+}
+
+impl<'a> Demand<'a> {
+    /// At most `limit` records of the partitions that `may_read` allows.
+    pub fn new(limit: usize, may_read: &'a dyn Fn(PartitionId) -> bool) -> Self {
+        Demand { limit, may_read }
+    }
+
+    /// At most `limit` records of any partition.
+    pub fn of_all(limit: usize) -> Self {
+        Demand::new(limit, &|_| true)
+    }
+
+    /// Whether records of `partition` may be handed out now. If not, the worker polls again when they may;
+    /// until then they stay where they are.
+    pub fn allows(&self, partition: PartitionId) -> bool {
+        (self.may_read)(partition)
+    }
+}
+
+impl fmt::Debug for Demand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demand")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells the worker of a reader that there is something to poll; may be called by any thread, at any time,
+/// also when the worker is gone.
+#[derive(Clone)]
+pub struct Wake(Arc<dyn Fn() + Send + Sync>);
+
+impl Wake {
+    /// A way to wake a worker.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Wake(Arc::new(wake))
+    }
+
+    /// Wakes nobody: for readers that are polled by hand.
+    pub fn nobody() -> Self {
+        Wake::new(|| {})
+    }
+
+    /// Wakes the worker.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wake")
+    }
 }
 
 /// Which part of a source a worker reads: partition `p` belongs to worker `p mod workers`.
@@ -97,19 +163,20 @@ pub trait Source: Send + Sync {
     /// All partitions, in ascending order of their numbers.
     fn partitions(&self) -> &[Partition];
 
-    /// Opens the partitions of one worker's share.
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError>;
+    /// Opens the partitions of one worker's share. A reader that ever answers [`Readiness::Waiting`] keeps
+    /// `wake` and calls it when there is more.
+    fn open(&self, share: Share, wake: Wake) -> Result<Box<dyn SourceReader>, SourceError>;
 }
 
 /// Reads the partitions of one worker's share. It stays on the thread that opened it.
 pub trait SourceReader {
-    /// Hands at most `limit` records to `emit`, in offset order within each partition, and stops early
-    /// after a record to which `emit` answers with a break.
+    /// Hands at most as many records as demanded to `emit`, of allowed partitions only, in offset order
+    /// within each partition, and stops early after a record to which `emit` answers with a break.
     ///
     /// Consecutive records of one partition are best handed out together: a batch holds one partition.
     fn poll(
         &mut self,
-        limit: usize,
+        demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError>;
 }

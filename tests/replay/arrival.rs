@@ -16,7 +16,7 @@ use slackwater_dataflow::clock::SystemClock;
 use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_dataflow::source::{Polled, Share, Source};
+use slackwater_dataflow::source::{Demand, Polled, Share, Source, Wake};
 use slackwater_dataflow::worker::WorkerGroup;
 use slackwater_models::Model;
 
@@ -184,7 +184,9 @@ fn do_offsets_of_a_key_only_go_forward() {
 /// Where the third record of partition 0 stands.
 fn third_offset(source: &MemorySource) -> Offset {
     let (worker, workers) = (0, 1);
-    let mut reader = source.open(Share { worker, workers }).unwrap();
+    let mut reader = source
+        .open(Share { worker, workers }, Wake::nobody())
+        .unwrap();
     let mut third = Offset::default();
     let mut keep = |polled: Polled<'_>| {
         if let Polled::Record { offset, .. } = polled {
@@ -192,7 +194,7 @@ fn third_offset(source: &MemorySource) -> Offset {
         }
         ControlFlow::Continue(())
     };
-    reader.poll(3, &mut keep).unwrap();
+    reader.poll(Demand::of_all(3), &mut keep).unwrap();
     third
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use slackwater_connectors::memory::MemorySource;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
 /// What is done to the records of a partition.
@@ -31,9 +31,9 @@ impl Source for Faulty {
         self.inner.partitions()
     }
 
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, share: Share, wake: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
         Ok(Box::new(FaultyReader {
-            inner: self.inner.open(share)?,
+            inner: self.inner.open(share, wake)?,
             partition: self.partition,
             fault: self.fault,
         }))
@@ -49,13 +49,13 @@ struct FaultyReader {
 impl SourceReader for FaultyReader {
     fn poll(
         &mut self,
-        limit: usize,
+        demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         // Records of the faulty partition are kept until the poll is over.
         let mut kept: Vec<(Offset, Vec<u8>)> = Vec::new();
         let mut finished = false;
-        let readiness = self.inner.poll(limit, &mut |polled| match polled {
+        let readiness = self.inner.poll(demand, &mut |polled| match polled {
             Polled::Record {
                 partition,
                 offset,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::source::{
-    Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
 use crate::file::compressed::content;
@@ -136,7 +136,7 @@ impl Source for FileSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut files = Vec::new();
         for (partition, path) in self.partitions.iter().zip(&self.paths) {
             if share.reads(partition.id) {
@@ -169,19 +169,22 @@ struct FileReader {
 impl SourceReader for FileReader {
     fn poll(
         &mut self,
-        limit: usize,
+        demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
-        if self.turn >= self.files.len() {
-            self.turn = 0;
-        }
-        let Some(file) = self.files.get_mut(self.turn) else {
+        if self.files.is_empty() {
             return Ok(Readiness::Finished);
+        }
+        let allowed = |file: &OpenFile| demand.allows(file.partition.id);
+        let Some(turn) = next_from(self.turn, &self.files, allowed) else {
+            return Ok(Readiness::Waiting);
         };
+        self.turn = turn;
+        let file = &mut self.files[turn];
         let partition = file.partition.id;
         let ended = file
             .lines
-            .read(limit, &mut |offset, payload| {
+            .read(demand.limit, &mut |offset, payload| {
                 emit(Polled::Record {
                     partition,
                     offset,
@@ -202,6 +205,13 @@ impl SourceReader for FileReader {
             Readiness::More
         })
     }
+}
+
+/// The position of the first item from `start` on, round and round, that will do.
+fn next_from<T>(start: usize, items: &[T], will_do: impl Fn(&T) -> bool) -> Option<usize> {
+    let positions = (start..items.len()).chain(0..start.min(items.len()));
+    let mut positions = positions.filter(|&at| items.get(at).is_some_and(&will_do));
+    positions.next()
 }
 
 #[cfg(test)]

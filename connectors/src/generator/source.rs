@@ -7,12 +7,15 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
 use crate::generator::Generator;
 use crate::generator::stream::EventStream;
 use crate::oversize;
+
+/// When to look again whether an event is due: as exact as a rate need be.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Reads a [`Generator`]. Topic `generator`; the offset of an event is its index in its partition.
 pub struct GeneratorSource {
@@ -49,7 +52,7 @@ impl Source for GeneratorSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
         let mine = self.partitions.iter().filter(|p| share.reads(p.id));
         let open = mine.filter_map(|partition| {
             Some(OpenPartition {
@@ -112,15 +115,21 @@ struct GeneratorReader {
 impl SourceReader for GeneratorReader {
     fn poll(
         &mut self,
-        limit: usize,
+        demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
+        if self.open.is_empty() {
+            return Ok(Readiness::Finished);
+        }
         // The partition that is furthest behind: so they stay in step in event time, though they have
         // different numbers of events.
-        let behind = self.open.iter_mut().enumerate();
-        let Some((position, open)) = behind.min_by_key(|(_, open)| open.stream.progress()) else {
-            return Ok(Readiness::Finished);
+        let open = self.open.iter_mut().enumerate();
+        let allowed = open.filter(|(_, open)| demand.allows(open.partition));
+        let behind = allowed.min_by_key(|(_, open)| open.stream.progress());
+        let Some((position, open)) = behind else {
+            return Ok(Readiness::Waiting);
         };
+        let limit = demand.limit;
         let due = self.pace.due();
         let partition = open.partition;
         let mut handed_out = 0;
@@ -144,7 +153,7 @@ impl SourceReader for GeneratorReader {
             let _ = emit(Polled::Finished(partition));
             self.open.remove(position);
         } else if handed_out == 0 && limit > 0 {
-            return Ok(Readiness::Waiting);
+            return Ok(Readiness::LookAgain(LOOK_AGAIN));
         }
         Ok(if self.open.is_empty() {
             Readiness::Finished

@@ -6,12 +6,13 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Partition, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
 use crate::oversize;
@@ -27,9 +28,12 @@ pub enum Turn {
         /// Number of records; the limit of the poll stands above it.
         records: usize,
     },
-    /// Hand out nothing and say [`Readiness::Waiting`].
+    /// Hand out nothing and ask to be polled again.
     Wait,
 }
+
+/// How long a reader that waits on purpose does so.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// Which partition a poll reads, and how much of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,7 +188,7 @@ impl Source for MemorySource {
         &self.partitions
     }
 
-    fn open(&self, share: Share) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
         let all = self.partitions.iter().zip(self.contents.iter());
         let mine = all.filter(|(partition, _)| share.reads(partition.id));
         let seed = match self.schedule {
@@ -233,14 +237,21 @@ struct MemoryReader {
 
 impl MemoryReader {
     /// Position in `open` and number of records of the next read; none to wait.
-    fn choose(&mut self, limit: usize) -> Option<(usize, usize)> {
+    fn choose(&mut self, demand: Demand<'_>) -> Option<(usize, usize)> {
+        let limit = demand.limit;
+        let open = self.open.iter().enumerate();
+        let allowed = open.filter(|(_, cursor)| demand.allows(cursor.partition));
+        let allowed: Vec<usize> = allowed.map(|(at, _)| at).collect();
+        if allowed.is_empty() {
+            return None;
+        }
         match &self.schedule {
             Schedule::InTurn => {}
             Schedule::Seeded(_) => {
                 if self.draw(8) == 0 {
                     return None;
                 }
-                let chosen = self.draw(self.open.len());
+                let chosen = allowed[self.draw(allowed.len())];
                 // Half of the polls are short: interleavings differ most there.
                 let most = if self.draw(2) == 0 { 4 } else { limit };
                 return Some((chosen, 1 + self.draw(most.min(limit))));
@@ -252,15 +263,23 @@ impl MemoryReader {
                         Turn::Wait => return None,
                         Turn::Read { partition, records } => {
                             let mut open = self.open.iter();
-                            if let Some(chosen) = open.position(|c| c.partition == partition) {
-                                return Some((chosen, records));
+                            let Some(chosen) = open.position(|c| c.partition == partition) else {
+                                continue;
+                            };
+                            if !allowed.contains(&chosen) {
+                                // This turn is still to come.
+                                self.scripted -= 1;
+                                return None;
                             }
+                            return Some((chosen, records));
                         }
                     }
                 }
             }
         }
-        let chosen = self.turn % self.open.len();
+        let turn = self.turn % self.open.len();
+        let later = allowed.iter().find(|&&at| at >= turn);
+        let chosen = *later.or(allowed.first())?;
         self.turn = chosen + 1;
         Some((chosen, limit))
     }
@@ -274,14 +293,14 @@ impl MemoryReader {
 impl SourceReader for MemoryReader {
     fn poll(
         &mut self,
-        limit: usize,
+        demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         if self.open.is_empty() {
             return Ok(Readiness::Finished);
         }
-        let Some((chosen, records)) = self.choose(limit) else {
-            return Ok(Readiness::Waiting);
+        let Some((chosen, records)) = self.choose(demand) else {
+            return Ok(Readiness::LookAgain(WAIT));
         };
         // `choose` returns positions of open partitions only.
         let cursor = &mut self.open[chosen];
@@ -291,7 +310,7 @@ impl SourceReader for MemoryReader {
             .records
             .iter()
             .skip(cursor.next)
-            .take(records.min(limit))
+            .take(records.min(demand.limit))
         {
             if self.failure == Some((partition, cursor.next)) {
                 return Err(failed("read", partition, io::Error::other("told to fail")));

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
@@ -17,7 +16,7 @@ use crate::ingest::{Ingest, Sealed};
 use crate::moment::{EventTime, Moment};
 use crate::place::PartitionId;
 use crate::run::{RunError, RunShared};
-use crate::source::{Payload, Polled, Readiness, Source, SourceReader};
+use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader, Wake};
 
 /// Records taken per activation. Large enough that the cost of a step and of a partly filled model batch
 /// vanish, small enough that a batch stays in the cache between the stages.
@@ -26,9 +25,6 @@ pub const RECORDS_PER_POLL_MAX: usize = 1024;
 /// Bytes taken per activation, at the end of the record that passes it: bounds what one poll can hold
 /// when records are large.
 pub const BYTES_PER_POLL_MAX: u64 = 4 * 1024 * 1024;
-
-/// When to look again at a reader that has nothing now and cannot say when it will.
-const WAIT: Duration = Duration::from_millis(1);
 
 /// As far as the watermark of a partition that is still being read can rise: [`EventTime::MAX`] says that
 /// the input has ended, and an event can bear any time, also the last one there is.
@@ -47,7 +43,6 @@ impl<'s> Graph<'s> {
         source: &dyn Source,
         ingest: I,
     ) -> Result<SourceStreams<'s, I>, RunError> {
-        let reader = source.open(self.share)?;
         let mut builder = OperatorBuilder::new("source".to_owned(), self.scope);
         let (batches, batch_stream) = builder.new_output();
         let (rejects, reject_stream) = builder.new_output();
@@ -55,9 +50,11 @@ impl<'s> Graph<'s> {
         let worker = self.scope.worker();
         let wake = worker.sync_activator_for(address.to_vec());
         // An error says that the worker is gone, and with it whoever had to be woken.
-        self.job.flow.on_room(move || {
+        let wake = Wake::new(move || {
             wake.activate().ok();
         });
+        let reader = source.open(self.share, wake.clone())?;
+        self.job.flow.on_room(wake);
         let activator = worker.activator_for(Rc::clone(&address));
         activator.activate();
         *self.source.borrow_mut() = Some(address);
@@ -127,9 +124,11 @@ impl<I: Ingest> Head<I> {
         };
         let read_at = self.job.clock.monotonic();
         let ingest = &mut self.ingest;
-        let polled = self.reader.poll(RECORDS_PER_POLL_MAX, &mut |polled| {
-            poll.take(ingest, polled)
-        });
+        let polled = self
+            .reader
+            .poll(Demand::of_all(RECORDS_PER_POLL_MAX), &mut |polled| {
+                poll.take(ingest, polled)
+            });
         let readiness = polled.map_err(|error| {
             self.job.fail(RunError::Source(error));
             Failed
@@ -143,7 +142,8 @@ impl<I: Ingest> Head<I> {
         self.capabilities.lift(&self.ingest, &poll.finished);
         match readiness {
             Readiness::More => again.activate(),
-            Readiness::Waiting => again.activate_after(WAIT),
+            Readiness::Waiting => {}
+            Readiness::LookAgain(after) => again.activate_after(after),
             Readiness::Finished => self.capabilities.active.clear(),
         }
         Ok(())

@@ -16,11 +16,11 @@ fn config(path: &Path) -> FileConfig {
 
 /// Reads a share to its end: each poll as the text `partition:offset=record ... partition.`.
 fn polls(source: &FileSource, share: Share, limit: usize) -> Vec<String> {
-    let mut reader = source.open(share).unwrap();
+    let mut reader = source.open(share, Wake::nobody()).unwrap();
     let mut polls = Vec::new();
     loop {
         let mut seen = Vec::new();
-        let readiness = reader.poll(limit, &mut |polled| {
+        let readiness = reader.poll(Demand::of_all(limit), &mut |polled| {
             match polled {
                 Polled::Record {
                     partition,

@@ -27,11 +27,11 @@ fn two_partitions() -> MemorySource {
 /// Reads to the end: each poll as the text `partition:offset=record ... partition.`, `~` for a wait and
 /// the message of an error.
 fn polls(source: &MemorySource, share: Share, limit: usize) -> Vec<String> {
-    let mut reader = source.open(share).unwrap();
+    let mut reader = source.open(share, Wake::nobody()).unwrap();
     let mut polls = Vec::new();
     loop {
         let mut seen = Vec::new();
-        let readiness = reader.poll(limit, &mut |polled| {
+        let readiness = reader.poll(Demand::of_all(limit), &mut |polled| {
             match polled {
                 Polled::Record {
                     partition,
@@ -48,7 +48,7 @@ fn polls(source: &MemorySource, share: Share, limit: usize) -> Vec<String> {
         });
         match readiness {
             Err(ref error) => seen.push(error.to_string()),
-            Ok(Readiness::Waiting) => seen.push("~".to_owned()),
+            Ok(Readiness::LookAgain(_) | Readiness::Waiting) => seen.push("~".to_owned()),
             Ok(_) => {}
         }
         polls.push(seen.join(" "));
@@ -124,9 +124,9 @@ fn are_lines_cut_as_a_file_would_be() {
 fn are_long_records_cut() {
     let source = two_partitions().with_max_bytes(2);
     let mut cut = Vec::new();
-    let mut reader = source.open(ALL).unwrap();
+    let mut reader = source.open(ALL, Wake::nobody()).unwrap();
     while reader
-        .poll(9, &mut |polled| {
+        .poll(Demand::of_all(9), &mut |polled| {
             if let Polled::Record {
                 payload: Payload::Oversize { head, length, .. },
                 ..
@@ -159,10 +159,10 @@ proptest::proptest! {
         let mut seen: BTreeMap<PartitionId, Vec<Vec<u8>>> = BTreeMap::new();
         let mut ended = Vec::new();
         for worker in 0..workers {
-            let mut reader = source.open(Share { worker, workers }).unwrap();
+            let mut reader = source.open(Share { worker, workers }, Wake::nobody()).unwrap();
             loop {
                 let mut records = 0;
-                let readiness = reader.poll(limit, &mut |polled| {
+                let readiness = reader.poll(Demand::of_all(limit), &mut |polled| {
 match polled {
                     Polled::Record { partition, payload: Payload::Whole(record), .. } => {
                         records += 1;
