@@ -28,7 +28,7 @@ struct Step {
 const STEPS: [Step; 10] = [
     Step {
         name: "tools",
-        purpose: "what the machine must have, pinned nextest and deny, the oracle's Python environment",
+        purpose: "what the machine must have, pinned nextest and deny, the oracle's Python, the flights",
         share_minutes: 15,
         run: tools_ready,
     },
@@ -196,6 +196,7 @@ fn tools_ready() -> Result<()> {
     tools::program(&tools::NEXTEST)?;
     tools::program(&tools::DENY)?;
     tools::python()?;
+    tools::source_package(&tools::NYCFLIGHTS)?;
     println!("ready in {}", tools::cache()?.display());
     Ok(())
 }
