@@ -5,11 +5,13 @@
 //!
 //! - `scene`: such a folder, a pipeline in it, the binary run there;
 //! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
+//! - `late`: what becomes of late events;
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard;
-//! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
+//! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
+//!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
 
@@ -28,10 +30,12 @@ mod ending;
 mod explain;
 mod garbage;
 mod golden;
+mod late;
 mod limits;
 mod mistakes;
 mod model;
 mod preflight;
 mod scene;
 mod scores;
+mod stall;
 mod stdout;

@@ -3,7 +3,6 @@
 //! - `reference`: the reference pipeline on sources in memory.
 //! - `arrival`: in arrival order.
 //! - `event_time`: in event-time order, whatever the interleaving of the partitions.
-//! - `bounds`: what is held in memory, whoever is slow.
 //! - `faults`: readers that break their contract, to show that the comparison can fail.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -12,7 +11,6 @@
 mod canonical;
 
 mod arrival;
-mod bounds;
 mod event_time;
 mod faults;
 mod reference;

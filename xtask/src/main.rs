@@ -42,7 +42,7 @@ const COMMANDS: [(&str, &str, &str); 5] = [
     ),
     (
         "campaign",
-        "fuzz [--runs N] [--seed S]",
+        "fuzz [--runs N] [--seed S] | stall",
         "a long run with a stored report under docs/reports/",
     ),
     (
