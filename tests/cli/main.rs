@@ -11,7 +11,8 @@
 //! - `compressed`: input in gzip and Zstandard;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
-//! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
+//! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C;
+//! - `examples`: the programs in `examples/`, which are run in the same way.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ mod commands;
 mod compressed;
 mod disk;
 mod ending;
+mod examples;
 mod explain;
 mod garbage;
 mod golden;
