@@ -16,7 +16,7 @@
 //! - [`worker`]: runs a graph on a group of threads.
 //!
 //! A tutorial is `examples/count_by_key.rs` of the repository: a whole program on this crate, with an operator,
-//! an ingest and a sink of its own.
+//! an ingest and a sink of its own. `examples/score_events.rs` runs the stages of `operators` on it.
 //!
 //! This crate knows nothing of JSON, models, pipeline files, or any single operator.
 

@@ -5,7 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::scene::{Scene, finish};
+use serde_json::Value;
+
+use crate::canonical::mask;
+use crate::scene::{STREAMS, Scene, finish, pipeline};
 
 /// A built example: cargo puts it into a folder beside the binary.
 fn example(name: &str) -> PathBuf {
@@ -54,4 +57,66 @@ rejects of operator `source` are not consumed: every event needs an outcome
     for _ in 0..20 {
         assert_eq!(printed("count_by_key"), expected);
     }
+}
+
+/// The records that stand below a headline.
+fn below<'t>(text: &'t str, headline: &str) -> Vec<&'t str> {
+    let lines = text.lines().skip_while(|line| *line != headline).skip(1);
+    lines.take_while(|line| line.starts_with('{')).collect()
+}
+
+/// What is the same wherever an event was read from.
+fn record(line: &str) -> String {
+    let mut record = mask(line);
+    if let Some(topic) = record.pointer_mut("/source/topic") {
+        *topic = Value::from("masked");
+    }
+    record.to_string()
+}
+
+/// The stages put together by hand against the binary that puts them together from a pipeline file.
+#[test]
+fn do_stages_put_together_by_hand_say_what_the_binary_says() {
+    let text = printed("score_events");
+    assert_eq!(text, printed("score_events"), "a second time");
+
+    let scene = Scene::new();
+    let changes = [
+        ("path = \"in.jsonl\"", "path = \"in/*.jsonl\""),
+        ("order = \"arrival\"", "order = \"event_time\""),
+    ];
+    scene.write("job.toml", pipeline(&changes).as_bytes());
+    for partition in 0..2 {
+        let events = below(&text, &format!("read from partition {partition}"));
+        let events = events.join("\n") + "\n";
+        scene.write(&format!("in/{partition}.jsonl"), events.as_bytes());
+    }
+    scene.summary();
+    let sorted = |mut records: Vec<String>| {
+        records.sort();
+        records
+    };
+    let written = STREAMS.map(|stream| {
+        let records = scene.records().into_iter();
+        let records = records.filter(|found| found.stream == stream);
+        sorted(records.map(|found| record(&found.line)).collect())
+    });
+    let names = [
+        "predictions",
+        "validation_errors",
+        "processing_errors",
+        "late_events",
+    ];
+    let shown = names.map(|name| below(&text, &format!("written to {name}")));
+    let records = |lines: &Vec<&str>| sorted(lines.iter().map(|line| record(line)).collect());
+    assert_eq!(shown.each_ref().map(records), written);
+
+    assert_eq!(shown.each_ref().map(Vec::len), [10, 1, 1, 1]);
+    assert!(text.ends_with("\n13 read, 0 in flight\n"), "{text}");
+    let [scored, ..] = shown;
+    let times = scored.iter().map(|line| {
+        let record = mask(line);
+        (record["user_id"].to_string(), record["event_time"].as_i64())
+    });
+    assert!(times.is_sorted(), "{scored:?}");
 }
