@@ -38,7 +38,7 @@ struct File {
 type Rule = fn(&File) -> Vec<String>;
 
 /// Every rule.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     writing::opens_with_its_reason,
     writing::is_not_too_long,
     writing::has_no_long_function,
@@ -46,6 +46,7 @@ const RULES: [Rule; 10] = [
     writing::has_a_telling_name,
     seams::knows_only_whom_it_may,
     seams::touches_only_what_it_may,
+    seams::shows_only_the_library,
     seams::names_no_field_of_a_job,
     seams::keeps_the_workspace_lints,
     writing::says_nothing_of_a_machine,

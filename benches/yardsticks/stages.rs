@@ -65,13 +65,7 @@ impl Stages {
             .map_err(|_| "the reference pipeline has mistakes")?;
         let plans = Plans::new(&pipeline, 1);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let fields = pipeline.event.fields.iter();
-        let plan = DeadLetterPlan {
-            fields: fields.map(|field| field.name.clone()).collect(),
-            max_depth: plans.ingest.max_depth,
-            topics: [].into(),
-            shards: plans.spread.shards,
-        };
+        let plan = DeadLetterPlan::new(&plans.ingest, &[]);
         Ok(Stages {
             ingest: EventIngest::new(Arc::clone(&plans.ingest)),
             features: FeatureStage::new(Arc::clone(&plans.features)),

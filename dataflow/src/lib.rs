@@ -15,6 +15,9 @@
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
 //! - [`worker`]: runs a graph on a group of threads.
 //!
+//! A tutorial is `examples/count_by_key.rs` of the repository: a whole program on this crate, with an operator,
+//! an ingest and a sink of its own. `examples/score_events.rs` runs the stages of `operators` on it.
+//!
 //! This crate knows nothing of JSON, models, pipeline files, or any single operator.
 
 pub mod place;

@@ -68,6 +68,15 @@ pub struct Check {
 }
 
 impl Check {
+    /// A rule on a field, with what is said of an event that breaks it.
+    pub fn new(field: FieldIndex, rule: Rule, message: impl Into<String>) -> Self {
+        Check {
+            field,
+            rule,
+            message: message.into(),
+        }
+    }
+
     /// Whether a value obeys the rule. `bytes` gives the content of a text. Rules other than `NotEmpty`
     /// have nothing to say about a value that is not there.
     pub fn holds<'b>(

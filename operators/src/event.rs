@@ -36,6 +36,25 @@ pub struct Field {
     pub required: bool,
 }
 
+impl Field {
+    /// A field without which an event is rejected.
+    pub fn required(name: impl Into<String>, kind: FieldType) -> Self {
+        Field {
+            name: name.into(),
+            kind,
+            required: true,
+        }
+    }
+
+    /// A field that may be missing or null.
+    pub fn optional(name: impl Into<String>, kind: FieldType) -> Self {
+        Field {
+            required: false,
+            ..Field::required(name, kind)
+        }
+    }
+}
+
 /// Position of a field in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FieldIndex(pub usize);

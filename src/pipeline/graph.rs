@@ -231,20 +231,7 @@ impl Blueprint {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let plans = Plans::new(pipeline, workers);
-        let topics = source.partitions().iter();
-        let dead_letters = DeadLetterPlan {
-            fields: pipeline
-                .event
-                .fields
-                .iter()
-                .map(|field| field.name.clone())
-                .collect(),
-            max_depth: plans.ingest.max_depth,
-            topics: topics
-                .map(|partition| (partition.id, Arc::clone(&partition.topic)))
-                .collect(),
-            shards: plans.spread.shards,
-        };
+        let dead_letters = DeadLetterPlan::new(&plans.ingest, source.partitions());
         let last = match ending {
             Ending::WriteFeatures => Last::Features,
             Ending::Score(model) => {

@@ -53,8 +53,7 @@ impl Plans {
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         };
         let features = features(pipeline, spread);
-        let named = features.features.iter();
-        let names: Vec<String> = named.map(|feature| feature.name.clone()).collect();
+        let names = features.names();
         Plans {
             spread,
             ingest: Arc::new(ingest(pipeline, spread)),
@@ -95,10 +94,9 @@ pub fn model_name(path: &spec::ModelPath) -> String {
 pub(super) fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
     let of_stage = pipeline.checks.iter().filter(|check| check.stage == stage);
     of_stage
-        .map(|check| Check {
-            field: FieldIndex(check.field),
-            rule: rule(&check.rule),
-            message: check.message.clone(),
+        .map(|check| {
+            let message = check.message.clone();
+            Check::new(FieldIndex(check.field), rule(&check.rule), message)
         })
         .collect()
 }
@@ -191,16 +189,7 @@ fn features(pipeline: &Pipeline, spread: Spread) -> FeaturePlan {
 }
 
 fn feature(spec: &spec::FeatureSpec, tallies: &mut Vec<Tally>) -> Feature {
-    // Features that count the same thing read the same tally.
-    let mut tally = |wanted: Tally| {
-        tallies
-            .iter()
-            .position(|tally| *tally == wanted)
-            .unwrap_or_else(|| {
-                tallies.push(wanted);
-                tallies.len() - 1
-            })
-    };
+    let mut tally = |wanted: Tally| wanted.place_in(tallies);
     let conditions = || {
         let condition = |condition: &spec::Condition| Condition {
             field: FieldIndex(condition.field),

@@ -13,7 +13,8 @@
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
-//! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
+//! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C;
+//! - `examples`: the programs in `examples/`, which are run in the same way.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,6 +28,7 @@ mod commands;
 mod compressed;
 mod disk;
 mod ending;
+mod examples;
 mod explain;
 mod garbage;
 mod golden;

@@ -4,7 +4,7 @@
 use crate::scanner::{Source, functions, test_modules};
 use crate::seams::{
     keeps_the_workspace_lints, knows_only_whom_it_may, modules_go_one_way, names_no_field_of_a_job,
-    touches_only_what_it_may,
+    shows_only_the_library, touches_only_what_it_may,
 };
 use crate::writing::{
     has_a_telling_name, has_no_long_function, has_nothing_unfinished, is_not_too_long,
@@ -45,6 +45,7 @@ fn is_every_rule_run() {
             "[dependencies]\ntimely = \"1\"\n[lints]\nworkspace = true",
         ),
         ("operators/src/a.rs", "//! a\nuse tract_onnx::prelude;"),
+        ("examples/a.rs", "//! a"),
         ("src/a.rs", "//! a\nconst A: &str = \"user_id\";"),
         ("models/Cargo.toml", "[dependencies]"),
         ("a.md", &*["/wor", "k/"].concat()),
@@ -324,6 +325,30 @@ fn is_a_hand_through_a_seam_found() {
         "#[cfg(test)]\n#[expect(x, reason = \";\")]\nmod tests;\nuse std::fs;",
         &["line 4"],
     );
+}
+
+#[test]
+fn is_an_example_of_more_than_the_library_found() {
+    let rule = shows_only_the_library;
+    let small = "examples/count_by_key.rs";
+    check(rule, small, "use slackwater_dataflow::flow;", &[]);
+    check(
+        rule,
+        small,
+        "use slackwater_operators::json;",
+        &["slackwater_operators"],
+    );
+    let large = "examples/score_events.rs";
+    check(rule, large, "use slackwater_operators::json;", &[]);
+    check(
+        rule,
+        large,
+        "use slackwater::job;\nuse timely::order;",
+        &["line 1: `slackwater`", "line 2: `timely`"],
+    );
+    check(rule, large, "// timely\nlet a = \"slackwater run\";", &[]);
+    check(rule, "examples/a.rs", "", &["does not know"]);
+    check(rule, "models/examples/a.rs", "use timely;", &[]);
 }
 
 #[test]

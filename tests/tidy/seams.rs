@@ -1,5 +1,7 @@
 //! The rules about who may know whom: edges between crates, things behind a seam, names of fields.
 
+use std::collections::BTreeSet;
+
 use crate::scanner::{Source, line_of, words};
 use crate::{File, finding, is_manifest, is_rust};
 
@@ -141,6 +143,48 @@ pub fn touches_only_what_it_may(file: &File) -> Vec<String> {
         }
     }
     findings
+}
+
+/// The programs in examples/ and which of our crates each shows.
+const EXAMPLES: [(&str, &[&str]); 2] = [
+    (
+        "examples/count_by_key.rs",
+        &["slackwater_dataflow", "slackwater_connectors"],
+    ),
+    (
+        "examples/score_events.rs",
+        &[
+            "slackwater_dataflow",
+            "slackwater_operators",
+            "slackwater_connectors",
+            "slackwater_models",
+        ],
+    ),
+];
+
+/// Whoever reads an example learns how the library is used without the binary: it names neither the package
+/// of pipeline files nor what stands behind the library's seams.
+pub fn shows_only_the_library(file: &File) -> Vec<String> {
+    const NEVER: [&str; 4] = [
+        "slackwater",
+        "timely",
+        "differential_dataflow",
+        "tract_onnx",
+    ];
+    if !is_rust(file) || !file.path.starts_with("examples/") {
+        return Vec::new();
+    }
+    let Some((_, shown)) = EXAMPLES.iter().find(|(path, _)| *path == file.path) else {
+        return vec!["an example that the table in tests/tidy does not know".into()];
+    };
+    let code = Source::of(&file.text).code();
+    let all = EXAMPLES.iter().flat_map(|(_, shown)| *shown).chain(&NEVER);
+    let others: BTreeSet<&str> = all.copied().filter(|name| !shown.contains(name)).collect();
+    let found = others.into_iter().flat_map(|name| {
+        words(&code, name)
+            .map(move |line| format!("line {line}: `{name}`: it shows only {shown:?}"))
+    });
+    found.collect()
 }
 
 /// The engine is told the fields of a job by its pipeline file. Only the generator makes them up.

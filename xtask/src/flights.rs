@@ -21,7 +21,7 @@ const FOLDER: &str = "flights";
 /// Writes flights as the arguments say.
 ///
 /// # Errors
-/// A mistyped option; and as [`write`].
+/// A mistyped option; and as [`write()`].
 pub fn run(arguments: &[String]) -> Result<()> {
     let Choice { flights, out } = parse(arguments)?;
     // Other programs are started in the root, but a folder that was typed is seen from here.

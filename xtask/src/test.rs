@@ -52,7 +52,7 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "build",
-        purpose: "the binary and all tests compile",
+        purpose: "the binary, the examples and all tests compile",
         share_minutes: 25,
         run: build,
     },
@@ -233,7 +233,8 @@ fn documentation() -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    // Both in the shapes that later steps ask for, so that those only run.
+    // Both in the shapes that later steps ask for, so that those only run. Without a choice of targets the
+    // first builds examples as well, which tests of the binary run.
     process::run(process::command(tools::program(&tools::NEXTEST)?).args([
         "nextest",
         "run",

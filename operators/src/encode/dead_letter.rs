@@ -10,8 +10,10 @@ use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::source::Partition;
 
 use crate::encode::{Chunks, json};
+use crate::ingest::IngestPlan;
 use crate::json::{Scanner, Schema, Value};
 use crate::reject::{Original, Reject, RejectBatch};
 
@@ -26,6 +28,22 @@ pub struct DeadLetterPlan {
     pub topics: BTreeMap<PartitionId, Arc<str>>,
     /// Number of shards.
     pub shards: u16,
+}
+
+impl DeadLetterPlan {
+    /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions.
+    pub fn new(ingest: &IngestPlan, partitions: &[Partition]) -> Self {
+        let fields = ingest.schema.fields.iter();
+        let topics = partitions.iter();
+        DeadLetterPlan {
+            fields: fields.map(|field| field.name.clone()).collect(),
+            max_depth: ingest.max_depth,
+            topics: topics
+                .map(|partition| (partition.id, Arc::clone(&partition.topic)))
+                .collect(),
+            shards: ingest.spread.shards,
+        }
+    }
 }
 
 /// Encodes rejected events.

@@ -99,6 +99,23 @@ impl Calendar {
 }
 
 impl Feature {
+    /// A feature that goes to the model as it is, and is 0 where it does not exist.
+    pub fn new(name: impl Into<String>, kind: FeatureKind) -> Self {
+        Feature {
+            name: name.into(),
+            kind,
+            fill: 0.0,
+            transforms: Vec::new(),
+        }
+    }
+
+    /// The same, transformed by these steps, left to right.
+    #[must_use]
+    pub fn transformed(mut self, transforms: impl Into<Vec<Transform>>) -> Self {
+        self.transforms = transforms.into();
+        self
+    }
+
     /// Appends the feature of each event, transformed.
     pub(super) fn compute(&self, events: &Events<'_>, values: &mut Vec<f64>) {
         self.values(events, values);

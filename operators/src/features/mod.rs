@@ -44,6 +44,14 @@ pub struct FeaturePlan {
     pub spread: Spread,
 }
 
+impl FeaturePlan {
+    /// The names of the features, in order.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.features.iter().map(|feature| feature.name.clone());
+        names.collect()
+    }
+}
+
 /// Events with their vectors.
 #[derive(Debug)]
 pub struct FeatureBatch {

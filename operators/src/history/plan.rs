@@ -25,6 +25,18 @@ pub enum Tally {
     Distinct(FieldIndex),
 }
 
+impl Tally {
+    /// The position of this tally among `tallies`, where it is added unless it is there: features that count
+    /// the same thing read the same tally, by this position.
+    pub fn place_in(self, tallies: &mut Vec<Tally>) -> usize {
+        let found = tallies.iter().position(|tally| *tally == self);
+        found.unwrap_or_else(|| {
+            tallies.push(self);
+            tallies.len() - 1
+        })
+    }
+}
+
 /// A history as declared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryPlan {

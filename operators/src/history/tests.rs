@@ -306,3 +306,12 @@ fn does_an_event_at_the_ends_of_time_see_itself() {
     check(&[i64::MIN, i64::MIN, i64::MIN + 3], 5);
     check(&[i64::MAX, i64::MIN, i64::MAX], 5);
 }
+
+#[test]
+fn do_features_that_count_the_same_share_a_tally() {
+    let mut tallies = Vec::new();
+    let mut place = |tally: Tally| tally.place_in(&mut tallies);
+    let all = || Tally::Where(Vec::new());
+    let places = [all(), Tally::Distinct(FieldIndex(1)), all()].map(&mut place);
+    assert_eq!((places, tallies.len()), ([0, 1, 0], 2));
+}

@@ -25,20 +25,8 @@ const USER: FieldIndex = FieldIndex(0);
 const TIME: FieldIndex = FieldIndex(5);
 const MAX_DEPTH: u32 = 4;
 
-fn field(name: &str, kind: FieldType, required: bool) -> Field {
-    Field {
-        name: name.to_owned(),
-        kind,
-        required,
-    }
-}
-
 fn check_of(field: usize, rule: Rule, message: &str) -> Check {
-    Check {
-        field: FieldIndex(field),
-        rule,
-        message: message.to_owned(),
-    }
+    Check::new(FieldIndex(field), rule, message)
 }
 
 /// Fields of every type, with and without need and checks: user (text, `not_empty`), category (text,
@@ -46,12 +34,12 @@ fn check_of(field: usize, rule: Rule, message: &str) -> Check {
 /// (bool, optional, `one_of`), at (the time). The checks are out of field order on purpose.
 fn plan(workers: usize) -> IngestPlan {
     let fields = vec![
-        field("user", FieldType::Text, true),
-        field("category", FieldType::Text, true),
-        field("product", FieldType::Text, true),
-        field("price", FieldType::Float, false),
-        field("first", FieldType::Bool, false),
-        field("at", FieldType::Int, true),
+        Field::required("user", FieldType::Text),
+        Field::required("category", FieldType::Text),
+        Field::required("product", FieldType::Text),
+        Field::optional("price", FieldType::Float),
+        Field::optional("first", FieldType::Bool),
+        Field::required("at", FieldType::Int),
     ];
     let checks = [
         check_of(5, Rule::Min(Bound::Int(-1_000)), "at is before time"),
