@@ -201,6 +201,16 @@ impl Rows {
         })
     }
 
+    /// Reads something of each line of memory that a row takes; what it adds up to means nothing.
+    pub(crate) fn touch(&self, row: &Row) -> u8 {
+        /// Bytes of a cache line.
+        const LINE: usize = 64;
+        let bytes = self.bytes_of(row).iter().step_by(LINE);
+        let cells = self.cells(row).iter().step_by(LINE / size_of::<Cell>());
+        let sum = bytes.fold(0, |sum, byte| sum ^ byte);
+        cells.fold(sum, |sum, cell| sum ^ u8::from(matches!(cell, Cell::Null)))
+    }
+
     /// Bytes of memory that the rows take, room to grow included.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()

@@ -8,8 +8,9 @@
 //! block, each a run in memory again. Rows are due only up to the first row of the next block on disk: what
 //! lies there comes first.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::hint::black_box;
 use std::time::Duration;
 
 use slackwater_dataflow::moment::EventTime;
@@ -22,10 +23,13 @@ use crate::order::spilled::{SpillError, Spilled, SpilledRun};
 /// Bytes per row for which rows that are taken have room at once.
 const ROW_BYTES_EXPECTED: usize = 192;
 
+/// Rows of a batch that fill enough of the room that it was made with.
+const ROWS_WORTH_THEIR_ROOM: usize = 256;
+
 /// Where a row stands in the order of handling. No two rows of a job stand at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    time: EventTime,
+    pub(super) time: EventTime,
     partition: PartitionId,
     offset: Offset,
 }
@@ -40,12 +44,39 @@ impl Place {
     }
 }
 
+/// A row by its order time, its run and its number there, as one number that sorts fast.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Timed(i128);
+
+impl Timed {
+    fn new(time: EventTime, run: u32, row: u32) -> Self {
+        Timed(i128::from(time.0) << 64 | i128::from(run) << 32 | i128::from(row))
+    }
+
+    fn in_run(self, run: u32) -> Self {
+        Timed::new(self.time(), run, self.row())
+    }
+
+    fn time(self) -> EventTime {
+        EventTime((self.0 >> 64) as i64)
+    }
+
+    fn run(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn row(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// Rows of one batch and their order.
 struct Run {
     rows: Rows,
     read_at: Duration,
-    /// Where each row stands and which it is, in order.
-    order: Vec<(Place, u32)>,
+    /// In order. A batch holds rows of one partition in the order of their offsets, and a block from disk is
+    /// in order as a whole: so among rows of one time their numbers decide.
+    order: Vec<Timed>,
     /// How many of them have become due.
     due: usize,
     /// How many were taken.
@@ -56,12 +87,14 @@ struct Run {
 
 impl Run {
     fn new(mut rows: Rows, read_at: Duration) -> Self {
-        let place = |(nth, row): (u32, &Row)| (Place::of(row), nth);
-        let mut order: Vec<_> = (0..).zip(rows.rows()).map(place).collect();
+        let timed = |(nth, row): (u32, &Row)| Timed::new(row.order_time, 0, nth);
+        let mut order: Vec<_> = (0..).zip(rows.rows()).map(timed).collect();
         order.sort();
         // A batch has room for many rows from the start; one that stays small must not keep it.
-        rows.shrink();
-        let bytes = rows.memory_bytes() + order.capacity() * size_of::<(Place, u32)>();
+        if rows.rows().len() < ROWS_WORTH_THEIR_ROOM {
+            rows.shrink();
+        }
+        let bytes = rows.memory_bytes() + order.capacity() * size_of::<Timed>();
         Run {
             rows,
             read_at,
@@ -72,32 +105,81 @@ impl Run {
         }
     }
 
-    /// The next row that is not due.
-    fn head(&self) -> Option<Place> {
-        self.order.get(self.due).map(|(place, _)| *place)
+    /// When the next row is that is not due.
+    fn head(&self) -> Option<EventTime> {
+        self.order.get(self.due).map(|timed| timed.time())
+    }
+
+    fn row(&self, timed: Timed) -> Option<&Row> {
+        self.rows.rows().get(timed.row() as usize)
+    }
+
+    /// Whether a row stands before `limit` in the order of handling.
+    fn stands_before(&self, timed: Timed, limit: Place) -> bool {
+        match timed.time().cmp(&limit.time) {
+            Ordering::Equal => self.row(timed).map(Place::of) < Some(limit),
+            order => order == Ordering::Less,
+        }
     }
 }
 
-/// A row that is due: where it stands, in which run, which row of it.
-type Due = (Place, u32, u32);
+/// Runs in memory, by number. Numbers are used again.
+#[derive(Default)]
+struct Runs {
+    runs: Vec<Option<Run>>,
+    free: Vec<u32>,
+    /// Of all runs.
+    bytes: u64,
+}
+
+impl Runs {
+    fn get(&self, at: u32) -> Option<&Run> {
+        self.runs.get(at as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, at: u32) -> Option<&mut Run> {
+        self.runs.get_mut(at as usize)?.as_mut()
+    }
+
+    fn row(&self, timed: Timed) -> Option<(&Run, &Row)> {
+        let run = self.get(timed.run())?;
+        Some((run, run.row(timed)?))
+    }
+
+    fn add(&mut self, run: Run) -> u32 {
+        self.bytes += run.bytes;
+        let at = self.free.pop().unwrap_or(self.runs.len() as u32);
+        match self.runs.get_mut(at as usize) {
+            Some(place) => *place = Some(run),
+            None => self.runs.push(Some(run)),
+        }
+        at
+    }
+
+    /// Forgets a run of which nothing is left to take.
+    fn forget_if_taken(&mut self, at: u32) {
+        if self.get(at).is_some_and(|run| run.taken == run.order.len())
+            && let Some(run) = self.runs.get_mut(at as usize).and_then(Option::take)
+        {
+            self.bytes -= run.bytes;
+            self.free.push(at);
+        }
+    }
+}
 
 /// Rows that wait for the watermark, of one worker.
 pub(super) struct Waiting {
     fields: usize,
     bytes_max: u64,
     watermark: EventTime,
-    /// Runs in memory; `None` marks a free place.
-    runs: Vec<Option<Run>>,
-    free: Vec<u32>,
-    /// Runs with rows that are not due, by the first of these.
-    heads: BinaryHeap<Reverse<(Place, u32)>>,
+    runs: Runs,
+    /// Runs with rows that are not due, by the time of the first of these.
+    heads: BinaryHeap<Reverse<(EventTime, u32)>>,
     /// Rows that are due and in memory, in order, from `next_due` on.
-    due: Vec<Due>,
+    due: Vec<Timed>,
     next_due: usize,
     pub(super) spilled: Spilled,
     events: u64,
-    /// Of all runs in memory.
-    bytes: u64,
 }
 
 impl Waiting {
@@ -106,14 +188,12 @@ impl Waiting {
             fields,
             bytes_max,
             watermark: EventTime::MIN,
-            runs: Vec::new(),
-            free: Vec::new(),
+            runs: Runs::default(),
             heads: BinaryHeap::new(),
             due: Vec::new(),
             next_due: 0,
             spilled: Spilled::new(spill, bytes_max),
             events: 0,
-            bytes: 0,
         }
     }
 
@@ -124,7 +204,7 @@ impl Waiting {
 
     /// Bytes that they take, in memory and on disk.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes + self.spilled.bytes()
+        self.runs.bytes + self.spilled.bytes()
     }
 
     /// Takes rows in. Every one of them has an order time at or above the watermark.
@@ -136,7 +216,7 @@ impl Waiting {
         );
         self.events += rows.rows().len() as u64;
         self.keep(rows, read_at);
-        if self.bytes > self.bytes_max && self.bytes_not_due() > self.bytes_max / 2 {
+        if self.runs.bytes > self.bytes_max && self.bytes_not_due() > self.bytes_max / 2 {
             self.spill()?;
         }
         Ok(())
@@ -145,11 +225,16 @@ impl Waiting {
     /// Bytes of runs in memory with rows that are not due. Less than half of the bound is not worth a file:
     /// then it is rows which are due that fill memory, and they are about to go.
     fn bytes_not_due(&self) -> u64 {
-        let runs = self
-            .heads
-            .iter()
-            .map(|Reverse((_, at))| self.runs.get(*at as usize));
-        runs.flatten().flatten().map(|run| run.bytes).sum()
+        let runs = self.heads.iter().map(|Reverse((_, at))| self.runs.get(*at));
+        runs.flatten().map(|run| run.bytes).sum()
+    }
+
+    fn keep(&mut self, rows: Rows, read_at: Duration) {
+        let run = Run::new(rows, read_at);
+        if let Some(head) = run.head() {
+            let at = self.runs.add(run);
+            self.heads.push(Reverse((head, at)));
+        }
     }
 
     pub(super) fn on_watermark(&mut self, watermark: EventTime) {
@@ -158,26 +243,17 @@ impl Waiting {
 
     /// The least order time of all that waits.
     pub(super) fn least(&self) -> Option<EventTime> {
-        self.first().map(|place| place.time)
+        if let Some(due) = self.due.get(self.next_due) {
+            return Some(due.time());
+        }
+        let in_memory = self.heads.peek().map(|Reverse((time, _))| *time);
+        let on_disk = self.spilled.first().map(|place| place.time);
+        in_memory.into_iter().chain(on_disk).min()
     }
 
     /// Whether the watermark has passed something that waits.
     pub(super) fn is_due(&self) -> bool {
-        self.first().is_some_and(|first| self.has_passed(first))
-    }
-
-    fn first(&self) -> Option<Place> {
-        if let Some((place, ..)) = self.due.get(self.next_due) {
-            return Some(*place);
-        }
-        let in_memory = self.heads.peek().map(|Reverse((place, _))| *place);
-        let on_disk = self.spilled.first();
-        in_memory.into_iter().chain(on_disk).min()
-    }
-
-    /// At the end of the input everything is due, also what bears the last time that there is.
-    fn has_passed(&self, place: Place) -> bool {
-        place.time < self.watermark || self.watermark == EventTime::MAX
+        self.least().is_some_and(has_passed(self.watermark))
     }
 
     /// Takes at most `most` rows that are due, the first ones, and the time when the first of them was read.
@@ -191,40 +267,31 @@ impl Waiting {
             if self.due.is_empty() {
                 break;
             }
-            let end = self
-                .due
-                .len()
-                .min(self.next_due + most - taken.rows().len());
-            for at in self.next_due..end {
-                if let Some(&(_, run, row)) = self.due.get(at) {
-                    read_at = read_at.min(self.hand_over(run, row, &mut taken));
-                }
-            }
+            let room = most - taken.rows().len();
+            let end = self.due.len().min(self.next_due + room);
+            let due = self.due.get(self.next_due..end).unwrap_or_default();
             self.next_due = end;
+            // Rows of several runs follow each other, and each is a wait for memory. Touched together first,
+            // the processor waits for them together.
+            let touch = |sum, &timed: &Timed| match self.runs.row(timed) {
+                Some((run, row)) => sum ^ run.rows.touch(row),
+                None => sum,
+            };
+            black_box(due.iter().fold(0, touch));
+            for &timed in due {
+                let Some((run, row)) = self.runs.row(timed) else {
+                    continue;
+                };
+                taken.push_from(&run.rows, row);
+                read_at = read_at.min(run.read_at);
+                if let Some(run) = self.runs.get_mut(timed.run()) {
+                    run.taken += 1;
+                }
+                self.runs.forget_if_taken(timed.run());
+            }
         }
         self.events -= taken.rows().len() as u64;
         Ok((taken, read_at))
-    }
-
-    /// Copies a row, and forgets its run with the last one. Gives when it was read.
-    fn hand_over(&mut self, at: u32, row: u32, taken: &mut Rows) -> Duration {
-        let Some(place) = self.runs.get_mut(at as usize) else {
-            return Duration::MAX;
-        };
-        let Some(run) = place else {
-            return Duration::MAX;
-        };
-        if let Some(row) = run.rows.rows().get(row as usize) {
-            taken.push_from(&run.rows, row);
-        }
-        let read_at = run.read_at;
-        run.taken += 1;
-        if run.taken == run.order.len() {
-            self.bytes -= run.bytes;
-            *place = None;
-            self.free.push(at);
-        }
-        read_at
     }
 
     /// Finds the next rows that are due, if there are any and none are left of those that were found before.
@@ -234,9 +301,11 @@ impl Waiting {
         }
         self.due.clear();
         self.next_due = 0;
+        let has_passed = has_passed(self.watermark);
         loop {
-            let block = self.spilled.first().filter(|&first| self.has_passed(first));
-            self.collect_below(block);
+            let block = self.spilled.first();
+            let block = block.filter(|first| has_passed(first.time));
+            self.collect_before(block);
             if !self.due.is_empty() || block.is_none() {
                 return Ok(());
             }
@@ -248,84 +317,70 @@ impl Waiting {
     }
 
     /// Makes due what the watermark has passed and, if there is a `limit`, stands before it.
-    fn collect_below(&mut self, limit: Option<Place>) {
-        let is_due = |place: Place| {
-            limit.is_none_or(|limit| place < limit)
-                && (place.time < self.watermark || self.watermark == EventTime::MAX)
-        };
-        while let Some(&Reverse((place, at))) = self.heads.peek() {
-            if !is_due(place) {
+    fn collect_before(&mut self, limit: Option<Place>) {
+        let has_passed = has_passed(self.watermark);
+        let mut left = Vec::new();
+        while let Some(&Reverse((time, at))) = self.heads.peek() {
+            if !has_passed(time) || limit.is_some_and(|limit| time > limit.time) {
                 break;
             }
             self.heads.pop();
-            let Some(Some(run)) = self.runs.get_mut(at as usize) else {
+            let Some(run) = self.runs.get_mut(at) else {
                 continue;
             };
+            let is_due = |&timed: &Timed| {
+                let stands_before = |limit| run.stands_before(timed, limit);
+                has_passed(timed.time()) && limit.is_none_or(stands_before)
+            };
             let rest = run.order.get(run.due..).unwrap_or_default();
-            let due = rest.partition_point(|(place, _)| is_due(*place));
+            let due = rest.partition_point(is_due);
             let due = rest.get(..due).unwrap_or_default();
-            self.due
-                .extend(due.iter().map(|&(place, row)| (place, at, row)));
+            self.due.extend(due.iter().map(|timed| timed.in_run(at)));
             run.due += due.len();
-            if let Some(head) = run.head() {
-                self.heads.push(Reverse((head, at)));
-            }
+            left.extend(run.head().map(|head| Reverse((head, at))));
         }
+        self.heads.extend(left);
         // A merge of sorted pieces, which this sort recognises.
         self.due.sort();
-    }
-
-    fn keep(&mut self, rows: Rows, read_at: Duration) {
-        let run = Run::new(rows, read_at);
-        let Some(head) = run.head() else { return };
-        self.bytes += run.bytes;
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                self.runs.push(None);
-                (self.runs.len() - 1) as u32
+        // Rows of one time are in the order of their runs now, which means nothing.
+        let runs = &self.runs;
+        for tied in self.due.chunk_by_mut(|a, b| a.time() == b.time()) {
+            if tied.len() > 1 {
+                tied.sort_by_cached_key(|&timed| runs.row(timed).map(|(_, row)| Place::of(row)));
             }
-        };
-        if let Some(place) = self.runs.get_mut(at as usize) {
-            *place = Some(run);
         }
-        self.heads.push(Reverse((head, at)));
-    }
-
-    fn read_at(&self, run: u32) -> Option<Duration> {
-        Some(self.runs.get(run as usize)?.as_ref()?.read_at)
     }
 
     /// Writes everything that is not due to disk, as one sorted run.
     fn spill(&mut self) -> Result<(), SpillError> {
-        let mut order: Vec<Due> = Vec::new();
-        let heads = std::mem::take(&mut self.heads);
-        for Reverse((_, at)) in heads {
-            if let Some(Some(run)) = self.runs.get_mut(at as usize) {
-                let waiting = run.order.drain(run.due..);
-                order.extend(waiting.map(|(place, row)| (place, at, row)));
+        let mut order: Vec<(Place, Timed)> = Vec::new();
+        let mut read_at = Duration::MAX;
+        for &Reverse((_, at)) in &self.heads {
+            if let Some(run) = self.runs.get_mut(at) {
+                for timed in run.order.split_off(run.due) {
+                    let place = run.row(timed).map(Place::of);
+                    order.extend(place.map(|place| (place, timed.in_run(at))));
+                }
+                read_at = read_at.min(run.read_at);
             }
         }
         order.sort();
-        let read_at = order.iter().filter_map(|&(_, at, _)| self.read_at(at));
-        let mut written = SpilledRun::create(&self.spilled, read_at.min().unwrap_or_default())?;
-        for &(place, at, row) in &order {
-            if let Some(Some(run)) = self.runs.get(at as usize)
-                && let Some(row) = run.rows.rows().get(row as usize)
-            {
+        let mut written = SpilledRun::create(&self.spilled, read_at)?;
+        for &(place, timed) in &order {
+            if let Some((run, row)) = self.runs.row(timed) {
                 written.append(place, &run.rows, row)?;
             }
         }
         self.spilled.add(written)?;
-        for (at, place) in (0..).zip(&mut self.runs) {
-            if let Some(run) = place
-                && run.taken == run.order.len()
-            {
-                self.bytes -= run.bytes;
-                *place = None;
-                self.free.push(at);
-            }
+        for Reverse((_, at)) in std::mem::take(&mut self.heads) {
+            self.runs.forget_if_taken(at);
         }
         Ok(())
     }
+}
+
+/// Whether a watermark has passed a time. At the end of the input it has passed every one, also the last
+/// that there is.
+fn has_passed(watermark: EventTime) -> impl Fn(EventTime) -> bool {
+    move |time| time < watermark || watermark == EventTime::MAX
 }
