@@ -75,7 +75,9 @@ fn text(report: &Report, json: bool) -> String {
 fn announce(pipeline: &Pipeline, replace: bool) {
     let from = match &pipeline.source {
         SourceSpec::Generator(generator) => counted(generator.events, "generated event"),
-        SourceSpec::File { path } => format!("`{path}`"),
+        SourceSpec::File { path, follow: true } => format!("`{path}`, followed until stopped,"),
+        SourceSpec::File { path, .. } => format!("`{path}`"),
+        SourceSpec::Stdin => "stdin".to_owned(),
     };
     let to = match &pipeline.sink.kind {
         SinkKind::File { path } if replace => {

@@ -3,12 +3,12 @@
 //! Every test runs the real binary in a folder of its own and looks at what anybody can see: files,
 //! stdout, stderr, exit code.
 //!
-//! - `scene`: such a folder, a pipeline in it, the binary run there;
+//! - `scene`: such a folder, a pipeline in it, the binary run there; `waiting`: for what it does meanwhile;
 //! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
-//! - `compressed`: input in gzip and Zstandard;
+//! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
@@ -26,6 +26,7 @@ mod compressed;
 mod disk;
 mod ending;
 mod explain;
+mod follow;
 mod garbage;
 mod golden;
 mod limits;
@@ -34,4 +35,6 @@ mod model;
 mod preflight;
 mod scene;
 mod scores;
+mod stdin;
 mod stdout;
+mod waiting;
