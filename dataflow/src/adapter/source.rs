@@ -70,8 +70,10 @@ impl<'s> Graph<'s> {
         let drained = Rc::clone(&self.drained);
         builder.build(move |initial| {
             let capabilities = Capabilities::new(initial, &partitions);
+            job.reached.tell(share.worker, capabilities.watermarks());
             let head = Head {
                 job,
+                worker: share.worker,
                 reader,
                 ingest,
                 capabilities,
@@ -99,6 +101,7 @@ struct Ports<B, R> {
 
 struct Head<I: Ingest> {
     job: Arc<RunShared>,
+    worker: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
     capabilities: Capabilities,
@@ -146,6 +149,8 @@ impl<I: Ingest> Head<I> {
             Readiness::LookAgain(after) => again.activate_after(after),
             Readiness::Finished => self.capabilities.active.clear(),
         }
+        let watermarks = self.capabilities.watermarks();
+        self.job.reached.tell(self.worker, watermarks);
         Ok(())
     }
 
@@ -256,6 +261,13 @@ impl Capabilities {
 
     fn all_finished(&self) -> bool {
         self.active.is_empty()
+    }
+
+    /// Of the partitions that are being read.
+    fn watermarks(&self) -> impl Iterator<Item = EventTime> {
+        self.active
+            .values()
+            .map(|held| held.batches.time().watermark)
     }
 
     /// Lifts what is held to the partitions' watermarks, after everything read was sent. A partition that
