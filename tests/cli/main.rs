@@ -9,6 +9,7 @@
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
+//! - `terminal`: what a person sees while a job runs;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
@@ -37,4 +38,5 @@ mod scene;
 mod scores;
 mod stdin;
 mod stdout;
+mod terminal;
 mod waiting;
