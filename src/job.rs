@@ -124,12 +124,8 @@ impl Job {
     /// Watches the run, which must begin now.
     pub fn watch(&self) -> Watch {
         let (meters, reached) = (self.group.meters(), self.group.reached());
-        Watch::new(
-            self.subject.clone(),
-            meters,
-            reached,
-            Arc::clone(&self.clock),
-        )
+        let (pace, clock) = (self.blueprint.pace(), Arc::clone(&self.clock));
+        Watch::new(self.subject.clone(), meters, reached, pace, clock)
     }
 
     /// Runs to the end of the input.

@@ -91,7 +91,7 @@ impl Report {
             features: made(ProductName::Features),
             validation_errors: written(OutputStream::ValidationErrors),
             processing_errors: written(OutputStream::ProcessingErrors),
-            late_events: written(OutputStream::LateEvents),
+            late_events: written(OutputStream::LateEvents) + self.totals.dropped,
             // No pipeline of this version can filter.
             filtered: 0,
             in_flight: self.totals.in_flight(),
@@ -131,11 +131,18 @@ impl Report {
         for stream in OutputStream::ALL {
             let output = self.outputs.iter().find(|(other, _)| *other == stream);
             let to = output.map_or("discarded", |(_, place)| place).to_owned();
-            table.add_row(row(
-                self.product.of(stream),
-                self.totals.written(stream),
-                to,
-            ));
+            let dropped = match stream {
+                OutputStream::LateEvents => self.totals.dropped,
+                _ => 0,
+            };
+            // A job drops all of its late events or none.
+            let to = if dropped > 0 {
+                "dropped".to_owned()
+            } else {
+                to
+            };
+            let events = self.totals.written(stream) + dropped;
+            table.add_row(row(self.product.of(stream), events, to));
         }
         if self.totals.in_flight() > 0 {
             table.add_row(row("in flight", self.totals.in_flight(), String::new()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use slackwater::pipeline::Pipeline;
 use slackwater::pipeline::graph::{Blueprint, Ending, files_at, load_model, open_files};
+use slackwater::pipeline::spec::Order;
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::Existing;
 use slackwater_connectors::memory::MemorySource;
@@ -47,9 +48,10 @@ pub fn pipeline() -> Result<Pipeline, Failure> {
 }
 
 /// Everything that a run of the binary does before its first poll.
-pub fn prepare(input: &Input, to: &To) -> Result<Prepared, Failure> {
+pub fn prepare(input: &Input, to: &To, order: Order) -> Result<Prepared, Failure> {
     let workers = input.options.workers;
-    let pipeline = pipeline()?;
+    let mut pipeline = pipeline()?;
+    pipeline.job.order = order;
     let lines = input.partitions.iter().enumerate();
     let lines = lines.map(|(at, lines)| (PartitionId(at as u32), Arc::clone(&lines.bytes)));
     let source = MemorySource::from_lines(lines)?.with_max_bytes(pipeline.event.max_bytes);

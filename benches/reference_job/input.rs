@@ -113,6 +113,31 @@ impl Input {
         lines as u64 + self.options.events * size_of::<(usize, usize)>() as u64
     }
 
+    /// Makes every second event one of the same user.
+    pub fn heat(&mut self) {
+        /// What stands before and behind the name of an event's user.
+        const BEFORE: &[u8] = b"\"user_id\":\"user_";
+        const HOT: &[u8] = b"hot";
+        for partition in &mut self.partitions {
+            let mut lines = Vec::with_capacity(partition.bytes.len());
+            let of_partition = partition.bytes.split_inclusive(|&byte| byte == b'\n');
+            for (nth, line) in of_partition.enumerate() {
+                let name = line.windows(BEFORE.len()).position(|part| part == BEFORE);
+                let name = name.map(|at| at + BEFORE.len()).filter(|_| nth % 2 == 0);
+                let parts = name.and_then(|at| {
+                    let (before, after) = line.split_at_checked(at)?;
+                    let end = after.iter().position(|&byte| byte == b'"')?;
+                    Some((before, after.get(end..)?))
+                });
+                match parts {
+                    Some((before, after)) => lines.extend([before, HOT, after].concat()),
+                    None => lines.extend_from_slice(line),
+                }
+            }
+            *partition = PartitionLines::of(lines);
+        }
+    }
+
     /// Keeps the lines only.
     pub fn forget_records(&mut self) {
         for partition in &mut self.partitions {

@@ -2,7 +2,8 @@
 //! bytes in memory. One configuration a run, one line of JSON; `cargo xtask bench` compares them.
 //!
 //! ```text
-//! reference_job hand-fused|engine|engine-files [--workers N] [--events N] [--users N] [--clock off]
+//! reference_job hand-fused|engine|engine-files|engine-ordered|engine-hot [--workers N] [--events N] [--users N]
+//!               [--clock off]
 //! reference_job generate [--events N] ...     only the input, to take it off what a whole run costs
 //! reference_job verify [--workers N] ...      both; stops if they disagree
 //! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
@@ -16,6 +17,8 @@ mod memory;
 
 use std::error::Error;
 use std::process::ExitCode;
+
+use slackwater::pipeline::spec::Order;
 
 use crate::gauges::{Measured, Outcome, measure};
 use crate::input::{Input, Options};
@@ -57,10 +60,16 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
             let prepared = fused::prepare(&input)?;
             measure(&input, prepared, fused::Prepared::run)?
         }
-        "engine" => by_engine(&mut input, &engine::To::Nowhere)?,
+        "engine" => by_engine(&mut input, &engine::To::Nowhere, Order::Arrival)?,
+        "engine-ordered" => by_engine(&mut input, &engine::To::Nowhere, Order::EventTime)?,
+        "engine-hot" => {
+            input.heat();
+            by_engine(&mut input, &engine::To::Nowhere, Order::Arrival)?
+        }
         "engine-files" => {
             let folder = tempfile::tempdir()?;
-            by_engine(&mut input, &engine::To::Files(folder.path().to_owned()))?
+            let files = engine::To::Files(folder.path().to_owned());
+            by_engine(&mut input, &files, Order::Arrival)?
         }
         "generate" => return Ok(name),
         "verify" => verify(&input)?,
@@ -70,8 +79,8 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
     Ok(measured.json(&name, &options))
 }
 
-fn by_engine(input: &mut Input, to: &engine::To) -> Result<Measured, Failure> {
-    let prepared = engine::prepare(input, to)?;
+fn by_engine(input: &mut Input, to: &engine::To, order: Order) -> Result<Measured, Failure> {
+    let prepared = engine::prepare(input, to, order)?;
     // Its source has found the records itself.
     input.forget_records();
     measure(input, prepared, engine::run)
@@ -81,7 +90,7 @@ fn by_engine(input: &mut Input, to: &engine::To) -> Result<Measured, Failure> {
 fn verify(input: &Input) -> Result<Measured, Failure> {
     let ours = measure(
         input,
-        engine::prepare(input, &engine::To::Scores)?,
+        engine::prepare(input, &engine::To::Scores, Order::Arrival)?,
         engine::run,
     )?;
     let theirs = measure(input, fused::prepare(input)?, fused::Prepared::run)?;

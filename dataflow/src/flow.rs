@@ -5,6 +5,9 @@
 //! everything made from its records. When the last clone is dropped, which the publisher does after
 //! writing, the records count as retired. A source that finds no room stops polling; it is woken when
 //! there is room again. Nothing ever blocks a worker.
+//!
+//! An operator that gives what it kept for later needs room as well. As long as one waits for room, no source
+//! reads: what has been read goes first, or it would pile up behind what is read after it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +29,9 @@ pub struct Flow {
     bytes_max: u64,
     events: AtomicU64,
     bytes: AtomicU64,
-    /// Set by a source that found no room; the next retirement wakes all sources.
+    /// Operators that have something to give and found no room.
+    backlogs: AtomicU64,
+    /// Set by who found no room; the next retirement wakes all.
     starved: AtomicBool,
     wakers: Mutex<Vec<Wake>>,
 }
@@ -40,20 +45,41 @@ impl Flow {
             bytes_max: BYTES_IN_FLIGHT_PER_WORKER * workers,
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            backlogs: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             wakers: Mutex::new(Vec::new()),
         }
     }
 
-    /// Whether a source may poll. If not, the source will be woken when it should ask again.
+    /// Whether there is room for what an operator gives. If not, it will be woken when it should ask again.
     pub fn has_room(&self) -> bool {
-        if self.is_below_bounds() {
+        self.holds_or_wakes(|| self.is_below_bounds())
+    }
+
+    /// Whether there is room for what a source reads. If not, it will be woken when it should ask again.
+    pub fn has_room_to_read(&self) -> bool {
+        self.holds_or_wakes(|| self.is_below_bounds() && self.backlogs.load(Ordering::SeqCst) == 0)
+    }
+
+    fn holds_or_wakes(&self, holds: impl Fn() -> bool) -> bool {
+        if holds() {
             return true;
         }
-        // Announce first, look again second: a retirement between the two looks either sees the
-        // announcement or is seen by the second look, so no wake-up is lost.
+        // Announce first, look again second: a change between the two looks either sees the announcement
+        // or is seen by the second look, so no wake-up is lost.
         self.starved.store(true, Ordering::SeqCst);
-        self.is_below_bounds()
+        holds()
+    }
+
+    /// Notes that an operator has something to give and no room.
+    pub(crate) fn begin_backlog(&self) {
+        self.backlogs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notes that it has given it all.
+    pub(crate) fn end_backlog(&self) {
+        self.backlogs.fetch_sub(1, Ordering::SeqCst);
+        self.wake_the_starved();
     }
 
     fn is_below_bounds(&self) -> bool {
@@ -87,8 +113,8 @@ impl Flow {
             .push(wake);
     }
 
-    /// Wakes every source, for instance because the job is to stop.
-    pub fn wake_sources(&self) {
+    /// Wakes everybody who may be waiting for room, for instance because the job is to stop.
+    pub fn wake_all(&self) {
         for wake in self
             .wakers
             .lock()
@@ -102,8 +128,12 @@ impl Flow {
     fn retire(&self, events: u64, bytes: u64) {
         self.events.fetch_sub(events, Ordering::SeqCst);
         self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.wake_the_starved();
+    }
+
+    fn wake_the_starved(&self) {
         if self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst) {
-            self.wake_sources();
+            self.wake_all();
         }
     }
 }
@@ -174,6 +204,22 @@ mod tests {
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(flow.has_room());
         assert_eq!(flow.events_in_flight(), 0);
+    }
+
+    #[test]
+    fn who_has_something_to_give_goes_before_who_reads() {
+        let flow = Arc::new(Flow::new(1));
+        let woken = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&woken);
+        flow.on_room(Wake::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+        flow.begin_backlog();
+        assert!(flow.has_room());
+        assert!(!flow.has_room_to_read());
+        flow.end_backlog();
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(flow.has_room_to_read());
     }
 
     #[test]

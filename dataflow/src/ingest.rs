@@ -34,6 +34,8 @@ pub struct Sealed<B, R> {
     pub batches: Vec<(PartitionId, B)>,
     /// Rejects, in order.
     pub rejects: Vec<(PartitionId, R)>,
+    /// Events that go nowhere, on purpose: late ones of a job that drops them.
+    pub dropped: u64,
 }
 
 impl<B, R> Default for Sealed<B, R> {
@@ -41,6 +43,7 @@ impl<B, R> Default for Sealed<B, R> {
         Sealed {
             batches: Vec::new(),
             rejects: Vec::new(),
+            dropped: 0,
         }
     }
 }

@@ -7,7 +7,8 @@
 //! - [`moment`]: the one clock, (epoch, watermark) under the product order, and its two projections.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`source`], [`sink`]: the seams to the outside.
-//! - [`flow`]: the bound on events in flight, as tickets. [`meters`]: what a run counts;
+//! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
+//!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
 //!   [`reached`]: how far event time has come.
 //! - [`state`]: keyed state in memory.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
@@ -23,6 +24,8 @@ pub mod clock;
 pub mod source;
 pub mod sink;
 pub mod flow;
+pub mod pace;
+pub mod spill;
 pub mod meters;
 pub mod reached;
 pub mod state;

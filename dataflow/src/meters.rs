@@ -16,6 +16,7 @@ const LATENCY_US_MAX: u64 = 3_600_000_000;
 pub struct Meters {
     read: AtomicU64,
     outcomes: [AtomicU64; OutputStream::ALL.len()],
+    dropped: AtomicU64,
     /// One lock per batch, not per event. `None` if no histogram could be made.
     latency_us: Option<Mutex<Histogram<u64>>>,
 }
@@ -27,6 +28,7 @@ impl Default for Meters {
         Meters {
             read: AtomicU64::new(0),
             outcomes: Default::default(),
+            dropped: AtomicU64::new(0),
             latency_us: histogram.map(Mutex::new),
         }
     }
@@ -43,6 +45,11 @@ impl Meters {
         if let Some(counter) = self.outcomes.get(stream.index()) {
             counter.fetch_add(records, Ordering::Relaxed);
         }
+    }
+
+    /// Counts late events that a job drops on purpose.
+    pub fn count_dropped(&self, events: u64) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Counts `events` that took `latency` from being read to being encoded.
@@ -65,6 +72,7 @@ impl Meters {
         Totals {
             read: self.read.load(Ordering::Relaxed),
             outcomes,
+            dropped: self.dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -84,13 +92,15 @@ impl Meters {
 }
 
 /// Counts of a run. Every event read has exactly one outcome, so
-/// `read = sum of outcomes + in flight`.
+/// `read = sum of outcomes + dropped + in flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Records read from the source.
     pub read: u64,
     /// Records written, by [`OutputStream::index`].
     pub outcomes: [u64; OutputStream::ALL.len()],
+    /// Late events dropped on purpose.
+    pub dropped: u64,
 }
 
 impl Totals {
@@ -101,7 +111,7 @@ impl Totals {
 
     /// Events read that have no outcome yet. 0 after a run that ended well.
     pub fn in_flight(&self) -> u64 {
-        let settled = self.outcomes.iter().sum::<u64>();
+        let settled = self.outcomes.iter().sum::<u64>() + self.dropped;
         self.read.saturating_sub(settled)
     }
 }

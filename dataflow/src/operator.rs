@@ -2,6 +2,12 @@
 //!
 //! An [`Operator`] is told of batches and of the watermark and answers through an [`Emitter`]. It never
 //! sees a capability, a frontier or a channel; the one adapter (`adapter`) connects it to timely.
+//!
+//! An operator may keep events for later, until the watermark has passed them. Then it says from which order
+//! time on it keeps some, so that nothing behind it believes that this time has passed, and when it is
+//! due to give some it is asked for them part by part, as long as the job has room for them.
+
+use std::error::Error;
 
 use crate::moment::EventTime;
 
@@ -17,8 +23,23 @@ pub trait Operator: 'static {
     /// Handles one batch. Everything made of it goes out under the batch's own moment.
     fn on_batch(&mut self, batch: Self::Input, out: &mut Emitter<Self::Output, Self::Reject>);
 
-    /// Told when the watermark has risen: no on-time event older than this will come.
+    /// Told when the watermark has risen: no on-time event older than this will come. All batches that came
+    /// before were handled.
     fn on_watermark(&mut self, _watermark: EventTime) {}
+
+    /// The least order time of the events that it keeps for later; none if it keeps none. Whatever it keeps
+    /// came in a batch whose moment is not later.
+    fn keeps_from(&self) -> Option<EventTime> {
+        None
+    }
+
+    /// Whether some of the events that it keeps can be given now.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Gives a part of what is due, a batch at most, the least order times first.
+    fn release(&mut self, _out: &mut Emitter<Self::Output, Self::Reject>) {}
 }
 
 /// Takes what an operator gives.
@@ -28,6 +49,8 @@ pub struct Emitter<O, R> {
     pub(crate) outputs: Vec<O>,
     /// Rejects, in order.
     pub(crate) rejects: Vec<R>,
+    /// Why the operator cannot go on.
+    pub(crate) failure: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl<O, R> Default for Emitter<O, R> {
@@ -35,6 +58,7 @@ impl<O, R> Default for Emitter<O, R> {
         Emitter {
             outputs: Vec::new(),
             rejects: Vec::new(),
+            failure: None,
         }
     }
 }
@@ -48,6 +72,16 @@ impl<O, R> Emitter<O, R> {
     /// Gives a reject.
     pub fn reject(&mut self, reject: R) {
         self.rejects.push(reject);
+    }
+
+    /// Says that the operator cannot go on, which ends the run: nothing that it was given may be lost.
+    pub fn fail(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
+        self.failure.get_or_insert(error.into());
+    }
+
+    /// Takes the failure, if there is one; for tests that drive an operator by hand.
+    pub fn take_failure(&mut self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.failure.take()
     }
 
     /// Takes all outputs given so far; for tests that drive an operator by hand.

@@ -34,6 +34,14 @@ pub enum RunError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A stage could not go on.
+    #[error("stage `{stage}` cannot go on: {source}")]
+    Operator {
+        /// Its name.
+        stage: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A reader broke its contract.
     #[error("the source handed out a record of partition {0} after the partition's end")]
     RecordAfterEnd(PartitionId),
@@ -106,11 +114,7 @@ impl RunShared {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         drop(failure);
-        // In this order: whatever a failure makes other workers let go of, they know by then that it is
-        // no end of the input.
-        self.stopper.raised.store(true, Ordering::SeqCst);
-        self.stopper.failed.store(true, Ordering::SeqCst);
-        self.flow.wake_sources();
+        self.stopper.abort();
     }
 
     /// Whether the run is to end at once, with what is in the graph left where it is.
@@ -143,7 +147,7 @@ impl RunShared {
 #[derive(Clone, Debug)]
 pub struct Stopper {
     raised: Arc<AtomicBool>,
-    /// Set with the failure that is kept, and read without its lock.
+    /// Set when the run is to end without a result.
     failed: Arc<AtomicBool>,
     pub(crate) flow: Arc<Flow>,
 }
@@ -161,9 +165,18 @@ impl Stopper {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Sources stop reading; what they have read is handled and written, then the run ends.
+    /// Sources stop reading: for them the input ends here. What they have read is handled and written, also
+    /// what waits for the watermark; then the run ends.
     pub fn stop(&self) {
         self.raised.store(true, Ordering::SeqCst);
-        self.flow.wake_sources();
+        self.flow.wake_all();
+    }
+
+    /// Ends the run because it failed: what is in the graph is left where it is.
+    pub(crate) fn abort(&self) {
+        // In this order: to a source that sees the second without the first, the input would have ended.
+        self.failed.store(true, Ordering::SeqCst);
+        self.raised.store(true, Ordering::SeqCst);
+        self.flow.wake_all();
     }
 }

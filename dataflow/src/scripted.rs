@@ -234,6 +234,18 @@ pub(crate) struct Batch {
     ticket: Ticket,
 }
 
+impl Batch {
+    /// Some of its events, as a batch of their own.
+    pub(crate) fn of(&self, events: Vec<(Offset, i64)>) -> Self {
+        Batch {
+            partition: self.partition,
+            events,
+            worker: self.worker,
+            ticket: self.ticket.clone(),
+        }
+    }
+}
+
 impl Routed for Batch {
     fn worker(&self) -> usize {
         self.worker

@@ -59,18 +59,23 @@ pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b
 /// One event of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its place in the batch's partition.
+    /// Where it comes from.
+    pub partition: PartitionId,
+    /// Index of its first cell; rows may be left out of a batch without moving cells.
+    cells_at: u32,
+    /// Its place in its partition.
     pub offset: Offset,
-    /// Its event time.
+    /// Its event time: what its own features are made of.
     pub time: EventTime,
+    /// What order, history and windows go by: the event time, or for a late event that is processed all the
+    /// same, its partition's watermark when it was read. Never below the event time.
+    pub order_time: EventTime,
     /// Hash of its key.
     pub key_hash: KeyHash,
     /// The key's canonical bytes.
     pub key: Span,
     /// The record as it was read.
     pub record: Span,
-    /// Index of its first cell; rows may be left out of a batch without moving cells.
-    cells_at: u32,
 }
 
 /// Rows with their cells and bytes.
@@ -86,10 +91,14 @@ pub struct Rows {
 /// all others into `record`.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRow<'a> {
-    /// Its place.
+    /// Where it comes from.
+    pub partition: PartitionId,
+    /// Its place there.
     pub offset: Offset,
     /// Its event time.
     pub time: EventTime,
+    /// See [`Row::order_time`].
+    pub order_time: EventTime,
     /// Hash of `key`.
     pub key_hash: KeyHash,
     /// Canonical key bytes.
@@ -132,14 +141,15 @@ impl Rows {
             }
             other => other,
         }));
-        let (offset, time, key_hash) = (new.offset, new.time, new.key_hash);
         self.rows.push(Row {
-            offset,
-            time,
-            key_hash,
+            partition: new.partition,
+            cells_at,
+            offset: new.offset,
+            time: new.time,
+            order_time: new.order_time,
+            key_hash: new.key_hash,
             key,
             record,
-            cells_at,
         });
     }
 
@@ -153,7 +163,59 @@ impl Rows {
         }
     }
 
-    /// The rows, in the order in which they were read.
+    /// Adds a row of other rows with the same fields: one copy of its bytes, which lie together.
+    pub(crate) fn push_from(&mut self, other: &Rows, row: &Row) {
+        let from = row.record.start;
+        let bytes = other.bytes_of(row);
+        // Spans move as one; in between a difference below 0 wraps, and back.
+        let moved = (self.bytes.len() as u32).wrapping_sub(from);
+        let shifted = |span: Span| Span {
+            start: span.start.wrapping_add(moved),
+            len: span.len,
+        };
+        let cells_at = self.cells.len() as u32;
+        self.cells
+            .extend(other.cells(row).iter().map(|&cell| match cell {
+                Cell::Text { span, plain } => Cell::Text {
+                    span: shifted(span),
+                    plain,
+                },
+                other => other,
+            }));
+        self.bytes.extend_from_slice(bytes);
+        self.rows.push(Row {
+            cells_at,
+            key: shifted(row.key),
+            record: shifted(row.record),
+            ..*row
+        });
+    }
+
+    /// All bytes of a row: its record, its unescaped texts and its key, one after the other.
+    pub(crate) fn bytes_of(&self, row: &Row) -> &[u8] {
+        let end = row.key.start.saturating_add(row.key.len);
+        let start = row.record.start;
+        self.bytes(Span {
+            start,
+            len: end.saturating_sub(start),
+        })
+    }
+
+    /// Bytes of memory that the rows take, room to grow included.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.rows.capacity() * size_of::<Row>()
+            + self.cells.capacity() * size_of::<Cell>()
+    }
+
+    /// Gives back room that no row takes.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.rows.shrink_to_fit();
+        self.cells.shrink_to_fit();
+    }
+
+    /// The rows, in the order in which they are to be handled.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
@@ -200,13 +262,11 @@ pub(crate) fn leave_out<T>(items: &mut Vec<T>, positions: &[usize]) {
     });
 }
 
-/// Events of one partition for one worker.
+/// Events for one worker, in the order in which it is to handle them.
 #[derive(Debug)]
 pub struct RowBatch {
     /// The worker that owns all keys in it.
     pub worker: usize,
-    /// Where all its events come from.
-    pub partition: PartitionId,
     /// The events.
     pub rows: Rows,
     /// Keeps them in flight.

@@ -6,6 +6,7 @@
 //! - [`batch`]: the unit that travels. [`check`]: rules on fields. [`reject`]: an event that goes to a
 //!   dead-letter stream. [`key`]: canonical key bytes.
 //! - [`ingest`]: bytes to rows, at the source's worker.
+//! - [`order`]: in event-time order, the wait for the watermark.
 //! - [`history`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
@@ -19,6 +20,7 @@ pub mod reject;
 pub mod check;
 pub mod key;
 pub mod ingest;
+pub mod order;
 pub mod history;
 pub mod features;
 pub mod infer;

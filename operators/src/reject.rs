@@ -203,7 +203,7 @@ impl RejectBatch {
             rejects.push(Reject {
                 reason,
                 original: Original::Record(batch.rows.bytes(row.record).to_vec()),
-                partition: batch.partition,
+                partition: row.partition,
                 offset: row.offset,
                 event_time: Some(row.time),
                 lateness: None,

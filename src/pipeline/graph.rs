@@ -13,11 +13,14 @@ use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSour
 use slackwater_connectors::stdout::StdoutSink;
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::pace::{Pace, PaceLimits, WAITING_BYTES_PER_WORKER};
 use slackwater_dataflow::run::{Publication, RunError};
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::Source;
+use slackwater_dataflow::spill::TemporaryFiles;
 use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
+use slackwater_operators::batch::RowBatch;
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, ModelIdentity,
     PredictionPlan,
@@ -25,6 +28,7 @@ use slackwater_operators::encode::{
 use slackwater_operators::features::{FeatureBatch, FeatureStage};
 use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
+use slackwater_operators::order::EventTimeOrder;
 use slackwater_operators::reject::RejectBatch;
 
 use crate::pipeline::plan::{Plans, model_name, stage};
@@ -213,6 +217,8 @@ pub enum Ending {
 pub struct Blueprint {
     plans: Plans,
     source: Arc<dyn Source>,
+    /// Of event-time order; in arrival order nothing waits.
+    pace: Option<Arc<Pace>>,
     clock: Arc<dyn Clock>,
     dead_letters: DeadLetterPlan,
     last: Last,
@@ -255,22 +261,62 @@ impl Blueprint {
                 Last::Predict(model, Box::new(plans.prediction_by(pipeline, identity)))
             }
         };
+        let limits = PaceLimits {
+            max_drift_ms: pipeline.event.max_drift_ms,
+            waiting_bytes_per_worker: WAITING_BYTES_PER_WORKER,
+        };
+        let pace = match pipeline.job.order {
+            spec::Order::Arrival => None,
+            spec::Order::EventTime => Some(limits),
+        };
+        let pace = pace.map(|limits| Arc::new(Pace::new(limits, workers, source.partitions())));
         Blueprint {
             plans,
             source,
+            pace,
             clock,
             dead_letters,
             last,
         }
     }
 
+    /// The same, but with another bound on the memory of events that wait for the watermark.
+    #[must_use]
+    pub fn with_waiting_bytes(mut self, per_worker: u64) -> Self {
+        let partitions = self.source.partitions();
+        let bounded = |pace: Arc<Pace>| {
+            let limits = PaceLimits {
+                waiting_bytes_per_worker: per_worker,
+                ..pace.limits()
+            };
+            Arc::new(Pace::new(limits, self.plans.spread.workers, partitions))
+        };
+        self.pace = self.pace.map(bounded);
+        self
+    }
+
+    /// How much waits for the watermark, and where; none in arrival order, where nothing does.
+    pub fn pace(&self) -> Option<Arc<Pace>> {
+        self.pace.clone()
+    }
+
     /// Builds the graph of one worker.
     pub fn build(&self, graph: &Graph<'_>) -> Result<(), RunError> {
         let plans = &self.plans;
         let ingest = EventIngest::new(Arc::clone(&plans.ingest));
-        let (rows, refused_early) = graph.source(self.source.as_ref(), ingest)?;
         let features = FeatureStage::new(Arc::clone(&plans.features));
-        let (vectors, refused_at_key) = graph.apply_at_key(stage::FEATURES, rows, features);
+        let source = self.source.as_ref();
+        let (refused_early, (vectors, refused_at_key)) = match &self.pace {
+            None => {
+                let (rows, refused) = graph.source(source, ingest)?;
+                (refused, graph.apply_at_key(stage::FEATURES, rows, features))
+            }
+            Some(pace) => {
+                let (rows, refused) = graph.source_in_step(pace, source, ingest)?;
+                let rows = self.in_order(graph, pace, rows);
+                (refused, graph.apply(stage::FEATURES, rows, features))
+            }
+        };
         let mut rejects = vec![refused_early.into_stream(), refused_at_key.into_stream()];
         let records = self.records(graph, vectors, &mut rejects)?;
         let dead_letters =
@@ -283,6 +329,21 @@ impl Blueprint {
         none.none();
         graph.publish(graph.concat([records, dead_letters]));
         Ok(())
+    }
+
+    /// The rows of the worker's own keys, each when the watermark has passed it.
+    fn in_order<'s>(
+        &self,
+        graph: &Graph<'s>,
+        pace: &Arc<Pace>,
+        rows: Events<'s, RowBatch>,
+    ) -> Events<'s, RowBatch> {
+        let fields = self.plans.ingest.schema.fields.len();
+        let (worker, room) = (graph.share().worker, graph.waiting_room(pace));
+        let order = EventTimeOrder::new(worker, fields, room, Box::new(TemporaryFiles));
+        let (rows, none) = graph.apply_at_key(stage::ORDER, rows, order);
+        none.none();
+        rows
     }
 
     fn records<'s>(

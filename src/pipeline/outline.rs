@@ -19,12 +19,13 @@ use slackwater_connectors::file::Existing;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::event::{Field, FieldIndex, FieldType};
+use slackwater_operators::ingest::LatePolicy;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::files_at;
 use crate::pipeline::plan::{Plans, checks, stage};
-use crate::pipeline::spec::{CheckStage, ModelPath, SinkKind, SourceSpec};
+use crate::pipeline::spec::{CheckStage, ModelPath, Order, SinkKind, SourceSpec};
 use crate::pipeline::units::{show_bytes, show_ms};
 
 /// A job as a graph.
@@ -87,6 +88,9 @@ impl Outline {
         let mut stages = vec![Stage { name, facts }];
         let mut add = |name, facts| stages.push(Stage { name, facts });
         add(stage::INGEST, ingest(pipeline, &plans));
+        if pipeline.job.order == Order::EventTime {
+            add(stage::ORDER, order(pipeline));
+        }
         add(stage::FEATURES, features(&plans));
         add(stage::INFER, infer(pipeline, &plans));
         add(stage::ENCODE_PREDICTIONS, predictions(pipeline, &plans));
@@ -105,12 +109,12 @@ impl Outline {
             job: pipeline.job.name.clone(),
             workers: plans.spread.workers,
             stages,
-            edges: edges(&plans),
+            edges: edges(&plans, pipeline.job.order),
         }
     }
 }
 
-fn edges(plans: &Plans) -> Vec<Edge> {
+fn edges(plans: &Plans, order: Order) -> Vec<Edge> {
     let schema = &plans.ingest.schema;
     let key = joined(schema.key.iter().map(|&field| schema.name(field)));
     let groups = grouped(u64::from(plans.spread.key_groups));
@@ -119,12 +123,22 @@ fn edges(plans: &Plans) -> Vec<Edge> {
         let streams = stages.iter().map(|stage| stage.stream().name());
         format!("rejects: {}", joined(streams))
     };
-    let early = rejects(&[Rejecting::Validate, Rejecting::Late]);
+    let early = match plans.ingest.late {
+        LatePolicy::DeadLetter => rejects(&[Rejecting::Validate, Rejecting::Late]),
+        LatePolicy::Process | LatePolicy::Drop => rejects(&[Rejecting::Validate]),
+    };
     let letters = stage::ENCODE_DEAD_LETTERS;
-    let all = [
+    let in_order = (stage::ORDER, stage::FEATURES, "events in order".to_owned());
+    let (keyed, in_order) = match order {
+        Order::Arrival => (stage::FEATURES, None),
+        Order::EventTime => (stage::ORDER, Some(in_order)),
+    };
+    let before = [
         (stage::SOURCE, stage::INGEST, "records".to_owned()),
-        (stage::INGEST, stage::FEATURES, by_key),
+        (stage::INGEST, keyed, by_key),
         (stage::INGEST, letters, early),
+    ];
+    let after = [
         (stage::FEATURES, stage::INFER, "vectors".to_owned()),
         (stage::FEATURES, letters, rejects(&[Rejecting::Feature])),
         (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
@@ -134,7 +148,8 @@ fn edges(plans: &Plans) -> Vec<Edge> {
     ];
     let published = OutputStream::ALL.map(|stream| (stage::PUBLISH, stream.name(), records()));
     let edge = |(from, to, carries)| Edge { from, to, carries };
-    all.into_iter().chain(published).map(edge).collect()
+    let all = before.into_iter().chain(in_order).chain(after);
+    all.chain(published).map(edge).collect()
 }
 
 fn records() -> String {
@@ -196,9 +211,25 @@ fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
         facts.push(fact("too far ahead", format!("by more than {ahead}")));
     }
     let behind = show_ms(plan.time.max_out_of_orderness_ms);
-    let late = format!("more than {behind} behind the newest of its partition");
+    let fate = match plan.late {
+        LatePolicy::DeadLetter => "to the stream of late events",
+        LatePolicy::Process => "processed at the watermark",
+        LatePolicy::Drop => "dropped, only counted",
+    };
+    let late = format!("more than {behind} behind the newest of its partition: {fate}");
     facts.push(fact("late", late));
     facts
+}
+
+fn order(pipeline: &Pipeline) -> Vec<Fact> {
+    let drift = show_ms(pipeline.event.max_drift_ms);
+    vec![
+        fact("by", "event time, partition, offset, behind the watermark"),
+        fact(
+            "drift",
+            format!("no partition more than {drift} ahead of the slowest one"),
+        ),
+    ]
 }
 
 fn field(field: &Field) -> String {

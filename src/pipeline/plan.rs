@@ -9,7 +9,7 @@ use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
 use slackwater_operators::infer::InferPlan;
-use slackwater_operators::ingest::{FieldRules, IngestPlan, TimeRules};
+use slackwater_operators::ingest::{FieldRules, IngestPlan, LatePolicy, TimeRules};
 
 use crate::pipeline::spec;
 use crate::pipeline::spec::Pipeline;
@@ -18,6 +18,7 @@ use crate::pipeline::spec::Pipeline;
 pub(crate) mod stage {
     pub(crate) const SOURCE: &str = "source";
     pub(crate) const INGEST: &str = "ingest";
+    pub(crate) const ORDER: &str = "order";
     pub(crate) const FEATURES: &str = "features";
     pub(crate) const INFER: &str = "infer";
     pub(crate) const ENCODE_PREDICTIONS: &str = "encode predictions";
@@ -154,6 +155,11 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         time: TimeRules {
             max_out_of_orderness_ms: event.max_out_of_orderness_ms,
             max_ahead_ms: event.max_ahead_ms,
+        },
+        late: match event.late {
+            spec::Late::DeadLetter => LatePolicy::DeadLetter,
+            spec::Late::Process => LatePolicy::Process,
+            spec::Late::Drop => LatePolicy::Drop,
         },
         max_bytes: event.max_bytes as u64,
         max_depth: u32::try_from(event.max_depth).unwrap_or(u32::MAX),

@@ -23,15 +23,37 @@ pub struct Pipeline {
     pub sink: SinkSpec,
 }
 
-/// The job itself. Its order is arrival, the only one of this version.
+/// The job itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {
     /// Letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// Threads per process; 0 = one per core. At most `key_groups`.
     pub workers: usize,
+    /// In which order events of a key are handled.
+    pub order: Order,
     /// Units by which keys are assigned to workers; at least 1.
     pub key_groups: u32,
+}
+
+/// In which order events of a key are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they come in.
+    Arrival,
+    /// By order time, partition and offset, once the watermark has passed them.
+    EventTime,
+}
+
+/// What becomes of events that are older than their partition's watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// They go to the stream of late events.
+    DeadLetter,
+    /// They are handled as if they had happened at the watermark.
+    Process,
+    /// They are counted.
+    Drop,
 }
 
 /// Where events come from.
@@ -71,8 +93,7 @@ pub struct GeneratorSpec {
     pub late: f64,
 }
 
-/// What an event is. Its format is JSON, its time in milliseconds, and late events go to dead
-/// letters: the only ones of this version.
+/// What an event is. Its format is JSON and its time in milliseconds, the only ones of this version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSpec {
     /// In the order of `original_event`; names differ.
@@ -83,6 +104,10 @@ pub struct EventSpec {
     pub time_field: usize,
     /// How far an event may be behind the newest of its partition without being late.
     pub max_out_of_orderness_ms: u64,
+    /// What becomes of late events.
+    pub late: Late,
+    /// How far one partition's watermark may run ahead of the slowest one, in event-time order.
+    pub max_drift_ms: u64,
     /// How far an event time may be ahead; `None`: any.
     pub max_ahead_ms: Option<u64>,
     /// Largest record.

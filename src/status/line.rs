@@ -24,8 +24,8 @@ where
 /// Says how a run is, or how it was when it has `ended`.
 pub(super) fn write(status: &Status, ended: bool) {
     let totals = &status.totals;
-    let written = |stream| totals.written(stream);
-    let made = |product| (product == status.product).then(|| written(OutputStream::Predictions));
+    let settled = |stream| status.settled(stream);
+    let made = |product| (product == status.product).then(|| settled(OutputStream::Predictions));
     let reached = status.span.and_then(|span| span.least);
     tracing::info!(
         job = status.job,
@@ -39,9 +39,9 @@ pub(super) fn write(status: &Status, ended: bool) {
         },
         predictions = made(ProductName::Predictions),
         features = made(ProductName::Features),
-        validation_errors = written(OutputStream::ValidationErrors),
-        processing_errors = written(OutputStream::ProcessingErrors),
-        late_events = written(OutputStream::LateEvents),
+        validation_errors = settled(OutputStream::ValidationErrors),
+        processing_errors = settled(OutputStream::ProcessingErrors),
+        late_events = settled(OutputStream::LateEvents),
         in_flight = totals.in_flight(),
         waiting = status.waiting,
         event_time = reached.map(|time| time.0),

@@ -17,7 +17,9 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::meters::{Meters, Totals};
 use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::pace::Pace;
 use slackwater_dataflow::reached::{Reached, Span};
+use slackwater_dataflow::sink::OutputStream;
 
 use crate::report::ProductName;
 use crate::status::rate::Rate;
@@ -52,6 +54,15 @@ pub struct Status {
 }
 
 impl Status {
+    /// Events that went to a stream, or were dropped instead of going there.
+    fn settled(&self, stream: OutputStream) -> u64 {
+        let dropped = match stream {
+            OutputStream::LateEvents => self.totals.dropped,
+            _ => 0,
+        };
+        self.totals.written(stream) + dropped
+    }
+
     /// Events read a second, since the run began.
     fn mean_per_second(&self) -> u64 {
         let seconds = self.elapsed.as_secs_f64().max(f64::EPSILON);
@@ -93,23 +104,26 @@ pub struct Watch {
     subject: Subject,
     meters: Arc<Meters>,
     reached: Arc<Reached>,
+    pace: Option<Arc<Pace>>,
     clock: Arc<dyn Clock>,
     began: Duration,
     rate: Rate,
 }
 
 impl Watch {
-    /// Watches a run that counts with these.
+    /// Watches a run that counts with these; with the pace of one whose events wait for the watermark.
     pub fn new(
         subject: Subject,
         meters: Arc<Meters>,
         reached: Arc<Reached>,
+        pace: Option<Arc<Pace>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Watch {
             subject,
             meters,
             reached,
+            pace,
             began: clock.monotonic(),
             clock,
             rate: Rate::default(),
@@ -126,8 +140,7 @@ impl Watch {
             product: subject.product,
             elapsed,
             totals,
-            // Nothing waits in the order of arrival, the only one of this version.
-            waiting: 0,
+            waiting: self.pace.as_ref().map_or(0, |pace| pace.waiting_events()),
             per_second: self.rate.at(elapsed, totals.read),
             expected: subject.expected,
             span: self.reached.span(),

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use slackwater_dataflow::clock::ManualClock;
-use slackwater_dataflow::sink::OutputStream;
 
 use super::*;
 
@@ -19,7 +18,8 @@ fn third() -> Status {
         elapsed: Duration::from_millis(12_400),
         totals: Totals {
             read: 3_300_000,
-            outcomes: [3_150_221, 25_001, 6_402, 32_002],
+            outcomes: [3_150_221, 25_001, 6_402, 32_000],
+            dropped: 2,
         },
         waiting: 0,
         per_second: 268_123,
@@ -126,6 +126,7 @@ fn what_is_shown_of_the_largest_numbers() {
         totals: Totals {
             read: u64::MAX,
             outcomes: [u64::MAX, 0, 0, 0],
+            dropped: 0,
         },
         waiting: u64::MAX,
         per_second: u64::MAX,
@@ -255,6 +256,7 @@ fn does_a_look_see_what_was_counted() {
         subject,
         Arc::clone(&meters),
         Arc::clone(&reached),
+        None,
         Arc::<ManualClock>::clone(&clock),
     );
     assert_eq!(watch.look().totals, Totals::default());

@@ -77,7 +77,7 @@ fn rows(status: &Status) -> Vec<Row> {
     ];
     let mut rows = vec![Row::number("read", totals.read, speed)];
     for stream in OutputStream::ALL {
-        let count = totals.written(stream);
+        let count = status.settled(stream);
         let name = status.product.of(stream);
         rows.push(Row::number(name, count, share(count)));
     }

@@ -70,6 +70,33 @@ fn is_what_is_appended_handled_until_ctrl_c() {
 }
 
 #[test]
+fn is_what_waits_for_event_time_handled_after_ctrl_c() {
+    let scene = Scene::new();
+    let changes = [
+        (
+            "path = \"in.jsonl\"",
+            "path = \"in/*.jsonl\"\nfollow = true",
+        ),
+        ("order = \"arrival\"", "order = \"event_time\""),
+    ];
+    scene.write("job.toml", pipeline(&changes).as_bytes());
+    let events: String = [0, 1_000, 2_000].map(event).concat();
+    scene.write("in/a.jsonl", events.as_bytes());
+    scene.write("in/b.jsonl", events.as_bytes());
+    let mut child = scene
+        .command(&["run", "job.toml", "--json"])
+        .spawn()
+        .unwrap();
+    // The watermark has passed the first ones, so all have been read, and the last ones wait for it.
+    wait_for_records(&scene, &mut child, 2);
+    send("INT", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let summary = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(conserved(&summary), 6);
+}
+
+#[test]
 fn is_a_file_that_did_not_only_grow_an_error_that_says_what_to_do() {
     let check = |act: &dyn Fn(&Scene), expected: &str| {
         let (scene, mut child) = start();

@@ -5,12 +5,14 @@
 //!
 //! - `scene`: such a folder, a pipeline in it, the binary run there; `waiting`: for what it does meanwhile;
 //! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
+//! - `late`: what becomes of late events;
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
 //! - `terminal`: what a person sees while a job runs;
-//! - `disk`: outputs that cannot be written; `stdout`: records on the standard output;
+//! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
+//!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C.
 
@@ -30,6 +32,7 @@ mod explain;
 mod follow;
 mod garbage;
 mod golden;
+mod late;
 mod limits;
 mod mistakes;
 mod model;
@@ -37,6 +40,7 @@ mod preflight;
 mod scene;
 mod scores;
 mod stdin;
+mod stall;
 mod stdout;
 mod terminal;
 mod waiting;

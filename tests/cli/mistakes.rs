@@ -105,11 +105,11 @@ fn are_five_mistakes_said_at_once_and_in_order() {
 fn is_what_a_later_version_will_do_refused_by_name() {
     let end = pipeline(&[]).lines().count();
     check(
-        &[("order = \"arrival\"", "order = \"event_time\"")],
+        &[("unit = \"ms\"", "unit = \"rfc3339\"")],
         &[(
-            line("order"),
-            9,
-            "`order`: \"event_time\" is not supported in this version",
+            line("time = {"),
+            41,
+            "`unit`: \"rfc3339\" is not supported in this version",
         )],
     );
     check(

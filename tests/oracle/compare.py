@@ -1,10 +1,12 @@
 """Does the engine say what the oracle says, about every event, once?
 
-    python compare.py expected.jsonl out/ [--features features.jsonl]
+    python compare.py expected.jsonl out/ [--features features.jsonl] [--job flights]
 
 Reads the oracle's file and the engine's output folder: out/<stream>/shard-*.jsonl. Predictions must
 carry partition and offset (`[sink] provenance = true`); dead letters carry them in `source`. Ends
-with 0 if every event has exactly one record, on the right stream, saying the same.
+with 0 if every event has exactly one record, on the right stream, saying the same, and the
+predictions of each key stand in the job's order: of arrival, which is that of the offsets of each
+partition, or of event time, then partition, then offset, over all partitions.
 """
 
 import argparse
@@ -24,6 +26,10 @@ STREAMS = {
     "processing_errors": ("processing_errors", "PROCESSING_ERROR"),
     "late_events_dlq": ("late_events", "LATE_EVENT"),
 }
+# Job -> the field that is its key, and its order.
+JOBS = {"user-events": ("user_id", "arrival"), "flights": ("carrier", "event_time")}
+# What an expected prediction says beside the fields that the engine's repeats.
+NOT_REPEATED = {"partition", "offset", "stream", "features", "prediction"}
 # The words after this are the parser's own.
 NOT_JSON_PREFIX = "record is not JSON: "
 
@@ -47,7 +53,20 @@ def place_of(stream, record):
     return place if all(type(number) is int for number in place) else None
 
 
-def read_output(folder):
+def turn_of(record, place, key, order):
+    """(what is in order by itself, where in that order a prediction belongs)."""
+    if order == "event_time":
+        return record.get(key), (record.get("event_time"), *place)
+    return (record.get(key), place[0]), place[1:]
+
+
+def goes_back(turn, last):
+    """Whether a turn does not come after the last one; what is not a number has no turn."""
+    numbers = all(type(number) is int for number in turn + (last or ()))
+    return not numbers or (last is not None and turn <= last)
+
+
+def read_output(folder, key, order):
     """({place: [(stream, record)]}, differences found in reading)."""
     found, differences = {}, []
     paths = sorted(folder.rglob("*.jsonl"))
@@ -68,10 +87,10 @@ def read_output(folder):
             if record.get("error_type") != error_type:
                 differences.append(f"{where}: error_type is {record.get('error_type')!r}")
             if stream == "predictions":
-                key = (record.get("user_id"), place[0])
-                if place[1] <= last.get(key, -1):
-                    differences.append(f"{where}: offsets of user {key[0]!r} go back")
-                last[key] = place[1]
+                group, turn = turn_of(record, place, key, order)
+                if goes_back(turn, last.get(group)):
+                    differences.append(f"{where}: {key} {record.get(key)!r} goes back in {order} order")
+                last[group] = turn
             found.setdefault(place, []).append((stream, record))
     return found, differences
 
@@ -101,7 +120,7 @@ def compare_event(expected, records):
         ]
     differences = []
     if stream == "predictions":
-        keys = ["user_id", "product_id", "event_time"]
+        keys = [key for key in expected if key not in NOT_REPEATED]
         if not same_number(expected["prediction"], record.get("prediction"), SCORE_TOLERANCE):
             differences.append(
                 f"prediction is {record.get('prediction')!r}, expected {expected['prediction']}"
@@ -149,9 +168,9 @@ def read_features(path):
     return found, differences
 
 
-def compare(expected_path, out, features_path=None):
+def compare(expected_path, out, features_path, key, order):
     """(places of the events, places that differ, all differences as text)."""
-    found, differences = read_output(out)
+    found, differences = read_output(out, key, order)
     rows = None
     if features_path is not None:
         rows, in_features = read_features(features_path)
@@ -199,11 +218,11 @@ def self_test():
     letter |= {"code": "not_json", "stage": "decode", "source": {"partition": 0, "offset": 9}}
     row = {"partition": 0, "offset": 0, "features": {"a": 1, "b": 1000.0005}}
 
-    def check(expected, predictions, letters, rows=(row,)):
+    def check(expected, predictions, letters, rows=(row,), order="arrival", scored=(score,)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             files = {
-                "expected": [score, bad],
+                "expected": [*scored, bad],
                 "out/ml_predictions/shard-0": predictions,
                 "out/validation_errors/shard-0": letters,
                 "features": rows,
@@ -212,13 +231,14 @@ def self_test():
                 path = folder / f"{path}.jsonl"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("".join(json.dumps(value) + "\n" for value in values))
-            _, _, found = compare(folder / "expected.jsonl", folder / "out", folder / "features.jsonl")
+            features = folder / "features.jsonl"
+            _, _, found = compare(folder / "expected.jsonl", folder / "out", features, "user_id", order)
             assert (expected in "\n".join(found)) if expected else not found, (expected, found)
 
     check(None, [good | {"prediction": 0.500009}], [letter])
     check("has 0 records", [], [letter])
     check("has 2 records", [good, good], [letter])
-    check("offsets of user 'u' go back", [good, good], [letter])
+    check("user_id 'u' goes back in arrival order", [good, good], [letter])
     check("no such event", [good, good | {"offset": 3}], [letter])
     check("prediction is", [good | {"prediction": 0.50002}], [letter])
     check("prediction is nan", [good | {"prediction": math.nan}], [letter])
@@ -230,8 +250,24 @@ def self_test():
     check("error_type is", [good], [letter | {"error_type": "LATE_EVENT"}])
     check("not a JSON object", [good], [letter, letter | {"source": None}])
     check("feature 2 is", [good], [letter], [row | {"features": {"a": 1, "b": 1000.002}}])
+    check("product_id is 'q'", [good | {"product_id": "q"}], [letter])
     check("has 0 rows", [good], [letter], [])
     check("expected none", [good], [letter], [row, row | {"offset": 9}])
+
+    # An earlier event of a later partition comes first in the order of event time, and may in that of
+    # arrival, which partitions do not share; at the same time the partition decides.
+    earlier = {"partition": 1, "offset": 0, "event_time": 4}
+    both = [good | earlier, good]
+    more = {"rows": [row, row | {"partition": 1}], "scored": [score, score | earlier]}
+    check(None, both, [letter], order="event_time", **more)
+    check(None, both[::-1], [letter], **more)
+    check("goes back in event_time order", both[::-1], [letter], order="event_time", **more)
+    same_time = {"partition": 1, "offset": 0}
+    both = [good | same_time, good]
+    more["scored"] = [score, score | same_time]
+    check(None, both[::-1], [letter], order="event_time", **more)
+    check("goes back in event_time order", both, [letter], order="event_time", **more)
+    check("goes back", [good | {"event_time": None}], [letter], order="event_time")
     print("self test: ok")
 
 
@@ -240,6 +276,7 @@ def main():
     parser.add_argument("expected", nargs="?", type=Path, help="what oracle.py wrote")
     parser.add_argument("out", nargs="?", type=Path, help="the engine's output folder")
     parser.add_argument("--features", type=Path, help="the engine's features, one line an event")
+    parser.add_argument("--job", choices=JOBS, default="user-events", help="whose outputs these are")
     parser.add_argument("--self-test", action="store_true", help="check this program and end")
     arguments = parser.parse_args()
     if arguments.self_test:
@@ -247,7 +284,8 @@ def main():
         return 0
     if arguments.expected is None or arguments.out is None:
         parser.error("name the expected file and the output folder")
-    places, wrong, differences = compare(arguments.expected, arguments.out, arguments.features)
+    paths = (arguments.expected, arguments.out, arguments.features)
+    places, wrong, differences = compare(*paths, *JOBS[arguments.job])
     for difference in differences[:DIFFERENCES_SHOWN]:
         print(difference)
     if len(differences) > DIFFERENCES_SHOWN:

@@ -5,23 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use serde_json::Value;
-use slackwater::pipeline::Pipeline;
-use slackwater::pipeline::graph::{Blueprint, Ending, load_model};
-use slackwater_connectors::generator::{Generator, GeneratorConfig};
+use slackwater_connectors::generator::GeneratorConfig;
 use slackwater_connectors::memory::{MemorySink, MemorySource, Schedule};
-use slackwater_dataflow::clock::SystemClock;
 use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::{Demand, Polled, Share, Source, Wake};
-use slackwater_dataflow::worker::WorkerGroup;
-use slackwater_models::Model;
 
 use crate::canonical::mask;
 use crate::faults::{Fault, Faulty};
+use crate::reference::{Reference, generated};
 
 /// Each seed makes other events and other polls.
 const SEEDS: u64 = 100;
@@ -29,49 +24,13 @@ const SEEDS: u64 = 100;
 /// Few users, so that each has a history of many events.
 const USERS: u32 = 25;
 
-/// The pipeline's `max_bytes`, which its sources obey.
-const MAX_BYTES: usize = 1024 * 1024;
-
 /// Canonical records by stream and key, in order.
 type Content = BTreeMap<(&'static str, String), Vec<Value>>;
 
-/// The reference job, ready to be run again and again.
-struct Reference {
-    pipeline: Pipeline,
-    model: Model,
-}
-
-impl Reference {
-    fn new() -> Self {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/user-events.toml");
-        let text = std::fs::read_to_string(file).unwrap();
-        let text = text.replace("provenance = false", "provenance = true");
-        let pipeline = Pipeline::parse(file, &text).unwrap();
-        assert!(pipeline.sink.provenance);
-        let model = load_model(&pipeline).unwrap();
-        Reference { pipeline, model }
-    }
-
-    fn run(&self, source: impl Source + 'static, workers: usize) -> (Content, Totals) {
-        let clock = Arc::new(SystemClock::default());
-        let ending = Ending::Score(self.model.clone());
-        let blueprint = Blueprint::new(
-            &self.pipeline,
-            workers,
-            Arc::new(source),
-            ending,
-            clock.clone(),
-        );
-        let sink = MemorySink::new();
-        let group = WorkerGroup::new(workers, clock);
-        let written = Box::new(sink.clone());
-        let finished = group
-            .run(written, move |graph| blueprint.build(graph))
-            .unwrap();
-        assert!(sink.finished());
-        assert_eq!(finished.totals.in_flight(), 0, "read = written");
-        (content(&sink), finished.totals)
-    }
+/// Runs the job and sorts what it wrote.
+fn run(job: &Reference, source: impl Source + 'static, workers: usize) -> (Content, Totals) {
+    let (sink, totals) = job.run(source, workers);
+    (content(&sink), totals)
 }
 
 fn content(sink: &MemorySink) -> Content {
@@ -96,7 +55,7 @@ fn content(sink: &MemorySink) -> Content {
 
 /// A few hundred events, some of them wrong or late.
 fn source(seed: u64) -> MemorySource {
-    let config = GeneratorConfig {
+    generated(GeneratorConfig {
         seed,
         events: 200 + seed % 7 * 30,
         partitions: 1 + (seed % 5) as u32,
@@ -104,34 +63,24 @@ fn source(seed: u64) -> MemorySource {
         invalid: 0.1,
         late: 0.05,
         ..GeneratorConfig::default()
-    };
-    let partitions = config.partitions;
-    let generator = Generator::new(config).unwrap();
-    let contents = (0..partitions).map(|number| {
-        let (partition, mut lines) = (PartitionId(number), Vec::new());
-        generator.write_partition(partition, &mut lines).unwrap();
-        (partition, lines.into())
-    });
-    MemorySource::from_lines(contents.collect::<Vec<_>>())
-        .unwrap()
-        .with_max_bytes(MAX_BYTES)
+    })
 }
 
 #[test]
 fn is_content_the_same_for_any_workers_and_polls() {
-    let job = Reference::new();
+    let job = Reference::new(&[]);
     let mut outcomes = [0; OutputStream::ALL.len()];
     for seed in 0..SEEDS {
         let source = source(seed);
         let records = source.records() as u64;
-        let (expected, totals) = job.run(source.clone(), 1);
+        let (expected, totals) = run(&job, source.clone(), 1);
         assert_eq!(totals.read, records, "seed {seed}");
         for (sum, outcome) in outcomes.iter_mut().zip(totals.outcomes) {
             *sum += outcome;
         }
         for workers in [1, 2, 4] {
             let polls = Schedule::Seeded(seed * 8 + workers as u64);
-            let (found, again) = job.run(source.clone().with_schedule(polls), workers);
+            let (found, again) = run(&job, source.clone().with_schedule(polls), workers);
             assert_eq!(again, totals, "seed {seed}, {workers} workers");
             assert!(
                 found == expected,
@@ -161,10 +110,10 @@ fn first_difference(expected: &Content, found: &Content) -> String {
 /// Per key and partition, offsets in output never go back.
 #[test]
 fn do_offsets_of_a_key_only_go_forward() {
-    let job = Reference::new();
+    let job = Reference::new(&[]);
     for seed in 0..5 {
         let source = source(seed).with_schedule(Schedule::Seeded(seed));
-        let (content, _) = job.run(source, 4);
+        let (content, _) = run(&job, source, 4);
         for ((stream, key), records) in &content {
             let mut last = BTreeMap::new();
             for record in records {
@@ -201,9 +150,9 @@ fn third_offset(source: &MemorySource) -> Offset {
 /// The comparison above must see what a broken engine would do.
 #[test]
 fn does_the_comparison_see_faults() {
-    let job = Reference::new();
+    let job = Reference::new(&[]);
     let seed = 1;
-    let (expected, _) = job.run(source(seed), 2);
+    let (expected, _) = run(&job, source(seed), 2);
     let third = third_offset(&source(seed));
     let check = |fault| {
         let faulty = Faulty {
@@ -211,7 +160,7 @@ fn does_the_comparison_see_faults() {
             partition: PartitionId(0),
             fault,
         };
-        let (found, _) = job.run(faulty, 2);
+        let (found, _) = run(&job, faulty, 2);
         assert!(found != expected, "{fault:?} was not seen");
     };
     check(Fault::Loses(third));
@@ -223,7 +172,7 @@ fn does_the_comparison_see_faults() {
         fault: Fault::Loses(Offset(u64::MAX)),
     };
     assert!(
-        job.run(unharmed, 2).0 == expected,
+        run(&job, unharmed, 2).0 == expected,
         "no fault, no difference"
     );
 }

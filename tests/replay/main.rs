@@ -1,6 +1,8 @@
 //! Same input, same content: whatever the number of workers and however the input happens to be polled.
 //!
-//! - `arrival`: the reference pipeline in arrival order.
+//! - `reference`: the reference pipeline on sources in memory.
+//! - `arrival`: in arrival order.
+//! - `event_time`: in event-time order, whatever the interleaving of the partitions.
 //! - `faults`: readers that break their contract, to show that the comparison can fail.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -9,4 +11,6 @@
 mod canonical;
 
 mod arrival;
+mod event_time;
 mod faults;
+mod reference;

@@ -4,7 +4,8 @@
 //! - `process` starts other programs and says how to repeat them by hand;
 //! - `needs` asks for what the gate needs and cannot install;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
-//! - `test` is the gate, `oracle` its last step: the engine against an independent program;
+//! - `flights` writes real input for a pipeline;
+//! - `test` is the gate, `oracle` its last steps: the engine against independent programs;
 //! - `bench` measures the engine against a hand-written job and stores a report;
 //! - `campaign` runs what takes too long for the gate and stores a report;
 //! - `audit` asks whether a dependency has a known weakness.
@@ -18,6 +19,7 @@
 mod audit;
 mod bench;
 mod campaign;
+mod flights;
 mod needs;
 mod oracle;
 mod process;
@@ -27,15 +29,20 @@ mod tools;
 use std::process::ExitCode;
 
 /// A command's name, its arguments as a reader would write them, and what it is for.
-const COMMANDS: [(&str, &str, &str); 4] = [
+const COMMANDS: [(&str, &str, &str); 5] = [
     (
         "test",
         "[--list] [--only STEP[,STEP]]",
         "the gate: everything that must pass before a change lands",
     ),
     (
+        "flights",
+        "[--flights N] [--out DIR]",
+        "real input for pipelines/flights.toml, to flights/ unless told otherwise",
+    ),
+    (
         "campaign",
-        "fuzz [--runs N] [--seed S]",
+        "fuzz [--runs N] [--seed S] | stall",
         "a long run with a stored report under docs/reports/",
     ),
     (
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_deref() {
         Some("test") => test::run(&rest),
+        Some("flights") => flights::run(&rest),
         Some("campaign") => campaign::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("audit") => audit::run(&rest),

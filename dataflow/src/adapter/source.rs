@@ -11,12 +11,14 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Timestamp;
 use timely::scheduling::Activator;
 
+use crate::adapter::held::Held;
 use crate::adapter::{Events, Graph, Messages, Rejects};
 use crate::ingest::{Ingest, Sealed};
 use crate::moment::{EventTime, Moment};
+use crate::pace::Pace;
 use crate::place::PartitionId;
 use crate::run::{RunError, RunShared};
-use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader, Wake};
+use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader};
 
 /// Records taken per activation. Large enough that the cost of a step and of a partly filled model batch
 /// vanish, small enough that a batch stays in the cache between the stages.
@@ -26,10 +28,6 @@ pub const RECORDS_PER_POLL_MAX: usize = 1024;
 /// when records are large.
 pub const BYTES_PER_POLL_MAX: u64 = 4 * 1024 * 1024;
 
-/// As far as the watermark of a partition that is still being read can rise: [`EventTime::MAX`] says that
-/// the input has ended, and an event can bear any time, also the last one there is.
-const LAST_OF_READING: EventTime = EventTime(i64::MAX - 1);
-
 /// What the head of a graph gives: batches, and what was rejected before it was in one.
 pub type SourceStreams<'s, I> = (
     Events<'s, <I as Ingest>::Batch>,
@@ -37,9 +35,29 @@ pub type SourceStreams<'s, I> = (
 );
 
 impl<'s> Graph<'s> {
-    /// Reads this worker's share of `source` through `ingest`.
+    /// Reads this worker's share of `source` through `ingest`, every partition as fast as it can be read.
     pub fn source<I: Ingest>(
         &self,
+        source: &dyn Source,
+        ingest: I,
+    ) -> Result<SourceStreams<'s, I>, RunError> {
+        self.source_at(None, source, ingest)
+    }
+
+    /// The same, but no partition runs further ahead of the others than `pace` allows; for graphs with an
+    /// operator that waits for the watermark.
+    pub fn source_in_step<I: Ingest>(
+        &self,
+        pace: &Arc<Pace>,
+        source: &dyn Source,
+        ingest: I,
+    ) -> Result<SourceStreams<'s, I>, RunError> {
+        self.source_at(Some(Arc::clone(pace)), source, ingest)
+    }
+
+    fn source_at<I: Ingest>(
+        &self,
+        pace: Option<Arc<Pace>>,
         source: &dyn Source,
         ingest: I,
     ) -> Result<SourceStreams<'s, I>, RunError> {
@@ -47,15 +65,9 @@ impl<'s> Graph<'s> {
         let (batches, batch_stream) = builder.new_output();
         let (rejects, reject_stream) = builder.new_output();
         let address = builder.operator_info().address;
-        let worker = self.scope.worker();
-        let wake = worker.sync_activator_for(address.to_vec());
-        // An error says that the worker is gone, and with it whoever had to be woken.
-        let wake = Wake::new(move || {
-            wake.activate().ok();
-        });
+        let (activator, wake) = self.activators(&address);
         let reader = source.open(self.share, wake.clone())?;
         self.job.flow.on_room(wake);
-        let activator = worker.activator_for(Rc::clone(&address));
         activator.activate();
         *self.source.borrow_mut() = Some(address);
 
@@ -73,6 +85,7 @@ impl<'s> Graph<'s> {
             job.reached.tell(share.worker, capabilities.watermarks());
             let head = Head {
                 job,
+                pace,
                 worker: share.worker,
                 reader,
                 ingest,
@@ -82,11 +95,11 @@ impl<'s> Graph<'s> {
             let mut ports = Ports { batches, rejects };
             let mut head = Some(head);
             move |_| {
-                let Some(living) = &mut head else { return };
-                let ended = drained.get() || living.job.is_stopping();
-                if ended || living.step(&mut ports, &activator).is_err() {
+                if drained.get() {
                     // Dropping the head drops its capabilities: the frontier empties and the worker ends.
                     head = None;
+                } else if let Some(head) = &mut head {
+                    head.step(&mut ports, &activator);
                 }
             }
         });
@@ -101,6 +114,7 @@ struct Ports<B, R> {
 
 struct Head<I: Ingest> {
     job: Arc<RunShared>,
+    pace: Option<Arc<Pace>>,
     worker: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
@@ -112,14 +126,29 @@ struct Head<I: Ingest> {
 struct Failed;
 
 impl<I: Ingest> Head<I> {
-    fn step(
-        &mut self,
-        ports: &mut Ports<I::Batch, I::Reject>,
-        again: &Activator,
-    ) -> Result<(), Failed> {
-        if self.capabilities.all_finished() || !self.job.flow.has_room() {
-            return Ok(());
+    fn step(&mut self, ports: &mut Ports<I::Batch, I::Reject>, again: &Activator) {
+        // Asked in this order: a failure stops the run as well.
+        let is_stopping = self.job.is_stopping();
+        if self.job.has_failed() {
+            // Nothing is let go of: to the other stages that would look like an end of the input.
+            return;
         }
+        if is_stopping {
+            // What has been read is all there is.
+            self.end_all();
+        }
+        if self.capabilities.all_finished() || !self.job.flow.has_room_to_read() {
+            return;
+        }
+        match self.poll(ports) {
+            Ok(Readiness::More) => again.activate(),
+            Ok(Readiness::Waiting) | Err(Failed) => {}
+            Ok(Readiness::LookAgain(after)) => again.activate_after(after),
+            Ok(Readiness::Finished) => self.end_all(),
+        }
+    }
+
+    fn poll(&mut self, ports: &mut Ports<I::Batch, I::Reject>) -> Result<Readiness, Failed> {
         let mut poll = Poll {
             records: 0,
             bytes: 0,
@@ -127,11 +156,12 @@ impl<I: Ingest> Head<I> {
         };
         let read_at = self.job.clock.monotonic();
         let ingest = &mut self.ingest;
+        let allowance = self.pace.as_ref().map(|pace| pace.look());
+        let may_read = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
+        let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
         let polled = self
             .reader
-            .poll(Demand::of_all(RECORDS_PER_POLL_MAX), &mut |polled| {
-                poll.take(ingest, polled)
-            });
+            .poll(demand, &mut |polled| poll.take(ingest, polled));
         let readiness = polled.map_err(|error| {
             self.job.fail(RunError::Source(error));
             Failed
@@ -140,18 +170,52 @@ impl<I: Ingest> Head<I> {
             self.job.meters.count_read(poll.records);
             let ticket = self.job.flow.admit(poll.records, poll.bytes, read_at);
             self.ingest.seal(&ticket, &mut self.sealed);
+            let dropped = std::mem::take(&mut self.sealed.dropped);
+            self.job.meters.count_dropped(dropped);
             self.send(ports)?;
         }
-        self.capabilities.lift(&self.ingest, &poll.finished);
-        match readiness {
-            Readiness::More => again.activate(),
-            Readiness::Waiting => {}
-            Readiness::LookAgain(after) => again.activate_after(after),
-            Readiness::Finished => self.capabilities.active.clear(),
+        for partition in poll.finished {
+            self.end(partition);
         }
+        self.lift();
+        Ok(readiness)
+    }
+
+    /// Lifts what is held to the partitions' watermarks, after everything read was sent.
+    fn lift(&mut self) {
+        for (&partition, held) in &mut self.capabilities.active {
+            let watermark = self.ingest.watermark(partition);
+            held.lift(watermark);
+            if let Some(pace) = &self.pace
+                && pace.advance(partition, watermark)
+            {
+                self.job.flow.wake_all();
+            }
+        }
+        self.tell();
+    }
+
+    /// A partition that has ended holds nothing back any more.
+    fn end(&mut self, partition: PartitionId) {
+        self.capabilities.active.remove(&partition);
+        if let Some(pace) = &self.pace
+            && pace.advance(partition, EventTime::MAX)
+        {
+            self.job.flow.wake_all();
+        }
+    }
+
+    fn end_all(&mut self) {
+        while let Some(partition) = self.capabilities.first() {
+            self.end(partition);
+        }
+        self.tell();
+    }
+
+    /// Tells who watches the run how far event time has come.
+    fn tell(&self) {
         let watermarks = self.capabilities.watermarks();
         self.job.reached.tell(self.worker, watermarks);
-        Ok(())
     }
 
     fn send(&mut self, ports: &mut Ports<I::Batch, I::Reject>) -> Result<(), Failed> {
@@ -164,7 +228,7 @@ impl<I: Ingest> Head<I> {
         };
         let mut batches = ports.batches.activate();
         for (partition, batch) in self.sealed.batches.drain(..) {
-            batches.give(&held(partition)?.batches, &mut Messages(vec![batch]));
+            batches.give(&held(partition)?.outputs, &mut Messages(vec![batch]));
         }
         let mut rejects = ports.rejects.activate();
         for (partition, reject) in self.sealed.rejects.drain(..) {
@@ -206,27 +270,6 @@ impl Poll {
     }
 }
 
-/// A moment for each output of the source.
-struct Held {
-    batches: Capability<Moment>,
-    rejects: Capability<Moment>,
-}
-
-impl Held {
-    fn lift(&mut self, watermark: EventTime) {
-        self.lift_to(watermark.min(LAST_OF_READING));
-    }
-
-    fn lift_to(&mut self, watermark: EventTime) {
-        // A capability stands at the most of where it was and what the partition says: it never falls.
-        let moment = Moment::new(self.batches.time().epoch, watermark);
-        if self.batches.time().watermark < watermark {
-            self.batches.downgrade(&moment);
-            self.rejects.downgrade(&moment);
-        }
-    }
-}
-
 /// One moment per partition that is being read, and one at the end of event time that holds the graph
 /// open until everything read has left it.
 struct Capabilities {
@@ -244,7 +287,7 @@ impl Capabilities {
             unreachable!("the source has two outputs");
         };
         let held = || Held {
-            batches: batches.clone(),
+            outputs: batches.clone(),
             rejects: rejects.clone(),
         };
         let mut end = held();
@@ -267,17 +310,10 @@ impl Capabilities {
     fn watermarks(&self) -> impl Iterator<Item = EventTime> {
         self.active
             .values()
-            .map(|held| held.batches.time().watermark)
+            .map(|held| held.outputs.time().watermark)
     }
 
-    /// Lifts what is held to the partitions' watermarks, after everything read was sent. A partition that
-    /// has ended holds nothing back any more.
-    fn lift<I: Ingest>(&mut self, ingest: &I, finished: &[PartitionId]) {
-        for partition in finished {
-            self.active.remove(partition);
-        }
-        for (&partition, held) in &mut self.active {
-            held.lift(ingest.watermark(partition));
-        }
+    fn first(&self) -> Option<PartitionId> {
+        self.active.first_key_value().map(|(&first, _)| first)
     }
 }

@@ -1,5 +1,7 @@
 //! Is a graph refused that would lose events, and is a message never stamped later than its events?
 
+mod keeping;
+
 use std::sync::{Arc, Mutex};
 
 use proptest::collection::vec;
@@ -109,8 +111,9 @@ fn witness<'s>(
     passed
 }
 
-fn times_under_stamps(partitions: Vec<Vec<Vec<i64>>>, lag_ms: u64, workers: usize) {
-    let on_time: u64 = partitions
+/// How many events are not late: times by partition and poll.
+fn on_time(partitions: &[Vec<Vec<i64>>], lag_ms: u64) -> u64 {
+    partitions
         .iter()
         .map(|polls| {
             let mut highest = None;
@@ -122,7 +125,11 @@ fn times_under_stamps(partitions: Vec<Vec<Vec<i64>>>, lag_ms: u64, workers: usiz
             }
             on_time
         })
-        .sum();
+        .sum()
+}
+
+fn times_under_stamps(partitions: Vec<Vec<Vec<i64>>>, lag_ms: u64, workers: usize) {
+    let on_time = on_time(&partitions, lag_ms);
     let source = ScriptedSource::new(
         partitions
             .into_iter()

@@ -10,16 +10,17 @@ use crate::meters::Meters;
 use crate::run::{Publication, RunError, Stopper};
 use crate::sink::Sink;
 
-/// Stops the group when the publisher ends, however it does: also when the sink panics.
-struct StopAtEnd(Stopper);
+/// Ends the group when the publisher ends, however it does: also when the sink panics. After a run that ended
+/// well there is no group any more.
+struct AbortAtEnd(Stopper);
 
-impl Drop for StopAtEnd {
+impl Drop for AbortAtEnd {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.abort();
     }
 }
 
-/// Starts the thread. It ends when every worker has hung up, or when the sink fails: then it stops the
+/// Starts the thread. It ends when every worker has hung up, or when the sink fails: then it ends the
 /// group, which would otherwise read on for nobody.
 pub(super) fn start(
     mut sink: Box<dyn Sink>,
@@ -28,10 +29,10 @@ pub(super) fn start(
     stopper: Stopper,
 ) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
     let publish = move || {
-        let stop = StopAtEnd(stopper);
+        let group = AbortAtEnd(stopper);
         write_all(sink.as_mut(), &publications, &meters)?;
         // A run that failed has hung up as well, and what it left is not a whole.
-        if !stop.0.has_failed() {
+        if !group.0.has_failed() {
             sink.finish()?;
         }
         Ok(())

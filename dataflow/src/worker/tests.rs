@@ -10,13 +10,15 @@ use crate::adapter::RECORDS_PER_POLL_MAX;
 use crate::clock::ManualClock;
 use crate::flow::EVENTS_IN_FLIGHT_PER_WORKER;
 use crate::moment::EventTime;
+use crate::operator::{Emitter, Operator};
 use crate::place::PartitionId;
 use crate::run::{RunError, Stopper};
 use crate::scripted::{
-    Act, Gate, KEYS, Mood, PANICS, REFUSED_AT_KEY, REFUSED_EARLY, ScriptedSink, ScriptedSource,
-    Watermarks, build, ends,
+    Act, Batch, Encode, Gate, KEYS, Mood, PANICS, REFUSED_AT_KEY, REFUSED_EARLY, ScriptedSink,
+    ScriptedSource, TimesIngest, Watermarks, build, ends,
 };
 use crate::sink::OutputStream;
+use crate::source::Share;
 use crate::worker::{Finished, WorkerGroup};
 
 const LAG_MS: u64 = 5;
@@ -204,6 +206,61 @@ fn is_the_bound_on_events_in_flight_kept_while_the_sink_is_blocked() {
     }
 }
 
+/// Takes its time with every event.
+struct Slow {
+    per_event: Duration,
+}
+
+impl Operator for Slow {
+    type Input = Batch;
+    type Output = Batch;
+    type Reject = std::convert::Infallible;
+
+    fn on_batch(&mut self, batch: Batch, out: &mut Emitter<Batch, Self::Reject>) {
+        let until = Instant::now() + self.per_event * batch.events.len() as u32;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        out.give(batch);
+    }
+}
+
+/// Both read as fast as they can; what the slow one has not handled is in flight.
+#[test]
+fn is_the_bound_kept_when_one_worker_is_ten_times_slower() {
+    let workers = 2;
+    let bound = EVENTS_IN_FLIGHT_PER_WORKER * workers as u64;
+    let partition = || vec![Act::Records(vec![1_000; bound as usize])];
+    let mut source = ScriptedSource::new([partition(), partition()]);
+    let group = WorkerGroup::new(workers, Arc::new(ManualClock::default()));
+    source.flow = Some(Arc::clone(&group.stopper.flow));
+    let most = source.most_in_flight.clone();
+    let sink = ScriptedSink::new(Mood::Willing);
+    let written = sink.clone();
+    let finished = ends(move || {
+        group.run(Box::new(sink), move |graph| {
+            let Share { worker, workers } = graph.share();
+            let (batches, early) = graph.source(&source, TimesIngest::new(0, workers))?;
+            let per_event = Duration::from_nanos(if worker == 0 { 5_000 } else { 500 });
+            let (events, none) = graph.apply_at_key("slow", batches, Slow { per_event });
+            none.none();
+            let events = graph.concat([events, early.into_stream()]);
+            let encode = Encode(OutputStream::Predictions);
+            let (records, none) = graph.apply("encode", events, encode);
+            none.none();
+            graph.publish(records);
+            Ok(())
+        })
+    });
+    let totals = finished.unwrap().totals;
+    assert_eq!((totals.read, totals.in_flight()), (2 * bound, 0));
+    assert_eq!(written.len() as u64, 2 * bound);
+    let slack = (RECORDS_PER_POLL_MAX * workers) as u64;
+    let most = most.load(Ordering::SeqCst);
+    // Else the slow one was not slow enough to be noticed.
+    assert!((bound / 2..bound + slack).contains(&most), "{most}");
+}
+
 type Expected = fn(&RunError) -> bool;
 
 #[test]
@@ -258,7 +315,7 @@ fn is_a_sink_that_cannot_finish_an_error() {
 
 /// One partition has ended long before the stop, one never has anything, one goes on for ever.
 #[test]
-fn does_a_stopped_run_write_what_it_read_and_release_nothing_more() {
+fn is_a_stop_an_end_of_the_input_where_it_was_read_to() {
     for round in 0..30 {
         let workers = [1, 2, 3][round % 3];
         let never = Gate::default();
@@ -280,7 +337,7 @@ fn does_a_stopped_run_write_what_it_read_and_release_nothing_more() {
         assert_eq!((totals.in_flight(), totals.read), (0, sink.len() as u64));
         assert!(never_falls(&told), "{told:?}");
         for times in told.values() {
-            assert_ne!(times.last(), Some(&EventTime::MAX), "round {round}");
+            assert_eq!(times.last(), Some(&EventTime::MAX), "round {round}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Operator for EncodeFeatures {
         for (row, vector) in rows.iter().zip(vectors.chunks(self.before.len().max(1))) {
             let bytes = chunks.record(self.spread.shard(row.key_hash));
             bytes.extend_from_slice(b"{\"partition\":");
-            json::int(bytes, batch.partition.0);
+            json::int(bytes, row.partition.0);
             bytes.extend_from_slice(b",\"offset\":");
             json::int(bytes, row.offset.0);
             bytes.extend_from_slice(b",\"key\":");

@@ -81,7 +81,7 @@ impl EncodePredictions {
         out.extend_from_slice(now);
         if let Some(model) = &self.model {
             out.extend_from_slice(b",\"partition\":");
-            json::int(out, scored.batch.partition.0);
+            json::int(out, row.partition.0);
             out.extend_from_slice(b",\"offset\":");
             json::int(out, row.offset.0);
             out.extend_from_slice(b",\"epoch\":");

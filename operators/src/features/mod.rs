@@ -120,7 +120,7 @@ impl FeatureStage {
         black_box(self.slots.iter().fold(0, touch));
         histories.read(rows);
         for (nth, (row, &slot)) in rows.rows().iter().zip(&self.slots).enumerate() {
-            let window = histories.add(self.state.value_mut(slot), nth, row.time);
+            let window = histories.add(self.state.value_mut(slot), nth, row.order_time);
             self.windows.push(&window);
         }
     }

@@ -41,8 +41,10 @@ fn batch(events: &[Event]) -> RowBatch {
         let span = Span { start: 0, len };
         let text = text.map_or(Cell::Null, |_| Cell::Text { span, plain: true });
         rows.push(NewRow {
+            partition: PartitionId(3),
             offset: Offset(at as u64),
             time: EventTime(*time),
+            order_time: EventTime(*time),
             key_hash: KeyHash::of(&[*key]),
             key: &[*key],
             record,
@@ -52,7 +54,6 @@ fn batch(events: &[Event]) -> RowBatch {
     }
     RowBatch {
         worker: 0,
-        partition: PartitionId(3),
         rows,
         ticket: Ticket::detached(),
     }

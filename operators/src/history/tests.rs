@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::place::{KeyHash, Offset};
+use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
 
 use crate::batch::{Cell, NewRow, Rows, Span};
 use crate::check::Constant;
@@ -122,8 +122,10 @@ fn row(entry: &Entry) -> Rows {
     ];
     let mut rows = Rows::with_capacity(FIELDS, 1, 64);
     rows.push(NewRow {
+        partition: PartitionId(0),
         offset: Offset(0),
         time: EventTime(entry.time),
+        order_time: EventTime(entry.time),
         key_hash: KeyHash(0),
         key: b"",
         record: &record,

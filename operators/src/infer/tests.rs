@@ -92,8 +92,10 @@ fn events(vectors: &[f32]) -> FeatureBatch {
     let mut rows = Rows::with_capacity(0, 0, 0);
     for at in 0..vectors.len() as u64 {
         rows.push(NewRow {
+            partition: PartitionId(2),
             offset: Offset(at),
             time: EventTime(1_000 + at as i64),
+            order_time: EventTime(1_000 + at as i64),
             key_hash: KeyHash(at),
             key: b"key",
             record: b"record",
@@ -104,7 +106,6 @@ fn events(vectors: &[f32]) -> FeatureBatch {
     FeatureBatch {
         batch: RowBatch {
             worker: 0,
-            partition: PartitionId(2),
             rows,
             ticket: Ticket::detached(),
         },

@@ -42,12 +42,26 @@ pub struct IngestPlan {
     pub fields: FieldRules,
     /// Watermark and `max_ahead`.
     pub time: TimeRules,
+    /// What becomes of late events.
+    pub late: LatePolicy,
     /// The limit that the source obeyed, for the message.
     pub max_bytes: u64,
     /// Deepest nesting of a record.
     pub max_depth: u32,
     /// Where keys and partitions go.
     pub spread: Spread,
+}
+
+/// What becomes of an event that is older than its partition's watermark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// It goes to the stream of late events.
+    #[default]
+    DeadLetter,
+    /// It is handled as if it had happened at the watermark; its own features still go by its time.
+    Process,
+    /// It is counted, and that is all.
+    Drop,
 }
 
 /// Decodes records and builds one batch per partition and target worker.
@@ -66,6 +80,8 @@ pub struct EventIngest {
     refused: Vec<Reject>,
     /// Rejects closed for the same reason.
     closed_rejects: Vec<(PartitionId, Vec<Reject>)>,
+    /// Late events left out on purpose.
+    dropped: u64,
 }
 
 /// What is wrong with an event.
@@ -97,6 +113,7 @@ impl EventIngest {
             closed: Vec::new(),
             refused: Vec::new(),
             closed_rejects: Vec::new(),
+            dropped: 0,
             plan,
         }
     }
@@ -115,21 +132,25 @@ impl EventIngest {
             scratch,
         } = decoded;
         let clock = self.clocks.entry(partition).or_default();
+        let mut order_time = time;
         match clock.judge(time, &plan.time) {
             Verdict::OnTime => {}
             Verdict::TooFarAhead {
                 ahead_ms,
                 max_ahead_ms,
             } => {
-                let field = plan.schema.name(plan.schema.time);
-                let (ahead, most) = (grouped(ahead_ms), grouped(max_ahead_ms));
-                let message = format!("{field} is {ahead} ms ahead, max_ahead is {most} ms");
-                let reason = reason(Stage::Validate, Code::TooFarAhead, message);
                 return Err(Refusal {
-                    reason,
+                    reason: too_far_ahead(plan, ahead_ms, max_ahead_ms),
                     event_time: Some(time),
                     lateness: None,
                 });
+            }
+            Verdict::Late(lateness) if plan.late == LatePolicy::Process => {
+                order_time = lateness.watermark;
+            }
+            Verdict::Late(_) if plan.late == LatePolicy::Drop => {
+                self.dropped += 1;
+                return Ok(());
             }
             Verdict::Late(lateness) => {
                 let message = format!("{} ms behind the watermark", grouped(lateness.lateness_ms));
@@ -152,8 +173,10 @@ impl EventIngest {
         let room =
             || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
         rows.get_or_insert_with(room).push(NewRow {
+            partition,
             offset,
             time,
+            order_time,
             key_hash,
             key,
             record,
@@ -223,7 +246,6 @@ impl Ingest for EventIngest {
         for (partition, worker, rows) in self.closed.drain(..) {
             let batch = RowBatch {
                 worker,
-                partition,
                 rows,
                 ticket: ticket.clone(),
             };
@@ -234,6 +256,7 @@ impl Ingest for EventIngest {
             out.rejects
                 .push((partition, RejectBatch { rejects, ticket }));
         }
+        out.dropped += std::mem::take(&mut self.dropped);
     }
 
     fn watermark(&self, partition: PartitionId) -> EventTime {
@@ -250,6 +273,13 @@ fn reason(stage: Stage, code: Code, message: String) -> Reason {
         message,
         causes: Vec::new(),
     }
+}
+
+fn too_far_ahead(plan: &IngestPlan, ahead_ms: u64, max_ahead_ms: u64) -> Reason {
+    let field = plan.schema.name(plan.schema.time);
+    let (ahead, most) = (grouped(ahead_ms), grouped(max_ahead_ms));
+    let message = format!("{field} is {ahead} ms ahead, max_ahead is {most} ms");
+    reason(Stage::Validate, Code::TooFarAhead, message)
 }
 
 fn malformed(malformed: Malformed, max_depth: u32) -> Reason {

@@ -18,7 +18,7 @@ use slackwater_dataflow::source::Payload;
 use crate::batch::{Cell, Row, RowBatch};
 use crate::check::{Bound, Check, Constant, Rule};
 use crate::event::{EventSchema, Field, FieldIndex, FieldType};
-use crate::ingest::{EventIngest, FieldRules, IngestPlan, TimeRules};
+use crate::ingest::{EventIngest, FieldRules, IngestPlan, LatePolicy, TimeRules};
 use crate::reject::{Reject, RejectBatch};
 
 const USER: FieldIndex = FieldIndex(0);
@@ -76,6 +76,7 @@ fn plan(workers: usize) -> IngestPlan {
             max_out_of_orderness_ms: 2_000,
             max_ahead_ms: Some(3_600_000),
         },
+        late: LatePolicy::DeadLetter,
         max_bytes: 1_048_576,
         max_depth: MAX_DEPTH,
         spread: Spread {
@@ -109,6 +110,7 @@ fn seal(ingest: &mut EventIngest) -> Found {
         rejects.map(move |reject| (partition, reject))
     };
     Found {
+        dropped: sealed.dropped,
         batches: sealed.batches,
         rejects: sealed.rejects.into_iter().flat_map(each).collect(),
     }

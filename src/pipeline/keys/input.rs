@@ -23,7 +23,7 @@ const MAX_DEPTH: i64 = 128;
 /// Lateness, time to live and the like beyond ten years are typing mistakes.
 pub(super) const MAX_SPAN_MS: u64 = 10 * 365 * 86_400_000;
 
-const ORDERS: &[Choice] = &[now("arrival"), later("event_time")];
+const ORDERS: &[Choice] = &[now("arrival"), now("event_time")];
 const SOURCES: &[Choice] = &[now("generator"), now("file"), later("kafka")];
 const LOST_OFFSET: &[Choice] = &[later("stop"), later("earliest")];
 const FORMATS: &[Choice] = &[now("json")];
@@ -34,7 +34,7 @@ const TIME_UNITS: &[Choice] = &[
     later("ns"),
     later("rfc3339"),
 ];
-const LATE: &[Choice] = &[now("dead_letter"), later("process"), later("drop")];
+const LATE: &[Choice] = &[now("dead_letter"), now("process"), now("drop")];
 const FIELD_TYPES: &[Choice] = &[
     now("string"),
     now("int"),
@@ -55,7 +55,8 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("job", Kind::Table, "The job itself.").needed(),
     Key::new("job.name", Kind::Name, "Name of the job, as its messages and its report show it.").needed(),
     Key::new("job.workers", Kind::Integer(0, MAX_WORKERS), "Threads that share the work by key; 0 = one per core.").or("0"),
-    Key::new("job.order", Kind::Choice(ORDERS), "Order in which events of one key are handled; `arrival`: as they come in.").or("\"arrival\""),
+    Key::new("job.order", Kind::Choice(ORDERS), "Order in which events of one key are handled. `arrival`: as they come in. `event_time`: by event time, \
+         partition and offset, once the watermark has passed them; what comes out follows from the input alone.").or("\"arrival\""),
     Key::new("job.key_groups", Kind::Integer(1, MAX_KEY_GROUPS),
         "Units by which keys are assigned to workers, fixed for the life of a job.").or("1024"),
     Key::new("job.record", Kind::Bool, "Journal the answers of lookups, for replay.").later(),
@@ -99,11 +100,13 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("event.time.unit", Kind::Choice(TIME_UNITS), "Unit of the event time since 1970.").needed(),
     Key::new("event.max_out_of_orderness", SPAN,
         "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
-    Key::new("event.max_drift", SPAN, "How far one partition may run ahead, in `event_time` order.").later(),
+    Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one, in `event_time` order: one that \
+         is further ahead is not read until the others have caught up.").or("\"1m\""),
     Key::new("event.idle_timeout", SPAN, "After which silence a partition no longer holds the others.").later(),
     Key::new("event.max_ahead", SPAN,
         "How far an event time may be ahead of the newest of its partition; off unless set."),
-    Key::new("event.late", Kind::Choice(LATE), "What happens to late events; `dead_letter`: they go to the stream of late events.").or("\"dead_letter\""),
+    Key::new("event.late", Kind::Choice(LATE), "What happens to late events. `dead_letter`: they go to the stream of late events. `process`: they are handled \
+         as if they had happened at their partition's watermark. `drop`: they are counted.").or("\"dead_letter\""),
     Key::new("event.max_bytes", Kind::Size(MIN_EVENT_BYTES, MAX_EVENT_BYTES), "Largest record; a larger one is rejected.").or("\"1MiB\""),
     Key::new("event.max_depth", Kind::Integer(1, MAX_DEPTH), "Deepest nesting of a record, undeclared fields included; a deeper one is rejected.").or("64"),
     Key::new("event.field[]", Kind::Tables, "Fields of an event, in the order of `original_event` in dead letters.").needed(),

@@ -28,7 +28,13 @@ fn what_is_said_of_the_reference_pipeline() {
 
 #[test]
 fn do_edges_lead_from_stage_to_stage() {
-    let outline = outline(&[]);
+    for order in ["arrival", "event_time"] {
+        let order = format!("order = \"{order}\"");
+        do_edges_lead(&outline(&[("order = \"arrival\"", &order)]));
+    }
+}
+
+fn do_edges_lead(outline: &Outline) {
     let place = |name: &str| outline.stages.iter().position(|stage| stage.name == name);
     for Edge { from, to, .. } in &outline.edges {
         assert!(place(from).unwrap() < place(to).unwrap(), "{from} -> {to}");
@@ -84,6 +90,12 @@ fn which_facts_follow_the_pipeline() {
     let who = ("provenance = false", "provenance = true");
     let fields = "partition, offset, epoch, model";
     check(&[who], "encode predictions", "provenance", &[fields]);
+    let order = ("order = \"arrival\"", "order = \"event_time\"");
+    let drift = "no partition more than 1m ahead of the slowest one";
+    check(&[order], "order", "drift", &[drift]);
+    let late = ("late = \"dead_letter\"", "late = \"drop\"");
+    let dropped = "more than 2s behind the newest of its partition: dropped, only counted";
+    check(&[late], "ingest", "late", &[dropped]);
     let one = ("shards = 2", "shards = 1");
     check(
         &[one],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec};
+use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late};
 use crate::pipeline::value::{Located, nearest, quoted};
 
 /// Most fields of an event: each is a column of every batch and of every history.
@@ -198,6 +198,12 @@ pub(super) fn event(
         key: key?,
         time_field: time_field?,
         max_out_of_orderness_ms: section.millis("max_out_of_orderness")?,
+        late: match section.text("late")?.value {
+            "process" => Late::Process,
+            "drop" => Late::Drop,
+            _ => Late::DeadLetter,
+        },
+        max_drift_ms: section.millis("max_drift")?,
         max_ahead_ms: section.millis("max_ahead"),
         max_bytes: usize::try_from(section.bytes("max_bytes")?).ok()?,
         max_depth: section.integer("max_depth")?,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::{
-    GeneratorSpec, JobSpec, Pipeline, SinkKind, SinkSpec, SourceSpec, StreamNames,
+    GeneratorSpec, JobSpec, Order, Pipeline, SinkKind, SinkSpec, SourceSpec, StreamNames,
 };
 use crate::pipeline::value::quoted;
 
@@ -72,6 +72,10 @@ fn job(section: &Section, findings: &mut Findings) -> Option<JobSpec> {
     Some(JobSpec {
         name: section.string("name")?,
         workers: usize::try_from(workers?).ok()?,
+        order: match section.text("order")?.value {
+            "event_time" => Order::EventTime,
+            _ => Order::Arrival,
+        },
         key_groups: key_groups?,
     })
 }

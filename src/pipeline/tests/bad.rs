@@ -34,8 +34,8 @@ pub(super) const BAD: &[Bad] = &[
     bad("name = \"small\"", "name = \"small\"\nworkers = 8\nkey_groups = 4", &[
         "3:11: `workers`: 8 workers need at least as many key_groups, got 4",
     ]),
-    bad("name = \"small\"", "name = \"small\"\norder = \"event_time\"", &[
-        "3:9: `order`: \"event_time\" is not supported in this version",
+    bad("name = \"small\"", "name = \"small\"\nrecord = true", &[
+        "3:1: `record` in [job] is not supported in this version",
     ]),
     bad("name = \"small\"", "name = \"small\"\nname = \"again\"", &[
         "3:1: this key or table is already set above, it can stand only once",

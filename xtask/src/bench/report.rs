@@ -7,7 +7,10 @@ use std::fs;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::samples::{CONFIGURATIONS, Configuration, Sample, YARDSTICK_JOB, Yardstick};
+use super::samples::{
+    ARRIVAL_JOB, CONFIGURATIONS, Configuration, HOT_JOB, ORDERED_JOB, Sample, YARDSTICK_JOB,
+    Yardstick,
+};
 use super::statistics::{Summary, grouped};
 use crate::{campaign, process};
 
@@ -18,6 +21,10 @@ const DEPENDENCIES: [&str; 4] = ["mimalloc", "serde_json", "timely", "tract-onnx
 const SHARE_BAR: f64 = 0.75;
 /// Events per second that it must reach on two workers, with files.
 const RATE_BAR: f64 = 1_200_000.0;
+/// What event-time order may cost, as processor time over that of arrival order.
+const ORDER_BAR: f64 = 1.25;
+/// What the engine must reach of its own rate when half of all events are of one key.
+const HOT_BAR: f64 = 0.45;
 /// Bytes that a key with a full history may cost.
 const KEY_BYTES_BAR: f64 = 4_096.0;
 
@@ -122,12 +129,17 @@ impl Report {
 
     /// A configuration's figure over that of the hand-written job in the same repetition.
     fn ratio(&self, configuration: Configuration, name: &str) -> Summary {
-        let yardstick = Configuration {
-            job: YARDSTICK_JOB,
+        self.ratio_to(YARDSTICK_JOB, configuration, name)
+    }
+
+    /// A configuration's figure over that of another job on as many workers in the same repetition.
+    fn ratio_to(&self, job: &'static str, configuration: Configuration, name: &str) -> Summary {
+        let base = Configuration {
+            job,
             ..configuration
         };
         let pairs = self.figures(configuration, name).into_iter();
-        Summary::of_ratios(pairs.zip(self.figures(yardstick, name)))
+        Summary::of_ratios(pairs.zip(self.figures(base, name)))
     }
 
     /// The page.
@@ -143,7 +155,8 @@ impl Report {
              but that of validation errors, whose reasons each parser words in its own way. `hand-fused` is\n\
              the job written by hand on timely for its one schema, without pipeline file, bound on events in\n\
              flight or publisher (`benches/reference_job/fused/`); its outputs and those of `engine` are\n\
-             made, counted and dropped, `engine-files` writes them to files. The runs took turns, forth and\n\
+             made, counted and dropped, `engine-files` writes them to files. `engine-ordered` handles events\n\
+             in event-time order, `engine-hot` gets half of them of one user. The runs took turns, forth and\n\
              back; the first of each is dropped. Figures are medians, with the range of all runs in\n\
              brackets; ratios are of runs of the same turn. Of six turns, the range covers the true median\n\
              with a probability of 97 %. `cargo xtask bench callgrind` counts instructions instead.\n\n"
@@ -195,10 +208,10 @@ impl Report {
     }
 
     fn write_bars(&self, page: &mut String) {
-        let files = Configuration {
-            job: "engine-files",
-            workers: 2,
-        };
+        let on_two = |job| Configuration { job, workers: 2 };
+        let files = on_two("engine-files");
+        let order = self.ratio_to(ARRIVAL_JOB, on_two(ORDERED_JOB), "ns_per_event");
+        let hot = self.ratio_to(ARRIVAL_JOB, on_two(HOT_JOB), "events_per_second");
         let rate = Summary::of(self.figures(files, "events_per_second")).median;
         let share = self.ratio(files, "events_per_second").median;
         let key = self.bytes_per_key("memory/engine/full");
@@ -214,6 +227,18 @@ impl Report {
                 format!("at least {:.0} %", SHARE_BAR * 100.0),
                 format!("{:.0} %", share * 100.0),
                 share >= SHARE_BAR,
+            ),
+            (
+                "event-time order, CPU over arrival order",
+                format!("at most {ORDER_BAR:.2}"),
+                ranged(order, |ratio| format!("{ratio:.2}")),
+                order.median <= ORDER_BAR,
+            ),
+            (
+                "half of all events of one key, of the even rate",
+                format!("at least {:.0} %", HOT_BAR * 100.0),
+                ranged(hot, |ratio| format!("{:.0} %", ratio * 100.0)),
+                hot.median >= HOT_BAR,
             ),
             (
                 "a key with a full history",
@@ -324,7 +349,7 @@ mod tests {
                 raw: json!({ "events_per_second": rate, "ns_per_event": 1e9 / rate }),
             }
         };
-        let all = (0..3).flat_map(|repetition| (0..6).map(move |at| sample(repetition, at)));
+        let all = (0..3).flat_map(|repetition| (0..9).map(move |at| sample(repetition, at)));
         Report {
             command: "cargo xtask bench".to_owned(),
             events: 1_000_000,
@@ -345,14 +370,20 @@ mod tests {
         check("| engine | 2 | 900 (600 to 1,200) | 80 % (80 % to 80 %) |");
         check("| files on, 2 workers | at least 1,200,000 events/s | 900,000 | **missed** |");
         check("| the same, of the hand-fused rate | at least 75 % | 80 % | met |");
+        check(
+            "| event-time order, CPU over arrival order | at most 1.25 | 1.00 (1.00 to 1.00) | met |",
+        );
+        check(
+            "| half of all events of one key, of the even rate | at least 45 % | 100 % (100 % to 100 %) | met |",
+        );
         check("| a key with a full history | at most 4,096 bytes | 5,000 | **missed** |");
     }
 
     #[test]
     fn are_all_samples_kept() {
         let json = report().json();
-        assert_eq!(json["samples"].as_array().map(Vec::len), Some(18));
+        assert_eq!(json["samples"].as_array().map(Vec::len), Some(27));
         assert_eq!(json["samples"][0]["warm_up"], true);
-        assert_eq!(json["samples"][6]["warm_up"], false);
+        assert_eq!(json["samples"][9]["warm_up"], false);
     }
 }

@@ -24,14 +24,24 @@ const fn on(workers: u32, job: &'static str) -> Configuration {
 /// The job that the others are compared with.
 pub const YARDSTICK_JOB: &str = "hand-fused";
 
+/// The engine in arrival order, its outputs dropped.
+pub const ARRIVAL_JOB: &str = "engine";
+/// The same in event-time order.
+pub const ORDERED_JOB: &str = "engine-ordered";
+/// In arrival order, with half of all events of one key.
+pub const HOT_JOB: &str = "engine-hot";
+
 /// All configurations, in the order of a repetition.
-pub const CONFIGURATIONS: [Configuration; 6] = [
+pub const CONFIGURATIONS: [Configuration; 9] = [
     on(1, YARDSTICK_JOB),
-    on(1, "engine"),
+    on(1, ARRIVAL_JOB),
     on(1, "engine-files"),
+    on(1, ORDERED_JOB),
     on(2, YARDSTICK_JOB),
-    on(2, "engine"),
+    on(2, ARRIVAL_JOB),
     on(2, "engine-files"),
+    on(2, ORDERED_JOB),
+    on(2, HOT_JOB),
 ];
 
 /// Events of a short run under the simulator of instructions, which is fifty times slower.

@@ -36,8 +36,10 @@ fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
     let mut all = Rows::with_capacity(fields, rows.len(), 0);
     for (hash, time, cells, scratch) in rows {
         all.push(NewRow {
+            partition: PartitionId(4),
             offset: Offset(hash * 100),
             time: EventTime(*time),
+            order_time: EventTime(*time),
             key_hash: KeyHash(*hash),
             key: b"\x01\x04\0\0\0an\"a",
             record: b"o'clock",
@@ -47,7 +49,6 @@ fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
     }
     RowBatch {
         worker: 0,
-        partition: PartitionId(4),
         rows: all,
         ticket: Ticket::detached(),
     }

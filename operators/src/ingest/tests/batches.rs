@@ -32,10 +32,10 @@ fn is_a_batch_of_one_partition_for_one_worker() {
     let mut offsets = Vec::new();
     let mut last = std::collections::BTreeMap::new();
     for (partition, batch) in &found.batches {
-        assert_eq!(*partition, batch.partition);
         assert!(!batch.rows.rows().is_empty(), "an empty batch");
         for row in batch.rows.rows() {
             assert_eq!(spread.worker(row.key_hash), batch.worker());
+            assert_eq!(row.partition, *partition);
             assert_eq!(row.key_hash, KeyHash::of(batch.rows.bytes(row.key)));
             let user = format!("u{}", row.offset.0 % 7);
             assert_eq!(text(batch, row, 0), user);

@@ -1,6 +1,4 @@
-//! Long runs that are no part of the gate. Each leaves a report under `docs/reports/` that says
-//! what was run, on which commit, for how long and what came out, so that a claim such as "a
-//! million cases" has a place where it can be checked and a line that repeats it.
+//! The decoder on inputs that a fuzzer makes up.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::campaign::{commit, write_report};
 use crate::process::{self, shell_line};
 use crate::tools;
 
@@ -49,16 +48,12 @@ struct Outcome {
     findings: Vec<String>,
 }
 
-/// Runs the campaign named by the first argument.
+/// Fuzzes as the options say.
 ///
 /// # Errors
-/// An unknown campaign or option; a missing tool; a finding, after the report is written.
-pub fn run(arguments: &[String]) -> Result<()> {
-    match arguments.split_first() {
-        Some((name, options)) if name == "fuzz" => fuzz(&parse(options)?),
-        Some((name, _)) => bail!("no campaign `{name}`; there is `fuzz`"),
-        None => bail!("which campaign? there is `fuzz`"),
-    }
+/// An unknown option; a missing tool; a finding, after the report is written.
+pub fn run(options: &[String]) -> Result<()> {
+    fuzz(&parse(options)?)
 }
 
 /// Reads `--runs N` and `--seed S`.
@@ -116,7 +111,7 @@ fn fuzz(wanted: &Fuzz) -> Result<()> {
         seconds: start.elapsed().as_secs(),
         findings: artifacts()?.difference(&before).cloned().collect(),
     };
-    write_report(&report(wanted, &outcome, &commit()?))?;
+    write_report(FUZZ_REPORT, &report(wanted, &outcome, &commit()?))?;
     if !status.success() || !outcome.findings.is_empty() {
         bail!(
             "{status} after {} inputs, {} findings in {FUZZ_ARTIFACTS} (report: {FUZZ_REPORT}); repeat it with\n    {}",
@@ -182,25 +177,6 @@ fn artifacts() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The commit that is checked out, and whether the tree differs from it.
-pub fn commit() -> Result<String> {
-    let head = process::output(process::command("git").args(["rev-parse", "HEAD"]))?;
-    let changes = process::output(process::command("git").args([
-        "status",
-        "--porcelain",
-        "--",
-        ".",
-        // The report of the last run is no difference.
-        ":!docs/reports",
-    ]))?;
-    let mark = if changes.is_empty() {
-        ""
-    } else {
-        " with uncommitted changes"
-    };
-    Ok(format!("{}{mark}", head.trim()))
-}
-
 /// The report's text.
 fn report(wanted: &Fuzz, outcome: &Outcome, commit: &str) -> String {
     let Fuzz { runs, seed } = wanted;
@@ -227,15 +203,6 @@ fn report(wanted: &Fuzz, outcome: &Outcome, commit: &str) -> String {
          | commit | {commit} |\n\
          | again | `cargo xtask campaign fuzz --runs {runs} --seed {seed}` |\n"
     )
-}
-
-/// Puts the report into its place.
-fn write_report(text: &str) -> Result<()> {
-    let path = process::root().join(FUZZ_REPORT);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! Which partitions may be read now, in a job that waits for the watermark: the bound on events that wait.
+//!
+//! In event-time order an event waits until the watermark has passed it, and the watermark is that of the
+//! slowest partition. So a partition that runs ahead brings only events that have to wait, and memory would
+//! fill with them. What holds it back must never hold back the slowest one, or all would stand still for
+//! ever; so this bound is one for each partition, apart from the bound on events in flight ([`crate::flow`]):
+//!
+//! - a partition whose watermark is the least of all that are being read *holds* the watermark, and is always
+//!   read. What it brings beyond the bound goes to disk ([`crate::spill`]);
+//! - any other is read unless it is further ahead than allowed, or too much waits already.
+//!
+//! None of this decides what comes out, only when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::flow::{Flow, Ticket};
+use crate::moment::EventTime;
+use crate::place::PartitionId;
+use crate::source::Partition;
+
+/// Bytes that events waiting for the watermark take in memory, per worker; what waits beyond that lies on
+/// disk. Half a million ordinary events: seconds of disorder at the rate of a fast job.
+pub const WAITING_BYTES_PER_WORKER: u64 = 128 * 1024 * 1024;
+
+/// How far partitions may run ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaceLimits {
+    /// How far the watermark of a partition may be ahead of the slowest one.
+    pub max_drift_ms: u64,
+    /// Bytes of waiting events per worker that are held in memory; as many again, all workers together, may
+    /// wait before only the slowest partitions are read.
+    pub waiting_bytes_per_worker: u64,
+}
+
+impl PaceLimits {
+    /// Whether a partition may be read, with its watermark, the least of all partitions that are being
+    /// read, and the bytes that wait, in memory and on disk, of `workers` workers.
+    pub fn may_read(&self, own: EventTime, least: EventTime, waiting: u64, workers: u64) -> bool {
+        let holds_the_watermark = own <= least;
+        let most = self.waiting_bytes_per_worker.saturating_mul(workers);
+        holds_the_watermark || (own.ms_after(least) <= self.max_drift_ms && waiting < most)
+    }
+}
+
+/// Where the partitions of all workers stand, and how much waits.
+#[derive(Debug)]
+pub struct Pace {
+    limits: PaceLimits,
+    workers: u64,
+    /// The watermark of each partition, by number; [`EventTime::MAX`] once it has ended.
+    marks: Vec<(PartitionId, AtomicI64)>,
+    events: AtomicU64,
+    bytes: AtomicU64,
+    /// Set by a source that held a partition back; the next change that may let it go on wakes all.
+    holding_back: AtomicBool,
+}
+
+impl Pace {
+    /// The pace of a group of `workers` that reads these partitions, in ascending order of their numbers.
+    pub fn new(limits: PaceLimits, workers: usize, partitions: &[Partition]) -> Self {
+        let mark = |partition: &Partition| (partition.id, AtomicI64::new(EventTime::MIN.0));
+        Pace {
+            limits,
+            workers: workers.max(1) as u64,
+            marks: partitions.iter().map(mark).collect(),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            holding_back: AtomicBool::new(false),
+        }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> PaceLimits {
+        self.limits
+    }
+
+    /// Events that wait for the watermark.
+    pub fn waiting_events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they take, in memory and on disk.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Which partitions may be read now, for one poll.
+    pub(crate) fn look(&self) -> Allowance<'_> {
+        let standing = self.standing();
+        Allowance {
+            pace: self,
+            standing,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let marks = self.marks.iter();
+        let least = marks.map(|(_, mark)| mark.load(Ordering::SeqCst)).min();
+        Standing {
+            least: least.map_or(EventTime::MAX, EventTime),
+            waiting: self.waiting_bytes(),
+        }
+    }
+
+    fn mark(&self, partition: PartitionId) -> Option<&AtomicI64> {
+        let found = self.marks.binary_search_by_key(&partition, |(id, _)| *id);
+        self.marks.get(found.ok()?).map(|(_, mark)| mark)
+    }
+
+    /// Notes a partition's watermark after a poll. Whether those that were held back are to look again.
+    #[must_use]
+    pub(crate) fn advance(&self, partition: PartitionId, watermark: EventTime) -> bool {
+        let Some(mark) = self.mark(partition) else {
+            return false;
+        };
+        let before = mark.swap(watermark.0, Ordering::SeqCst);
+        before != watermark.0 && self.lets_go()
+    }
+
+    /// Whether somebody was held back, who is then to be woken.
+    fn lets_go(&self) -> bool {
+        self.holding_back.load(Ordering::SeqCst) && self.holding_back.swap(false, Ordering::SeqCst)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Standing {
+    least: EventTime,
+    waiting: u64,
+}
+
+/// The partitions that may be read, as things stood at one moment.
+pub(crate) struct Allowance<'p> {
+    pace: &'p Pace,
+    standing: Standing,
+}
+
+impl Allowance<'_> {
+    /// Whether `partition` may be read. If not, its source is woken when it should look again.
+    pub(crate) fn allows(&self, partition: PartitionId) -> bool {
+        if self.allows_as_things_stand(partition, self.standing) {
+            return true;
+        }
+        // Announce first, look again second, as the flow does: no change between the two is missed.
+        self.pace.holding_back.store(true, Ordering::SeqCst);
+        self.allows_as_things_stand(partition, self.pace.standing())
+    }
+
+    fn allows_as_things_stand(&self, partition: PartitionId, standing: Standing) -> bool {
+        let pace = self.pace;
+        let own = pace.mark(partition).map(|mark| mark.load(Ordering::SeqCst));
+        let own = own.map_or(EventTime::MIN, EventTime);
+        let limits = &pace.limits;
+        limits.may_read(own, standing.least, standing.waiting, pace.workers)
+    }
+}
+
+/// What an operator that keeps events tells of them, and where it gets their tickets when it gives them.
+#[derive(Clone, Debug)]
+pub struct WaitingRoom {
+    flow: Arc<Flow>,
+    pace: Arc<Pace>,
+    events: u64,
+    bytes: u64,
+}
+
+impl WaitingRoom {
+    pub(crate) fn new(flow: Arc<Flow>, pace: Arc<Pace>) -> Self {
+        WaitingRoom {
+            flow,
+            pace,
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// A room of no job, for operators driven without one in tests.
+    pub fn detached(limits: PaceLimits) -> Self {
+        let pace = Pace::new(limits, 1, &[]);
+        WaitingRoom::new(Arc::new(Flow::new(1)), Arc::new(pace))
+    }
+
+    /// Bytes that the operator may hold in memory.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.pace.limits.waiting_bytes_per_worker
+    }
+
+    /// Says how much the operator keeps now, in memory and on disk.
+    pub fn holds(&mut self, events: u64, bytes: u64) {
+        let pace = &self.pace;
+        pace.events.fetch_add(events, Ordering::Relaxed);
+        pace.events.fetch_sub(self.events, Ordering::Relaxed);
+        pace.bytes.fetch_add(bytes, Ordering::SeqCst);
+        pace.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        let fell = bytes < self.bytes;
+        (self.events, self.bytes) = (events, bytes);
+        if fell && pace.lets_go() {
+            self.flow.wake_all();
+        }
+    }
+
+    /// A ticket for events that are given now: from here on they are in flight again.
+    pub fn admit(&self, events: u64, bytes: u64, read_at: Duration) -> Ticket {
+        self.flow.admit(events, bytes, read_at)
+    }
+}
+
+#[cfg(test)]
+mod tests;

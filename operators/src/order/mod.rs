@@ -1,0 +1,96 @@
+//! The wait for the watermark: events of a worker's keys in event-time order.
+//!
+//! What a key's features see depends on the order in which its events are handled. In arrival order that is an
+//! accident of polling, as soon as a key's events are in more than one partition. Here events wait until the
+//! watermark has passed their order time, and are then handled by (order time, partition, offset). Up to the
+//! watermark no event can be missing, so what comes out follows from the input alone: not from how
+//! partitions were interleaved, from batches, or from the number of workers.
+//!
+//! Strictly below: an event at the watermark itself is still on time, so it waits.
+//!
+//! What waits is held in memory up to a bound and beyond it on disk, see [`waiting`]; it counts as
+//! retired for the bound on events in flight, and as in flight again when it is given.
+
+mod waiting;
+mod spilled;
+
+use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::pace::WaitingRoom;
+use slackwater_dataflow::spill::Spill;
+
+pub use self::spilled::SpillError;
+
+use self::waiting::Waiting;
+use crate::batch::RowBatch;
+
+/// Events given at once: as many as a poll of a source brings, for the same reasons.
+const EVENTS_PER_RELEASE: usize = 1_024;
+
+/// Keeps events until the watermark has passed them, and gives them in order.
+pub struct EventTimeOrder {
+    worker: usize,
+    room: WaitingRoom,
+    waiting: Waiting,
+}
+
+impl EventTimeOrder {
+    /// A stage of `worker` where nothing waits yet, for events with `fields` fields.
+    pub fn new(worker: usize, fields: usize, room: WaitingRoom, spill: Box<dyn Spill>) -> Self {
+        EventTimeOrder {
+            worker,
+            waiting: Waiting::new(fields, room.memory_bytes_max(), spill),
+            room,
+        }
+    }
+
+    fn tell(&mut self) {
+        self.room.holds(self.waiting.events(), self.waiting.bytes());
+    }
+}
+
+impl Operator for EventTimeOrder {
+    type Input = RowBatch;
+    type Output = RowBatch;
+    type Reject = std::convert::Infallible;
+
+    fn on_batch(&mut self, batch: RowBatch, out: &mut Emitter<RowBatch, Self::Reject>) {
+        let kept = self.waiting.add(batch.rows, batch.ticket.read_at());
+        if let Err(error) = kept {
+            out.fail(error);
+        }
+        self.tell();
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime) {
+        self.waiting.on_watermark(watermark);
+    }
+
+    fn keeps_from(&self) -> Option<EventTime> {
+        self.waiting.least()
+    }
+
+    fn is_due(&self) -> bool {
+        self.waiting.is_due()
+    }
+
+    fn release(&mut self, out: &mut Emitter<RowBatch, Self::Reject>) {
+        match self.waiting.take(EVENTS_PER_RELEASE) {
+            Ok((rows, read_at)) => {
+                self.tell();
+                let events = rows.rows().len() as u64;
+                let ticket = self.room.admit(events, rows.memory_bytes() as u64, read_at);
+                out.give(RowBatch {
+                    worker: self.worker,
+                    rows,
+                    ticket,
+                });
+            }
+            Err(error) => out.fail(error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;
