@@ -235,13 +235,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Some of its events, as a batch of their own.
-    pub(crate) fn of(&self, events: Vec<(Offset, i64)>) -> Self {
+    /// One event, offset and time, as a batch of its own.
+    pub(crate) fn of(worker: usize, partition: u32, event: (u64, i64), ticket: Ticket) -> Self {
+        let (offset, time) = event;
         Batch {
-            partition: self.partition,
-            events,
-            worker: self.worker,
-            ticket: self.ticket.clone(),
+            partition: PartitionId(partition),
+            events: vec![(Offset(offset), time)],
+            worker,
+            ticket,
         }
     }
 }

@@ -1,32 +1,37 @@
-//! What an operator keeps for later: is it held for, given in order, and given to the end?
+//! What an operator keeps for later: is it held for, given in order and as there is room, and given to the end?
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, proptest};
 
-use crate::adapter::tests::{on_time, strict, witness};
+use crate::adapter::tests::{on_time, witness};
 use crate::clock::ManualClock;
+use crate::flow::{EVENTS_IN_FLIGHT_PER_WORKER, Flow};
 use crate::moment::EventTime;
 use crate::operator::{Emitter, Operator};
-use crate::pace::{Pace, PaceLimits};
+use crate::pace::{Pace, PaceLimits, WaitingRoom};
+use crate::place::Offset;
 use crate::run::RunError;
 use crate::scripted::{
-    Act, Batch, Encode, KEYS, Mood, ScriptedSink, ScriptedSource, TimesIngest, ends,
+    Act, Batch, Encode, Gate, KEYS, Mood, ScriptedSink, ScriptedSource, Strict, TimesIngest,
+    Watermarks, ends,
 };
 use crate::sink::OutputStream;
 use crate::source::{Share, Source};
 use crate::worker::WorkerGroup;
 
-/// Events given at once: few, so that much is due more often than not.
-const EVENTS_PER_RELEASE: usize = 3;
-
 /// Keeps every event until the watermark has passed it.
-#[derive(Default)]
 struct Sorter {
+    worker: usize,
+    room: WaitingRoom,
     watermark: Option<EventTime>,
-    kept: BTreeMap<(i64, u32, u64), Batch>,
+    /// By time, partition and offset.
+    kept: BTreeMap<(i64, u32, u64), ()>,
+    at_once: usize,
     /// How many times it gives something before it fails, if it is to fail.
     fails_after: Option<usize>,
 }
@@ -37,10 +42,11 @@ impl Operator for Sorter {
     type Reject = Batch;
 
     fn on_batch(&mut self, batch: Batch, _: &mut Emitter<Batch, Batch>) {
-        for &(offset, time) in &batch.events {
-            let one = batch.of(vec![(offset, time)]);
-            self.kept.insert((time, batch.partition.0, offset.0), one);
-        }
+        let partition = batch.partition.0;
+        let place = |&(offset, time): &(Offset, i64)| ((time, partition, offset.0), ());
+        self.kept.extend(batch.events.iter().map(place));
+        self.room
+            .holds(self.kept.len() as u64, self.kept.len() as u64);
     }
 
     fn on_watermark(&mut self, watermark: EventTime) {
@@ -59,13 +65,17 @@ impl Operator for Sorter {
     }
 
     fn release(&mut self, out: &mut Emitter<Batch, Batch>) {
-        for _ in 0..EVENTS_PER_RELEASE {
-            if self.is_due()
-                && let Some((_, batch)) = self.kept.pop_first()
-            {
-                out.give(batch);
-            }
+        let mut given = 0;
+        while given < self.at_once && self.is_due() {
+            let Some(((time, partition, offset), ())) = self.kept.pop_first() else {
+                break;
+            };
+            given += 1;
+            let ticket = self.room.admit(1, 1, Duration::ZERO);
+            out.give(Batch::of(self.worker, partition, (offset, time), ticket));
         }
+        self.room
+            .holds(self.kept.len() as u64, self.kept.len() as u64);
         match &mut self.fails_after {
             Some(0) => out.fail("told to fail"),
             Some(times) => *times -= 1,
@@ -74,81 +84,131 @@ impl Operator for Sorter {
     }
 }
 
+/// A job: source, sorter, a stage behind it that holds the watermark to its promise.
 struct Script {
-    partitions: Vec<Vec<Vec<i64>>>,
+    partitions: Vec<Vec<Act>>,
     lag_ms: u64,
     workers: usize,
-    /// How far partitions may drift apart, if they are to keep in step.
-    drift_ms: Option<u64>,
+    /// How far partitions may drift apart.
+    drift_ms: u64,
+    /// Events given at once; few, and much is due more often than not.
+    at_once: usize,
+    fails_after: Option<usize>,
+    mood: Mood,
 }
 
-/// Source, sorter, a stage behind it that holds the watermark to its promise; gives what was written.
-fn run(script: Script, fails_after: Option<usize>) -> Result<(u64, Vec<String>), RunError> {
-    let acts = |polls: Vec<Vec<i64>>| polls.into_iter().map(Act::Records).collect();
-    let source = ScriptedSource::new(script.partitions.into_iter().map(acts));
-    let seen = Arc::new(Mutex::new(0));
-    let counter = Arc::clone(&seen);
-    let sink = ScriptedSink::new(Mood::Willing);
-    let written = sink.clone();
-    let (lag_ms, workers) = (script.lag_ms, script.workers);
-    let limits = script.drift_ms.map(|max_drift_ms| PaceLimits {
-        max_drift_ms,
-        waiting_bytes_per_worker: u64::MAX,
-    });
-    let pace = limits.map(|limits| Arc::new(Pace::new(limits, workers, source.partitions())));
-    ends(move || {
-        let group = WorkerGroup::new(workers, Arc::new(ManualClock::default()));
-        group.run(Box::new(sink), move |graph| {
-            let Share { workers, .. } = graph.share();
-            let ingest = TimesIngest::new(lag_ms, workers);
-            let (batches, early) = match &pace {
-                Some(pace) => graph.source_in_step(pace, &source, ingest)?,
-                None => graph.source(&source, ingest)?,
-            };
-            let sorter = Sorter {
-                fails_after,
-                ..Sorter::default()
-            };
-            let (sorted, none) = graph.apply_at_key("sort", batches, sorter);
-            let sorted = witness(graph, sorted, &counter);
-            let (kept, refused) = graph.apply("strict", sorted, strict(graph));
-            let encode = |stream| Encode(stream);
-            let (kept, never) = graph.apply("encode", kept, encode(OutputStream::Predictions));
-            never.none();
-            let others = [
-                early.into_stream(),
-                none.into_stream(),
-                refused.into_stream(),
-            ];
-            let late = encode(OutputStream::LateEvents);
-            let (others, never) = graph.apply("encode others", graph.concat(others), late);
-            never.none();
-            graph.publish(graph.concat([kept, others]));
-            Ok(())
-        })
-    })?;
-    let lines = written.lines.lock().unwrap();
-    let sorted = lines
-        .iter()
-        .filter(|(stream, _)| *stream == OutputStream::Predictions);
-    let sorted = sorted.map(|(_, line)| line.clone()).collect();
-    let seen = *seen.lock().unwrap();
-    Ok((seen, sorted))
+impl Script {
+    fn of(partitions: Vec<Vec<Vec<i64>>>, lag_ms: u64, workers: usize) -> Self {
+        let acts = |polls: Vec<Vec<i64>>| polls.into_iter().map(Act::Records).collect();
+        Script {
+            partitions: partitions.into_iter().map(acts).collect(),
+            lag_ms,
+            workers,
+            drift_ms: u64::MAX,
+            at_once: 3,
+            fails_after: None,
+            mood: Mood::Willing,
+        }
+    }
 }
 
-/// Lines by key, as (time, partition, offset), in the order of writing.
-fn by_key(lines: &[String]) -> BTreeMap<u64, Vec<(i64, u64, u64)>> {
-    let mut all = BTreeMap::<_, Vec<_>>::new();
-    for line in lines {
-        let numbers: Vec<i64> = line
-            .split(' ')
-            .map(|number| number.parse().unwrap())
-            .collect();
-        let [partition, offset, time] = numbers[..] else {
-            panic!("{line}");
+/// What can be seen of a job while it runs, and after it.
+struct Running {
+    group: WorkerGroup,
+    source: ScriptedSource,
+    script: Script,
+    flow: Arc<Flow>,
+    pace: Arc<Pace>,
+    sink: ScriptedSink,
+    /// Events that passed from the sorter to the stage behind it.
+    passed: Arc<Mutex<u64>>,
+    /// What that stage was told, by worker.
+    told: Watermarks,
+}
+
+impl Running {
+    fn new(mut script: Script) -> Self {
+        let workers = script.workers;
+        let source = ScriptedSource::new(std::mem::take(&mut script.partitions));
+        let limits = PaceLimits {
+            max_drift_ms: script.drift_ms,
+            waiting_bytes_per_worker: u64::MAX,
         };
-        let place = (time, partition as u64, offset as u64);
-        all.entry(offset as u64 % KEYS).or_default().push(place);
+        let group = WorkerGroup::new(workers, Arc::new(ManualClock::default()));
+        Running {
+            flow: Arc::clone(&group.stopper().flow),
+            group,
+            pace: Arc::new(Pace::new(limits, workers, source.partitions())),
+            source,
+            sink: ScriptedSink::new(script.mood.clone()),
+            script,
+            passed: Arc::default(),
+            told: Watermarks::default(),
+        }
+    }
+
+    fn run(self) -> Result<(), RunError> {
+        let Running {
+            source,
+            script,
+            pace,
+            passed,
+            told,
+            ..
+        } = self;
+        let (sink, group) = (Box::new(self.sink), self.group);
+        ends(move || {
+            group.run(sink, move |graph| {
+                let Share { worker, workers } = graph.share();
+                let ingest = TimesIngest::new(script.lag_ms, workers);
+                let (batches, early) = graph.source_in_step(&pace, &source, ingest)?;
+                let sorter = Sorter {
+                    worker,
+                    room: graph.waiting_room(&pace),
+                    watermark: None,
+                    kept: BTreeMap::new(),
+                    at_once: script.at_once,
+                    fails_after: script.fails_after,
+                };
+                let (sorted, none) = graph.apply_at_key("sort", batches, sorter);
+                let sorted = witness(graph, sorted, &passed);
+                let watermarks = Arc::clone(&told);
+                let strict = Strict { worker, watermarks };
+                let (kept, refused) = graph.apply("strict", sorted, strict);
+                let kept_as = Encode(OutputStream::Predictions);
+                let (kept, never) = graph.apply("encode", kept, kept_as);
+                never.none();
+                let others = [
+                    early.into_stream(),
+                    none.into_stream(),
+                    refused.into_stream(),
+                ];
+                let late = Encode(OutputStream::LateEvents);
+                let (others, never) = graph.apply("encode others", graph.concat(others), late);
+                never.none();
+                graph.publish(graph.concat([kept, others]));
+                Ok(())
+            })
+        })
+        .map(drop)
+    }
+}
+
+/// Lines of kept events by key, as (time, partition, offset), in the order of writing.
+fn by_key(sink: &ScriptedSink) -> BTreeMap<u64, Vec<(i64, u64, u64)>> {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    let lines = sink.lines.lock().unwrap();
+    for (_, line) in lines
+        .iter()
+        .filter(|(stream, _)| *stream == OutputStream::Predictions)
+    {
+        let numbers = line.split(' ').map(|number| number.parse().unwrap());
+        let numbers: Vec<i64> = numbers.collect();
+        assert_eq!(numbers.len(), 3, "{line}");
+        let (partition, offset, time) = (numbers[0] as u64, numbers[1] as u64, numbers[2]);
+        all.entry(offset % KEYS)
+            .or_default()
+            .push((time, partition, offset));
     }
     all
 }
@@ -164,10 +224,15 @@ proptest! {
         drift_ms in proptest::option::of(0..20_u64),
     ) {
         let expected = on_time(&partitions, lag_ms);
-        let script = Script { partitions, lag_ms, workers, drift_ms };
-        let (seen, lines) = run(script, None).unwrap();
-        assert_eq!((seen, lines.len() as u64), (expected, expected));
-        for (key, places) in by_key(&lines) {
+        let mut script = Script::of(partitions, lag_ms, workers);
+        script.drift_ms = drift_ms.unwrap_or(u64::MAX);
+        let job = Running::new(script);
+        let (sink, passed) = (job.sink.clone(), Arc::clone(&job.passed));
+        job.run().unwrap();
+        let written = by_key(&sink);
+        let all = written.values().map(Vec::len).sum::<usize>() as u64;
+        assert_eq!((*passed.lock().unwrap(), all), (expected, expected));
+        for (key, places) in written {
             assert!(places.is_sorted_by(|a, b| a < b), "{key}: {places:?}");
         }
     }
@@ -178,33 +243,81 @@ proptest! {
 fn does_a_job_in_step_end_whoever_ends_first() {
     for workers in [1, 2, 3] {
         let ahead = (0..50).map(|n| vec![1_000 + 100 * n; 20]).collect();
-        let partitions = vec![
-            ahead,
-            vec![],
-            vec![vec![100]],
-            vec![vec![], vec![], vec![7_000]],
-        ];
-        let script = Script {
-            partitions,
-            lag_ms: 0,
-            workers,
-            drift_ms: Some(10),
-        };
-        assert_eq!(run(script, None).unwrap().0, 50 * 20 + 2);
+        let partitions = vec![ahead, vec![], vec![vec![100]], vec![vec![], vec![7_000]]];
+        let mut script = Script::of(partitions, 0, workers);
+        script.drift_ms = 10;
+        let job = Running::new(script);
+        let passed = Arc::clone(&job.passed);
+        job.run().unwrap();
+        assert_eq!(*passed.lock().unwrap(), 50 * 20 + 2);
     }
+}
+
+/// What is kept holds the watermark back, but no longer than it is kept.
+#[test]
+fn does_the_watermark_rise_behind_what_is_kept() {
+    for workers in [1, 2] {
+        let polls = (0..50).map(|n| vec![1_000 + 10 * n; 10]).collect();
+        let job = Running::new(Script::of(vec![polls], 25, workers));
+        let told = Arc::clone(&job.told);
+        job.run().unwrap();
+        for times in told.lock().unwrap().values() {
+            // Not in one leap from the first event to the end.
+            assert!(times.len() > 10, "{times:?}");
+        }
+    }
+}
+
+/// Much that falls due at once, while the sink takes nothing.
+#[test]
+fn is_what_is_due_given_only_as_there_is_room() {
+    const AT_ONCE: usize = 1_000;
+    let bound = EVENTS_IN_FLIGHT_PER_WORKER;
+    let events = 2 * bound;
+    let (all_read, taking) = (Gate::default(), Gate::default());
+    let mut script = Script::of(Vec::new(), 0, 1);
+    script.partitions = vec![
+        vec![Act::Records(vec![100]), Act::WaitFor(all_read.clone())],
+        vec![Act::Records(
+            (0..events as i64).map(|n| 1_000 + n).collect(),
+        )],
+    ];
+    script.at_once = AT_ONCE;
+    script.mood = Mood::Blocked(taking.clone());
+    let job = Running::new(script);
+    let (flow, pace, sink) = (
+        Arc::clone(&job.flow),
+        Arc::clone(&job.pace),
+        job.sink.clone(),
+    );
+    let running = thread::spawn(move || job.run());
+    let wait_until = |holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(!running.is_finished(), "the sink is blocked");
+            thread::yield_now();
+        }
+    };
+    wait_until(&|| pace.waiting_events() == events + 1 && flow.events_in_flight() == 0);
+    all_read.open();
+    wait_until(&|| flow.events_in_flight() >= bound);
+    // Time only gives a broken bound the chance to show.
+    thread::sleep(Duration::from_millis(100));
+    let in_flight = flow.events_in_flight();
+    assert!(in_flight < bound + AT_ONCE as u64, "{in_flight}");
+    taking.open();
+    running.join().unwrap().unwrap();
+    let written = by_key(&sink).values().map(Vec::len).sum::<usize>();
+    assert_eq!(written as u64, events + 1);
+    assert_eq!((flow.events_in_flight(), pace.waiting_events()), (0, 0));
 }
 
 #[test]
 fn does_an_operator_that_cannot_go_on_end_the_run() {
     for workers in [1, 2] {
         let partitions = vec![(0..40).map(|n| vec![100 + n; 5]).collect(); 2];
-        let script = Script {
-            partitions,
-            lag_ms: 0,
-            workers,
-            drift_ms: None,
-        };
-        let error = run(script, Some(2)).unwrap_err();
+        let mut script = Script::of(partitions, 0, workers);
+        script.fails_after = Some(2);
+        let error = Running::new(script).run().unwrap_err();
         assert_eq!(error.to_string(), "stage `sort` cannot go on: told to fail");
     }
 }
