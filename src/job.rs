@@ -18,8 +18,9 @@ use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
 use crate::pipeline::preflight::{self, PreflightError};
-use crate::pipeline::spec::SinkKind;
+use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::{ProductName, Report};
+use crate::status::{Subject, Watch};
 
 /// A job did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +73,7 @@ pub fn workers(pipeline: &Pipeline) -> usize {
 
 /// A job that passed its preflight.
 pub struct Job {
-    name: String,
-    product: ProductName,
+    subject: Subject,
     group: WorkerGroup,
     clock: Arc<dyn Clock>,
     blueprint: Blueprint,
@@ -108,8 +108,7 @@ impl Job {
             }
         };
         Ok(Job {
-            name: pipeline.job.name.clone(),
-            product: product.name(),
+            subject: subject(pipeline, product),
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
@@ -122,6 +121,13 @@ impl Job {
         self.group.stopper()
     }
 
+    /// Watches the run, which must begin now.
+    pub fn watch(&self) -> Watch {
+        let (meters, reached) = (self.group.meters(), self.group.reached());
+        let (pace, clock) = (self.blueprint.pace(), Arc::clone(&self.clock));
+        Watch::new(self.subject.clone(), meters, reached, pace, clock)
+    }
+
     /// Runs to the end of the input.
     pub fn run(self) -> Result<Report, RunError> {
         let OpenSink { sink, places } = self.output;
@@ -129,14 +135,29 @@ impl Job {
         let started = self.clock.monotonic();
         let finished = self.group.run(sink, move |graph| blueprint.build(graph))?;
         Ok(Report {
-            job: self.name,
-            product: self.product,
+            job: self.subject.job,
+            product: self.subject.product,
             totals: finished.totals,
             latency: finished.latency,
             elapsed: self.clock.monotonic().saturating_sub(started),
             cpu: processor_time(),
             outputs: places,
         })
+    }
+}
+
+fn subject(pipeline: &Pipeline, product: &Product) -> Subject {
+    let (expected, as_they_happen) = match &pipeline.source {
+        SourceSpec::Generator(generator) => (Some(generator.events), false),
+        SourceSpec::File { follow, .. } => (None, *follow),
+        SourceSpec::Stdin => (None, true),
+    };
+    Subject {
+        job: pipeline.job.name.clone(),
+        product: product.name(),
+        expected,
+        max_out_of_orderness_ms: pipeline.event.max_out_of_orderness_ms,
+        as_they_happen,
     }
 }
 

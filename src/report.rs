@@ -38,7 +38,7 @@ pub enum ProductName {
 
 impl ProductName {
     /// What a stream is called in the report of such a run.
-    fn of(self, stream: OutputStream) -> &'static str {
+    pub(crate) fn of(self, stream: OutputStream) -> &'static str {
         match (self, stream) {
             (ProductName::Features, OutputStream::Predictions) => "features",
             (_, stream) => stream.name(),

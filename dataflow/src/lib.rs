@@ -8,7 +8,8 @@
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`source`], [`sink`]: the seams to the outside.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
-//!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts.
+//!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
+//!   [`reached`]: how far event time has come.
 //! - [`state`]: keyed state in memory.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
 //! - [`run`]: what the threads of one run share, and how it ends.
@@ -29,6 +30,7 @@ pub mod flow;
 pub mod pace;
 pub mod spill;
 pub mod meters;
+pub mod reached;
 pub mod state;
 pub mod operator;
 pub mod ingest;

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::flow::{Flow, Ticket};
 use crate::meters::Meters;
 use crate::place::PartitionId;
+use crate::reached::Reached;
 use crate::sink::{OutputChunk, SinkError};
 use crate::source::SourceError;
 
@@ -82,6 +83,7 @@ pub struct Publication {
 pub struct RunShared {
     pub(crate) flow: Arc<Flow>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) reached: Arc<Reached>,
     pub(crate) clock: Arc<dyn Clock>,
     publisher: Sender<Publication>,
     stopper: Stopper,
@@ -92,12 +94,14 @@ impl RunShared {
     pub(crate) fn new(
         stopper: Stopper,
         meters: Arc<Meters>,
+        reached: Arc<Reached>,
         clock: Arc<dyn Clock>,
         publisher: Sender<Publication>,
     ) -> Self {
         RunShared {
             flow: Arc::clone(&stopper.flow),
             meters,
+            reached,
             clock,
             publisher,
             stopper,

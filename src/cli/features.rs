@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use slackwater_connectors::file::Existing;
 
-use crate::cli::run::{end_on_signal, show};
+use crate::cli::run::{run_live, show};
 use crate::cli::{Failure, PipelineArgument, load};
 use crate::job::{Job, Product};
 
@@ -34,7 +34,6 @@ impl Features {
             Existing::Refuse
         };
         let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
-        end_on_signal(job.stopper());
-        show(&job.run()?, self.json)
+        show(&run_live(&pipeline, job, false)?, self.json)
     }
 }

@@ -1,9 +1,11 @@
 //! `slackwater run`: a pipeline from its first event to its last.
 
-use std::{io, thread};
+use std::io::{self, IsTerminal};
+use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::run::{RunError, Stopper};
 
@@ -12,6 +14,7 @@ use crate::job::{Job, Product, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
+use crate::status::live::{Live, Manner, Voice};
 
 /// Runs a pipeline.
 #[derive(Debug, Default, clap::Args)]
@@ -39,12 +42,26 @@ impl Run {
         };
         let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
         announce(&pipeline, replace);
-        end_on_signal(job.stopper());
-        if pipeline.sink.kind == SinkKind::Stdout {
-            return beside_records(job.run(), self.json);
+        let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
+        let ran = run_live(&pipeline, job, records_to_stdout);
+        if records_to_stdout {
+            return beside_records(ran, self.json);
         }
-        show(&job.run()?, self.json)
+        show(&ran?, self.json)
     }
+}
+
+/// Runs a job, says how it is meanwhile, and ends it on a signal.
+pub(super) fn run_live(
+    pipeline: &Pipeline,
+    job: Job,
+    records_to_stdout: bool,
+) -> Result<Report, RunError> {
+    let is_typed = pipeline.source == SourceSpec::Stdin && io::stdin().is_terminal();
+    let is_written_to = records_to_stdout && io::stdout().is_terminal();
+    let live = Live::start(job.watch(), Manner::fit(is_typed || is_written_to));
+    end_on_signal(job.stopper(), live.voice());
+    job.run()
 }
 
 /// Ends a run whose records went to stdout: the report goes to stderr. A reader of the records that has
@@ -75,7 +92,9 @@ fn text(report: &Report, json: bool) -> String {
 fn announce(pipeline: &Pipeline, replace: bool) {
     let from = match &pipeline.source {
         SourceSpec::Generator(generator) => counted(generator.events, "generated event"),
-        SourceSpec::File { path } => format!("`{path}`"),
+        SourceSpec::File { path, follow: true } => format!("`{path}`, followed until stopped,"),
+        SourceSpec::File { path, .. } => format!("`{path}`"),
+        SourceSpec::Stdin => "stdin".to_owned(),
     };
     let to = match &pipeline.sink.kind {
         SinkKind::File { path } if replace => {
@@ -91,20 +110,25 @@ fn announce(pipeline: &Pipeline, replace: bool) {
 }
 
 /// The first Ctrl-C ends the input; what was read is still handled and written. A second one ends the
-/// process at once.
-pub(super) fn end_on_signal(stopper: Stopper) {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+/// process at once. Ctrl-Z stops it as ever, but takes the block from the terminal first.
+fn end_on_signal(stopper: Stopper, voice: Voice) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGTSTP]) else {
         // Without handlers a signal ends the process at once, which is no harm to anyone.
         return;
     };
     let wait = move || {
         let mut asked = false;
         for signal in signals.forever() {
+            let obey = || drop(emulate_default_handler(signal));
+            if signal == SIGTSTP {
+                voice.stand_aside(obey);
+                continue;
+            }
             if asked {
-                drop(signal_hook::low_level::emulate_default_handler(signal));
+                voice.stand_aside(obey);
             }
             asked = true;
-            say("stopping: finishing what has been read; once more ends at once");
+            voice.say("stopping: finishing what has been read; once more ends at once");
             stopper.stop();
         }
     };

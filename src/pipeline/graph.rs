@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{
-    Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StreamFolders,
+    Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StdinSource,
+    StreamFolders,
 };
 use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSource};
 use slackwater_connectors::stdout::StdoutSink;
@@ -86,9 +87,17 @@ pub(crate) fn open_source(
 ) -> Result<OpenSource, PreflightError> {
     let max_bytes = pipeline.event.max_bytes;
     Ok(match &pipeline.source {
-        spec::SourceSpec::File { path } => {
-            let path = path.clone();
-            let source = FileSource::new(FileConfig { path, max_bytes })?;
+        spec::SourceSpec::Stdin => OpenSource {
+            source: Arc::new(StdinSource::new(max_bytes)),
+            files: Vec::new(),
+        },
+        spec::SourceSpec::File { path, follow } => {
+            let config = FileConfig {
+                path: path.clone(),
+                follow: *follow,
+                max_bytes,
+            };
+            let source = FileSource::new(config, Arc::clone(clock))?;
             OpenSource {
                 files: source.paths().to_vec(),
                 source: Arc::new(source),
@@ -118,7 +127,7 @@ pub(crate) fn generator_config(pipeline: &Pipeline) -> GeneratorConfig {
         ..GeneratorConfig::default()
     };
     match &pipeline.source {
-        spec::SourceSpec::File { .. } => defaults,
+        spec::SourceSpec::File { .. } | spec::SourceSpec::Stdin => defaults,
         spec::SourceSpec::Generator(spec) => GeneratorConfig {
             seed: spec.seed,
             events: spec.events,

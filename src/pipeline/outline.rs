@@ -170,12 +170,23 @@ fn source(pipeline: &Pipeline) -> Vec<Fact> {
                 fact("seed", generator.seed.to_string()),
             ]
         }
-        // How many files match is known when the source is opened.
-        SourceSpec::File { path, .. } => vec![
+        SourceSpec::Stdin => vec![
             fact("kind", "file"),
-            fact("path", path.clone()),
-            fact("partitions", "one for each file"),
+            fact("path", "-, the standard input"),
+            fact("partitions", "1"),
         ],
+        // How many files match is known when the source is opened.
+        SourceSpec::File { path, follow } => {
+            let mut facts = vec![
+                fact("kind", "file"),
+                fact("path", path.clone()),
+                fact("partitions", "one for each file"),
+            ];
+            if *follow {
+                facts.push(fact("end", "none, each file is followed"));
+            }
+            facts
+        }
     }
 }
 

@@ -65,7 +65,11 @@ pub enum SourceSpec {
     File {
         /// A path, or a pattern of paths.
         path: String,
+        /// Whether to wait for more at their ends, until the job is stopped.
+        follow: bool,
     },
+    /// JSON lines from the standard input.
+    Stdin,
 }
 
 /// What the generator makes.

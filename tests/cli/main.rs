@@ -3,13 +3,14 @@
 //! Every test runs the real binary in a folder of its own and looks at what anybody can see: files,
 //! stdout, stderr, exit code.
 //!
-//! - `scene`: such a folder, a pipeline in it, the binary run there;
+//! - `scene`: such a folder, a pipeline in it, the binary run there; `waiting`: for what it does meanwhile;
 //! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
 //! - `late`: what becomes of late events;
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
-//! - `compressed`: input in gzip and Zstandard;
+//! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
+//! - `terminal`: what a person sees while a job runs;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
@@ -30,6 +31,7 @@ mod disk;
 mod ending;
 mod examples;
 mod explain;
+mod follow;
 mod garbage;
 mod golden;
 mod late;
@@ -39,5 +41,8 @@ mod model;
 mod preflight;
 mod scene;
 mod scores;
+mod stdin;
 mod stall;
 mod stdout;
+mod terminal;
+mod waiting;

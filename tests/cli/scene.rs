@@ -139,6 +139,18 @@ impl Scene {
         records
     }
 
+    /// Whole lines below `out` so far, of a run that may still be writing.
+    pub fn written(&self) -> usize {
+        let folders = STREAMS.map(|stream| self.path("out").join(stream));
+        let folders = folders.iter().filter(|folder| folder.exists());
+        let files = folders.flat_map(|folder| files(folder));
+        let lines = |path: PathBuf| {
+            let text = fs::read(path).unwrap();
+            text.iter().filter(|&&byte| byte == b'\n').count()
+        };
+        files.map(lines).sum()
+    }
+
     /// The records below `out` by where their events came from: partition, offset. Needs provenance.
     /// Each place must have one record.
     pub fn records_by_place(&self) -> BTreeMap<(u64, u64), Record> {

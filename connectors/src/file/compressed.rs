@@ -39,6 +39,11 @@ impl Format {
     }
 }
 
+/// Whether a file of that name is decompressed.
+pub(super) fn is_compressed(path: &Path) -> bool {
+    Format::of(path).is_some()
+}
+
 /// A reader of the content of `file`, whose name is `path`.
 pub(super) fn content(path: &Path, file: File) -> io::Result<Box<dyn Read>> {
     match Format::of(path) {

@@ -1,8 +1,10 @@
 //! Cuts a stream of bytes into lines without copying them, whatever their length.
 //!
 //! A record is a line without its line feed and without a carriage return before it. Bytes after the
-//! last line feed are a record too; the emptiness after it is not. An empty line is a record: to reject
-//! it is the engine's business, and nothing may vanish before it is counted.
+//! last line feed are a record too, once the input has ended; the emptiness after it is not. An empty line
+//! is a record: to reject it is the engine's business, and nothing may vanish before it is counted.
+//!
+//! An input that has no bytes now but may have some later says so with [`io::ErrorKind::WouldBlock`].
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -21,6 +23,17 @@ pub(super) const BLOCK_BYTES: usize = 256 * 1024;
 /// Bytes of a too long line taken in by one call of [`LineReader::read`]. Such a line gives nothing to
 /// emit until its end; the worker must have its turn in between (a few milliseconds at hashing speed).
 const LONG_BYTES_PER_READ: u64 = 4 * 1024 * 1024;
+
+/// What is to be expected of the next call of [`LineReader::read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// More, perhaps at once.
+    More,
+    /// None before the input has more bytes.
+    Dry,
+    /// None: the input has ended and all were handed out.
+    Ended,
+}
 
 /// Reads lines in blocks and hands out slices of its buffer.
 ///
@@ -69,15 +82,14 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Hands out at most `limit` records, fewer if `emit` breaks; true when the input has ended and all
-    /// were handed out.
+    /// Hands out at most `limit` records, fewer if `emit` breaks.
     ///
-    /// May hand out none and not be at the end: inside a very long line.
+    /// May hand out none and say that there is more: inside a very long line.
     pub(super) fn read(
         &mut self,
         limit: usize,
         emit: &mut dyn FnMut(Offset, Payload<'_>) -> ControlFlow<()>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Lines> {
         let mut records = 0;
         let mut long_bytes = 0;
         while records < limit && long_bytes < LONG_BYTES_PER_READ {
@@ -90,8 +102,8 @@ impl<R: Read> LineReader<R> {
                     }
                 }
                 None if self.drained => {
-                    if self.start == self.filled && self.long.is_none() {
-                        return Ok(true);
+                    if self.has_ended() {
+                        break;
                     }
                     records += 1;
                     if self.hand_out(self.filled, 0, emit).is_break() {
@@ -101,11 +113,21 @@ impl<R: Read> LineReader<R> {
                 None => {
                     self.scanned = self.filled;
                     long_bytes += self.set_aside_if_long();
-                    self.fill()?;
+                    if !self.fill()? {
+                        return Ok(Lines::Dry);
+                    }
                 }
             }
         }
-        Ok(self.drained && self.start == self.filled && self.long.is_none())
+        Ok(if self.has_ended() {
+            Lines::Ended
+        } else {
+            Lines::More
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.drained && self.start == self.filled && self.long.is_none()
     }
 
     /// Hands out the line that ends at `end`, followed by `feed` bytes of line feed.
@@ -146,8 +168,9 @@ impl<R: Read> LineReader<R> {
         line.len() as u64
     }
 
-    /// Reads once into the free end of the buffer, after making room for at least one byte.
-    fn fill(&mut self) -> io::Result<()> {
+    /// Reads once into the free end of the buffer, after making room for at least one byte; whether the
+    /// input had something to say.
+    fn fill(&mut self) -> io::Result<bool> {
         if self.start == self.filled {
             self.move_to_front();
         } else if self.filled == self.buffer.len() {
@@ -161,12 +184,13 @@ impl<R: Read> LineReader<R> {
         let read = loop {
             match self.input.read(&mut self.buffer[self.filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 result => break result?,
             }
         };
         self.filled += read;
         self.drained = read == 0;
-        Ok(())
+        Ok(true)
     }
 
     fn move_to_front(&mut self) {

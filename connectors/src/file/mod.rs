@@ -1,9 +1,13 @@
-//! Files, as a source of events and as a place for outputs: the embedded defaults of a job.
+//! Files, as a source of events and as a place for outputs: the embedded defaults of a job. The standard
+//! input is read as a file is, line by line.
 
 mod compressed;
+mod growing;
 mod lines;
 mod sink;
 mod source;
+mod stdin;
 
 pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, SHARDS_MAX, StreamFolders};
 pub use source::{FileConfig, FileSource};
+pub use stdin::StdinSource;

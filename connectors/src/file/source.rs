@@ -1,18 +1,23 @@
-//! JSONL files as a source: each file is one partition, in the order of their paths.
+//! JSONL files as a source: each file is one partition, in the order of their paths. A file has ended where it
+//! ends, or is followed: then its reader waits there for more.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::source::{
     Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
 };
 
-use crate::file::compressed::content;
-use crate::file::lines::{BLOCK_BYTES, LineReader};
+use crate::file::compressed::{content, is_compressed};
+use crate::file::growing::{Growing, Pause};
+use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
 
 /// Files of one source. Every one is open with a block of its own while it is read, which makes 256 MiB,
 /// and more only while a record longer than a block is put together; the usual limit of 1,024 open files
@@ -26,28 +31,41 @@ pub struct FileConfig {
     /// A path, or a pattern like `events/*.jsonl` (`*`, `?`, `[..]`, `**`). A file whose name has these
     /// characters in it is found by its name first.
     pub path: String,
+    /// Whether to wait for more at the end of each file, without end. What is behind the last line feed is no
+    /// record then before its line feed comes.
+    pub follow: bool,
     /// Longest record that is handed out whole, in bytes.
     pub max_bytes: usize,
 }
 
 /// Files of JSON lines, decompressed where their names end in `.gz` or `.zst`. The offset of a record is
 /// the position of its first byte in its file; of a compressed file, in what it decompresses to.
-#[derive(Debug)]
 pub struct FileSource {
     partitions: Vec<Partition>,
     paths: Vec<PathBuf>,
+    follow: bool,
     max_bytes: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSource")
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FileSource {
     /// Finds the files and checks that each can be read.
     ///
     /// Partitions are numbered in the order of the paths' bytes; their topic is the path as the pattern
-    /// matched it.
+    /// matched it. Files that come later are not found. The `clock` says when to look at a followed file again.
     ///
     /// # Errors
-    /// No file matches, one is a folder or can't be opened, or there are more than 1,000.
-    pub fn new(config: FileConfig) -> Result<Self, SourceError> {
+    /// No file matches, one is a folder or can't be opened, one is compressed and is to be followed, or there
+    /// are more than 1,000.
+    pub fn new(config: FileConfig, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         let mut paths = matching(&config.path)?;
         paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
         if paths.len() > FILES_MAX {
@@ -61,6 +79,15 @@ impl FileSource {
         let mut partitions = Vec::with_capacity(paths.len());
         for (number, path) in (0..).zip(&paths) {
             check_readable(path)?;
+            if config.follow && is_compressed(path) {
+                let message = "it is compressed: where its records end is known when it has ended, so it \
+                               cannot be followed";
+                return Err(failed(
+                    "follow",
+                    &path.to_string_lossy(),
+                    invalid(message.to_owned()),
+                ));
+            }
             partitions.push(Partition {
                 id: PartitionId(number),
                 topic: Arc::from(path.to_string_lossy()),
@@ -69,7 +96,9 @@ impl FileSource {
         Ok(FileSource {
             partitions,
             paths,
+            follow: config.follow,
             max_bytes: config.max_bytes,
+            clock,
         })
     }
 
@@ -112,7 +141,7 @@ fn check_readable(path: &Path) -> Result<(), SourceError> {
     if !metadata.is_file() {
         // Reading one can block for ever, and its worker with it.
         let message =
-            "it is a pipe or a device, expected a file; write its records to a file first";
+            "it is a pipe or a device, expected a file; the path \"-\" reads the standard input";
         return Err(failed("open", &subject, invalid(message.to_owned())));
     }
     File::open(path).map_err(|error| failed("open", &subject, error))?;
@@ -140,22 +169,40 @@ impl Source for FileSource {
         let mut files = Vec::new();
         for (partition, path) in self.partitions.iter().zip(&self.paths) {
             if share.reads(partition.id) {
-                let content = File::open(path)
-                    .and_then(|file| content(path, file))
+                let content = self
+                    .content(path)
                     .map_err(|error| failed("open", &partition.topic, error))?;
                 files.push(OpenFile {
                     partition: partition.clone(),
                     lines: LineReader::new(content, self.max_bytes, BLOCK_BYTES),
+                    pause: Pause::default(),
                 });
             }
         }
-        Ok(Box::new(FileReader { files, turn: 0 }))
+        Ok(Box::new(FileReader {
+            files,
+            turn: 0,
+            clock: Arc::clone(&self.clock),
+        }))
+    }
+}
+
+impl FileSource {
+    fn content(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+        let file = File::open(path)?;
+        if self.follow {
+            Ok(Box::new(Growing::new(file, path.to_owned())))
+        } else {
+            content(path, file)
+        }
     }
 }
 
 struct OpenFile {
     partition: Partition,
     lines: LineReader<Box<dyn Read>>,
+    /// Until when it need not be looked at; never ahead of a file that is not followed.
+    pause: Pause,
 }
 
 /// Reads its files in turn, so that none runs far ahead of the others in event time.
@@ -164,6 +211,19 @@ struct FileReader {
     files: Vec<OpenFile>,
     /// Whose turn it is.
     turn: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl FileReader {
+    /// What to expect when no file can be read now: the first pause of an allowed file to end, if there is one.
+    fn silence(&self, demand: Demand<'_>, now: Duration) -> Readiness {
+        let files = self.files.iter();
+        let allowed = files.filter(|file| demand.allows(file.partition.id));
+        let pauses = allowed.map(|file| file.pause.left(now));
+        pauses
+            .min()
+            .map_or(Readiness::Waiting, Readiness::LookAgain)
+    }
 }
 
 impl SourceReader for FileReader {
@@ -175,16 +235,21 @@ impl SourceReader for FileReader {
         if self.files.is_empty() {
             return Ok(Readiness::Finished);
         }
-        let allowed = |file: &OpenFile| demand.allows(file.partition.id);
-        let Some(turn) = next_from(self.turn, &self.files, allowed) else {
-            return Ok(Readiness::Waiting);
+        let now = self.clock.monotonic();
+        let will_do = |file: &OpenFile| {
+            demand.allows(file.partition.id) && file.pause.left(now) == Duration::ZERO
+        };
+        let Some(turn) = next_from(self.turn, &self.files, will_do) else {
+            return Ok(self.silence(demand, now));
         };
         self.turn = turn;
         let file = &mut self.files[turn];
         let partition = file.partition.id;
-        let ended = file
+        let mut found = false;
+        let lines = file
             .lines
             .read(demand.limit, &mut |offset, payload| {
+                found = true;
                 emit(Polled::Record {
                     partition,
                     offset,
@@ -192,18 +257,23 @@ impl SourceReader for FileReader {
                 })
             })
             .map_err(|error| failed("read", &file.partition.topic, error))?;
-        if ended {
-            // The next file slides into this one's place.
-            self.files.remove(self.turn);
-            let _ = emit(Polled::Finished(partition));
-        } else {
-            self.turn += 1;
+        match lines {
+            Lines::More => file.pause.lift(),
+            Lines::Dry => file.pause.begin(now, found),
+            Lines::Ended => {
+                // The next file slides into this one's place.
+                self.files.remove(turn);
+                let _ = emit(Polled::Finished(partition));
+                return Ok(if self.files.is_empty() {
+                    Readiness::Finished
+                } else {
+                    Readiness::More
+                });
+            }
         }
-        Ok(if self.files.is_empty() {
-            Readiness::Finished
-        } else {
-            Readiness::More
-        })
+        self.turn += 1;
+        // Whether there is one that can be read now is the next poll's question.
+        Ok(Readiness::More)
     }
 }
 

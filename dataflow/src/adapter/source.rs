@@ -82,9 +82,11 @@ impl<'s> Graph<'s> {
         let drained = Rc::clone(&self.drained);
         builder.build(move |initial| {
             let capabilities = Capabilities::new(initial, &partitions);
+            job.reached.tell(share.worker, capabilities.watermarks());
             let head = Head {
                 job,
                 pace,
+                worker: share.worker,
                 reader,
                 ingest,
                 capabilities,
@@ -113,6 +115,7 @@ struct Ports<B, R> {
 struct Head<I: Ingest> {
     job: Arc<RunShared>,
     pace: Option<Arc<Pace>>,
+    worker: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
     capabilities: Capabilities,
@@ -189,6 +192,7 @@ impl<I: Ingest> Head<I> {
                 self.job.flow.wake_all();
             }
         }
+        self.tell();
     }
 
     /// A partition that has ended holds nothing back any more.
@@ -205,6 +209,13 @@ impl<I: Ingest> Head<I> {
         while let Some(partition) = self.capabilities.first() {
             self.end(partition);
         }
+        self.tell();
+    }
+
+    /// Tells who watches the run how far event time has come.
+    fn tell(&self) {
+        let watermarks = self.capabilities.watermarks();
+        self.job.reached.tell(self.worker, watermarks);
     }
 
     fn send(&mut self, ports: &mut Ports<I::Batch, I::Reject>) -> Result<(), Failed> {
@@ -293,6 +304,13 @@ impl Capabilities {
 
     fn all_finished(&self) -> bool {
         self.active.is_empty()
+    }
+
+    /// Of the partitions that are being read.
+    fn watermarks(&self) -> impl Iterator<Item = EventTime> {
+        self.active
+            .values()
+            .map(|held| held.outputs.time().watermark)
     }
 
     fn first(&self) -> Option<PartitionId> {

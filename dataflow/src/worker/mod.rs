@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::flow::Flow;
 use crate::meters::{Latency, Meters, Totals};
 use crate::moment::{Epoch, EventTime, Moment};
+use crate::reached::Reached;
 use crate::run::{RunError, RunShared, Stopper};
 use crate::sink::Sink;
 use crate::source::Share;
@@ -43,6 +44,7 @@ pub struct WorkerGroup {
     workers: usize,
     clock: Arc<dyn Clock>,
     meters: Arc<Meters>,
+    reached: Arc<Reached>,
     stopper: Stopper,
 }
 
@@ -54,6 +56,7 @@ impl WorkerGroup {
             workers,
             clock,
             meters: Arc::default(),
+            reached: Arc::new(Reached::new(workers)),
             stopper: Stopper::new(Arc::new(Flow::new(workers))),
         }
     }
@@ -66,6 +69,11 @@ impl WorkerGroup {
     /// Live counters of the run.
     pub fn meters(&self) -> Arc<Meters> {
         Arc::clone(&self.meters)
+    }
+
+    /// How far event time has come, live.
+    pub fn reached(&self) -> Arc<Reached> {
+        Arc::clone(&self.reached)
     }
 
     /// A handle that stops the run.
@@ -83,7 +91,8 @@ impl WorkerGroup {
         let (publisher, publications) = crossbeam_channel::unbounded();
         let meters = Arc::clone(&self.meters);
         let publishing = publisher::start(sink, publications, Arc::clone(&meters), self.stopper())?;
-        let job = RunShared::new(self.stopper, Arc::clone(&meters), self.clock, publisher);
+        let (clock, reached) = (self.clock, self.reached);
+        let job = RunShared::new(self.stopper, Arc::clone(&meters), reached, clock, publisher);
         let job = Arc::new(job);
         let workers = self.workers;
         let group_job = Arc::clone(&job);

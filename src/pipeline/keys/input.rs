@@ -62,7 +62,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("job.record", Kind::Bool, "Journal the answers of lookups, for replay.").later(),
 
     Key::new("source", Kind::Table, "Where events come from.").needed(),
-    Key::new("source.kind", Kind::Choice(SOURCES), "Kind of the source: made-up events of the reference job, or files.").needed().selects(),
+    Key::new("source.kind", Kind::Choice(SOURCES), "Kind of the source: made-up events of the reference job; files, or the standard input.").needed().selects(),
     Key::new("source.seed", Kind::Integer(0, i64::MAX),
         "Seed of the generator: the same seed gives the same events.").only(GENERATOR).or("1"),
     Key::new("source.events", Kind::Integer(1, MAX_EVENTS), "Events to generate.").only(GENERATOR).or("1000000"),
@@ -77,9 +77,11 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("source.late", Kind::Float(0.0, 1.0), "Share of events that come late.").only(GENERATOR).or("0.01"),
     Key::new("source.path", Kind::Text,
         "File of JSON lines, relative to the current folder, or a pattern such as `dir/*.jsonl`: each file is a partition. \
-         A name that ends in `.gz` (gzip) or `.zst` (Zstandard) is decompressed.")
+         A name that ends in `.gz` (gzip) or `.zst` (Zstandard) is decompressed. `-` is the standard input, as one partition, \
+         and never decompressed.")
         .only(FILE).needed_for(FILE),
-    Key::new("source.follow", Kind::Bool, "Wait for more at the end of the file.").only(FILE).later(),
+    Key::new("source.follow", Kind::Bool, "Wait for more at the end of each file, until the job is stopped. A last line without a line feed is no record yet. \
+         A file that is cut, replaced or deleted ends the job with an error.").only(FILE).or("false"),
     Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
     Key::new("source.topic", Kind::Text, "Topic to read.").only(KAFKA).later(),
     Key::new("source.topics", Kind::Texts, "Topics to read.").only(KAFKA).later(),

@@ -60,6 +60,16 @@ fn which_facts_follow_the_pipeline() {
     let files = (source, "kind = \"file\"\npath = \"in/*.jsonl\"\n\n");
     check(&[files], "source", "path", &["in/*.jsonl"]);
     check(&[files], "source", "partitions", &["one for each file"]);
+    let followed = (source, "kind = \"file\"\npath = \"a\"\nfollow = true\n\n");
+    check(
+        &[followed],
+        "source",
+        "end",
+        &["none, each file is followed"],
+    );
+    let stdin = (source, "kind = \"file\"\npath = \"-\"\n\n");
+    check(&[stdin], "source", "path", &["-, the standard input"]);
+    check(&[stdin], "source", "partitions", &["1"]);
     let rate = ("rate = 0 ", "rate = 1500 ");
     check(&[rate], "source", "events", &["1,000,000, 1,500 a second"]);
     let any = ("max_ahead = \"1h\"", "");

@@ -4,6 +4,7 @@
 mod check;
 mod event;
 mod feature;
+mod input;
 mod model;
 
 use std::collections::BTreeMap;
@@ -81,13 +82,7 @@ fn job(section: &Section, findings: &mut Findings) -> Option<JobSpec> {
 
 fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
     if section.text("kind")?.value == "file" {
-        let path = section.text("path")?;
-        if let Some(message) = unreadable(path.value) {
-            findings.add(path.at, message);
-        }
-        return Some(SourceSpec::File {
-            path: path.value.to_owned(),
-        });
+        return input::source(section, findings);
     }
     let invalid = section.float("invalid");
     let late = section.float("late");
@@ -108,21 +103,6 @@ fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
         invalid: invalid?,
         late: late?,
     }))
-}
-
-/// Why this version cannot read a source file of that name.
-fn unreadable(path: &str) -> Option<String> {
-    /// What comes with later versions, by the end of the name.
-    const LATER: &[(&str, &str)] = &[(".csv", "CSV"), (".parquet", "Parquet")];
-    if path == "-" {
-        return Some("`path`: \"-\" (standard input) is not supported in this version".to_owned());
-    }
-    let compressed = path.strip_suffix(".gz").or(path.strip_suffix(".zst"));
-    let content = compressed.unwrap_or(path);
-    let (end, form) = LATER.iter().find(|(end, _)| content.ends_with(end))?;
-    Some(format!(
-        "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
-    ))
 }
 
 /// The fields that a prediction repeats. They stand beside values that the job adds, so no name may

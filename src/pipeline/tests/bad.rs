@@ -63,8 +63,15 @@ pub(super) const BAD: &[Bad] = &[
         "6:8: `path`: .csv files (CSV) are not supported in this version, only JSON lines",
     ]),
     bad("path = \"in.jsonl\"", "path = \"-\"\nfollow = true", &[
-        "6:8: `path`: \"-\" (standard input) is not supported in this version",
-        "7:1: `follow` in [source] is not supported in this version",
+        "7:10: `follow`: the standard input is read until it ends, whenever that is: leave `follow` out",
+    ]),
+    bad("path = \"in.jsonl\"", "follow = true\npath = \"in/*.jsonl.zst\"", &[
+        "6:10: `follow`: where the records of a compressed file end is known when it has ended: \
+         follow a plain file, or leave `follow` out",
+    ]),
+    bad("path = \"in.jsonl\"", "path = \"in.parquet\"\nfollow = 1", &[
+        "6:8: `path`: .parquet files (Parquet) are not supported in this version, only JSON lines",
+        "7:10: `follow`: expected true or false, got 1",
     ]),
     bad("path = \"in.jsonl\"", "path = \"in.jsonl\"\nseed = 3", &[
         "7:1: `seed` does not go with kind = \"file\", only with \"generator\"",

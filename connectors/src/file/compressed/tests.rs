@@ -15,7 +15,7 @@ use proptest::strategy::{Just, Strategy};
 use slackwater_dataflow::source::Payload;
 
 use super::*;
-use crate::file::lines::LineReader;
+use crate::file::lines::{LineReader, Lines};
 
 const FORMATS: [Format; 2] = [Format::Gzip, Format::Zstandard];
 
@@ -58,8 +58,8 @@ fn records(input: impl Read, block: usize) -> (Vec<Found>, Result<(), String>) {
             ControlFlow::Continue(())
         });
         match read {
-            Ok(false) => {}
-            Ok(true) => return (found, Ok(())),
+            Ok(Lines::Ended) => return (found, Ok(())),
+            Ok(_) => {}
             Err(error) => return (found, Err(error.to_string())),
         }
     }

@@ -47,17 +47,24 @@ fn reference(input: &[u8], max_bytes: usize) -> Vec<Found> {
     found
 }
 
-/// Gives its bytes in pieces of the given sizes, over and over; an interruption for a size of 0.
+/// Gives its bytes in pieces of the given sizes, over and over; for a size of 0 an interruption, and the
+/// next time that it has nothing now.
 struct Pieces<'a> {
     bytes: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
+    dry: bool,
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = *self.sizes.next().unwrap();
         if size == 0 {
-            return Err(io::ErrorKind::Interrupted.into());
+            self.dry = !self.dry;
+            return Err(if self.dry {
+                io::ErrorKind::Interrupted.into()
+            } else {
+                io::ErrorKind::WouldBlock.into()
+            });
         }
         let (now, later) = self.bytes.split_at(size.min(self.bytes.len()));
         let read = { now }.read(buffer)?;
@@ -75,7 +82,7 @@ fn read_all(input: impl Read, max_bytes: usize, block: usize, limit: usize) -> V
     let mut found = Vec::new();
     loop {
         let before = found.len();
-        let ended = reader
+        let lines = reader
             .read(limit, &mut |offset, payload| {
                 found.push(owned(offset, payload));
                 ControlFlow::Continue(())
@@ -83,7 +90,7 @@ fn read_all(input: impl Read, max_bytes: usize, block: usize, limit: usize) -> V
             .unwrap();
         assert!(found.len() - before <= limit);
         assert!(reader.buffer.len() <= max_bytes + block.max(2));
-        if ended {
+        if lines == Lines::Ended {
             return found;
         }
     }
@@ -95,9 +102,9 @@ fn is_the_room_of_a_long_line_given_back() {
     let input = ["x".repeat(300), "\n".to_owned(), "y\n".repeat(100)].concat();
     let mut reader = LineReader::new(input.as_bytes(), 1_000, block);
     let mut largest = 0;
-    while !reader
+    while reader
         .read(1, &mut |_, _| ControlFlow::Continue(()))
-        .unwrap()
+        .is_ok_and(|lines| lines != Lines::Ended)
     {
         largest = largest.max(reader.buffer.len());
     }
@@ -138,6 +145,54 @@ fn does_a_huge_line_need_no_more_memory_than_the_bound() {
     }
 }
 
+/// Gives one piece a call, and `None` for a call that has nothing.
+struct Calls(std::vec::IntoIter<Option<&'static str>>);
+
+impl Read for Calls {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.next() {
+            None => Ok(0),
+            Some(None) => Err(io::ErrorKind::WouldBlock.into()),
+            Some(Some(piece)) => piece.as_bytes().read(buffer),
+        }
+    }
+}
+
+#[test]
+fn does_a_line_wait_for_its_end_while_the_input_may_go_on() {
+    let calls = vec![
+        None,
+        Some("a\nb"),
+        None,
+        None,
+        Some("c"),
+        Some("\r"),
+        None,
+        Some("\nd"),
+        None,
+    ];
+    let mut reader = LineReader::new(Calls(calls.into_iter()), 100, 16);
+    let mut check = |limit: usize, expected: &str, lines: Lines| {
+        let mut found = Vec::new();
+        let told = reader.read(limit, &mut |offset, payload| {
+            let (_, bytes, ..) = owned(offset, payload);
+            found.push(format!("{offset}={}", String::from_utf8(bytes).unwrap()));
+            ControlFlow::Continue(())
+        });
+        assert_eq!((found.join(" ").as_str(), told.unwrap()), (expected, lines));
+    };
+    check(9, "", Lines::Dry);
+    check(1, "0=a", Lines::More);
+    check(9, "", Lines::Dry);
+    check(9, "", Lines::Dry);
+    check(9, "", Lines::Dry);
+    check(1, "2=bc", Lines::More);
+    check(9, "", Lines::Dry);
+    // The end of the input is the end of its last line.
+    check(9, "6=d", Lines::Ended);
+    check(9, "", Lines::Ended);
+}
+
 proptest::proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
@@ -153,7 +208,7 @@ proptest::proptest! {
     ) {
         // At least one piece must move on.
         let sizes = [sizes, vec![3]].concat();
-        let pieces = Pieces { bytes: &input, sizes: sizes.iter().cycle() };
+        let pieces = Pieces { bytes: &input, sizes: sizes.iter().cycle(), dry: false };
         prop_assert_eq!(
             read_all(pieces, max_bytes, block, limit),
             reference(&input, max_bytes)

@@ -1,8 +1,10 @@
 //! Are the right files read, in turn, and wrong paths named before anything is read?
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
+use slackwater_dataflow::clock::ManualClock;
 use slackwater_dataflow::source::Payload;
 
 use super::*;
@@ -10,32 +12,46 @@ use super::*;
 fn config(path: &Path) -> FileConfig {
     FileConfig {
         path: path.to_str().unwrap().to_owned(),
+        follow: false,
         max_bytes: 1024,
     }
 }
 
-/// Reads a share to its end: each poll as the text `partition:offset=record ... partition.`.
+fn open(config: FileConfig) -> Result<FileSource, SourceError> {
+    FileSource::new(config, Arc::new(ManualClock::default()))
+}
+
+/// What one poll brings, as the text `partition:offset=record ... partition.`.
+fn poll(
+    reader: &mut dyn SourceReader,
+    demand: Demand<'_>,
+) -> (String, Result<Readiness, SourceError>) {
+    let mut seen = Vec::new();
+    let readiness = reader.poll(demand, &mut |polled| {
+        match polled {
+            Polled::Record {
+                partition,
+                offset,
+                payload: Payload::Whole(record),
+            } => {
+                let record = String::from_utf8_lossy(record);
+                seen.push(format!("{partition}:{offset}={record}"));
+            }
+            Polled::Finished(partition) => seen.push(format!("{partition}.")),
+            other => panic!("{other:?}"),
+        }
+        ControlFlow::Continue(())
+    });
+    (seen.join(" "), readiness)
+}
+
+/// Reads a share to its end, poll by poll.
 fn polls(source: &FileSource, share: Share, limit: usize) -> Vec<String> {
     let mut reader = source.open(share, Wake::nobody()).unwrap();
     let mut polls = Vec::new();
     loop {
-        let mut seen = Vec::new();
-        let readiness = reader.poll(Demand::of_all(limit), &mut |polled| {
-            match polled {
-                Polled::Record {
-                    partition,
-                    offset,
-                    payload: Payload::Whole(record),
-                } => {
-                    let record = String::from_utf8_lossy(record);
-                    seen.push(format!("{partition}:{offset}={record}"));
-                }
-                Polled::Finished(partition) => seen.push(format!("{partition}.")),
-                other => panic!("{other:?}"),
-            }
-            ControlFlow::Continue(())
-        });
-        polls.push(seen.join(" "));
+        let (seen, readiness) = poll(reader.as_mut(), Demand::of_all(limit));
+        polls.push(seen);
         if readiness.unwrap() == Readiness::Finished {
             return polls;
         }
@@ -53,7 +69,7 @@ fn are_files_read_in_turn_and_ended_once() {
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    let source = FileSource::new(config(&folder.path().join("*.jsonl"))).unwrap();
+    let source = open(config(&folder.path().join("*.jsonl"))).unwrap();
     let topics: Vec<_> = source.partitions().iter().map(|p| &*p.topic).collect();
     let expected: Vec<_> = ["a.jsonl", "b.jsonl", "c.jsonl"]
         .map(|name| folder.path().join(name).to_str().unwrap().to_owned())
@@ -88,7 +104,7 @@ fn is_a_wrong_path_named_before_anything_is_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("sub.jsonl")).unwrap();
     let check = |name: &str, expected: &str| {
-        let error = FileSource::new(config(&folder.path().join(name))).unwrap_err();
+        let error = open(config(&folder.path().join(name))).unwrap_err();
         let message = error.to_string();
         assert!(message.contains(expected), "{name}: {message}");
         assert!(message.contains(folder.path().to_str().unwrap()), "{name}");
@@ -107,10 +123,98 @@ fn is_a_name_with_pattern_characters_found_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("day[1].jsonl");
     fs::write(&path, "x").unwrap();
-    let source = FileSource::new(config(&path)).unwrap();
+    let source = open(config(&path)).unwrap();
     let share = Share {
         worker: 0,
         workers: 1,
     };
     assert_eq!(polls(&source, share, 5), ["0:0=x 0."]);
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = File::options().append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn is_a_followed_file_looked_at_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.jsonl", "b.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&a, "a1\na").unwrap();
+    fs::write(&b, "").unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let follow = FileConfig {
+        follow: true,
+        ..config(&folder.path().join("*.jsonl"))
+    };
+    let source = FileSource::new(follow, Arc::<ManualClock>::clone(&clock)).unwrap();
+    let share = Share {
+        worker: 0,
+        workers: 1,
+    };
+    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut check = |expected: &str, readiness: Readiness| {
+        let (seen, told) = poll(reader.as_mut(), Demand::of_all(9));
+        assert_eq!((seen.as_str(), told.unwrap()), (expected, readiness));
+    };
+    let again = |ms| Readiness::LookAgain(Duration::from_millis(ms));
+    check("0:0=a1", Readiness::More);
+    check("", Readiness::More);
+    // Both stand at their ends, and it is too soon to look again.
+    append(&b, "b1\n");
+    check("", again(1));
+    clock.set(1);
+    check("", Readiness::More);
+    check("1:0=b1", Readiness::More);
+    // The first file had nothing twice.
+    check("", again(1));
+    append(&a, "2\r\n\n");
+    clock.set(2);
+    check("", Readiness::More);
+    check("", again(1));
+    clock.set(3);
+    check("0:3=a2 0:7=", Readiness::More);
+    check("", again(1));
+    clock.set(4);
+    check("", Readiness::More);
+    check("", Readiness::More);
+    check("", again(2));
+    // Nobody looks at what must not be read.
+    clock.set(9);
+    append(&a, "a3\n");
+    append(&b, "b2\n");
+    let only = |id| id == PartitionId(1);
+    let demand = Demand::new(9, &only);
+    let (seen, told) = poll(reader.as_mut(), demand);
+    assert_eq!((seen.as_str(), told.unwrap()), ("1:3=b2", Readiness::More));
+    let (_, told) = poll(reader.as_mut(), demand);
+    assert_eq!(told.unwrap(), again(1));
+    let (_, told) = poll(reader.as_mut(), Demand::new(9, &|_| false));
+    assert_eq!(told.unwrap(), Readiness::Waiting);
+    // A file that was cut is an error that names it.
+    fs::write(&b, "").unwrap();
+    clock.set(20);
+    let error = loop {
+        match poll(reader.as_mut(), Demand::of_all(9)).1 {
+            Ok(Readiness::More) => {}
+            other => break other.unwrap_err().to_string(),
+        }
+    };
+    let expected = "b.jsonl: it was cut to 0 bytes, after 6 bytes had been read; ";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn is_a_compressed_file_never_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.jsonl", "b.jsonl.gz"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let follow = FileConfig {
+        follow: true,
+        ..config(&folder.path().join("*"))
+    };
+    let error = open(follow).unwrap_err().to_string();
+    assert!(error.starts_with("cannot follow "), "{error}");
+    assert!(error.contains("b.jsonl.gz: it is compressed"), "{error}");
 }

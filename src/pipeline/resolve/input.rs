@@ -1,0 +1,63 @@
+//! What is read: files, files that are followed, or the standard input.
+
+use crate::pipeline::mistakes::Findings;
+use crate::pipeline::read::Section;
+use crate::pipeline::spec::SourceSpec;
+
+/// The path that stands for the standard input.
+const STDIN: &str = "-";
+
+/// The source of a pipeline that reads what it did not make up itself.
+pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
+    let path = section.text("path");
+    let follow = section.boolean("follow");
+    if let Some(path) = &path
+        && let Some(message) = unreadable(path.value)
+    {
+        findings.add(path.at, message);
+    }
+    if let (Some(path), Some(true), Some((at, _))) = (&path, follow, section.get("follow"))
+        && let Some(message) = not_followed(path.value)
+    {
+        findings.add(at, message.to_owned());
+    }
+    let (path, follow) = (path?.value, follow?);
+    Some(if path == STDIN {
+        SourceSpec::Stdin
+    } else {
+        SourceSpec::File {
+            path: path.to_owned(),
+            follow,
+        }
+    })
+}
+
+/// A file's name without what says that it is compressed, if it says so.
+fn decompressed(path: &str) -> Option<&str> {
+    path.strip_suffix(".gz").or(path.strip_suffix(".zst"))
+}
+
+/// Why this version cannot read a source file of that name.
+fn unreadable(path: &str) -> Option<String> {
+    /// What comes with later versions, by the end of the name.
+    const LATER: [(&str, &str); 2] = [(".csv", "CSV"), (".parquet", "Parquet")];
+    let content = decompressed(path).unwrap_or(path);
+    let (end, form) = LATER.iter().find(|(end, _)| content.ends_with(end))?;
+    Some(format!(
+        "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
+    ))
+}
+
+/// Why an input of that name cannot be followed.
+fn not_followed(path: &str) -> Option<&'static str> {
+    if path == STDIN {
+        return Some(
+            "`follow`: the standard input is read until it ends, whenever that is: leave `follow` out",
+        );
+    }
+    decompressed(path)?;
+    Some(
+        "`follow`: where the records of a compressed file end is known when it has ended: \
+         follow a plain file, or leave `follow` out",
+    )
+}
