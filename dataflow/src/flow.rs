@@ -6,8 +6,8 @@
 //! writing, the records count as retired. A source that finds no room stops polling; it is woken when
 //! there is room again. Nothing ever blocks a worker.
 //!
-//! An operator that gives what it kept for later needs room as well. As long as one waits for room, no source
-//! reads: what has been read goes first, or it would pile up behind what is read after it.
+//! An operator that gives what it kept for later needs room as well. As long as one has more to give than it
+//! could, no source reads: what has been read goes first, or it would pile up behind what is read after it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ pub struct Flow {
     bytes_max: u64,
     events: AtomicU64,
     bytes: AtomicU64,
-    /// Operators that have something to give and found no room.
+    /// Operators that have more to give than they could.
     backlogs: AtomicU64,
     /// Set by who found no room; the next retirement wakes all.
     starved: AtomicBool,
@@ -71,7 +71,7 @@ impl Flow {
         holds()
     }
 
-    /// Notes that an operator has something to give and no room.
+    /// Notes that an operator has more to give than it could.
     pub(crate) fn begin_backlog(&self) {
         self.backlogs.fetch_add(1, Ordering::SeqCst);
     }

@@ -167,7 +167,7 @@ impl PathSummary<Moment> for Advance {
 /// The watermark of a frontier: its least watermark coordinate.
 ///
 /// `None` for an empty frontier: nothing will come any more, which is not the same as event time having
-/// reached its end. A stopped job has an empty frontier too, and must release nothing.
+/// reached its end.
 pub fn watermark(frontier: &[Moment]) -> Option<EventTime> {
     frontier.iter().map(|moment| moment.watermark).min()
 }

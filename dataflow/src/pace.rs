@@ -11,6 +11,7 @@
 //!
 //! None of this decides what comes out, only when.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,8 +30,8 @@ pub const WAITING_BYTES_PER_WORKER: u64 = 128 * 1024 * 1024;
 pub struct PaceLimits {
     /// How far the watermark of a partition may be ahead of the slowest one.
     pub max_drift_ms: u64,
-    /// Bytes of waiting events per worker that are held in memory; as many again, all workers together, may
-    /// wait before only the slowest partitions are read.
+    /// Bytes of waiting events per worker that are held in memory. When that much waits, in memory and on disk,
+    /// of all workers together, only the slowest partitions are read.
     pub waiting_bytes_per_worker: u64,
 }
 
@@ -91,7 +92,8 @@ impl Pace {
         let standing = self.standing();
         Allowance {
             pace: self,
-            standing,
+            standing: Cell::new(standing),
+            announced: Cell::new(false),
         }
     }
 
@@ -134,22 +136,29 @@ struct Standing {
 /// The partitions that may be read, as things stood at one moment.
 pub(crate) struct Allowance<'p> {
     pace: &'p Pace,
-    standing: Standing,
+    standing: Cell<Standing>,
+    /// Whether it is known that somebody is held back.
+    announced: Cell<bool>,
 }
 
 impl Allowance<'_> {
     /// Whether `partition` may be read. If not, its source is woken when it should look again.
     pub(crate) fn allows(&self, partition: PartitionId) -> bool {
-        if self.allows_as_things_stand(partition, self.standing) {
+        if self.allows_as_things_stand(partition) {
             return true;
         }
-        // Announce first, look again second, as the flow does: no change between the two is missed.
+        // Announce first, look again second, as the flow does: no change between the two is missed. Once is
+        // enough: what comes after the second look finds the announcement.
+        if self.announced.replace(true) {
+            return false;
+        }
         self.pace.holding_back.store(true, Ordering::SeqCst);
-        self.allows_as_things_stand(partition, self.pace.standing())
+        self.standing.set(self.pace.standing());
+        self.allows_as_things_stand(partition)
     }
 
-    fn allows_as_things_stand(&self, partition: PartitionId, standing: Standing) -> bool {
-        let pace = self.pace;
+    fn allows_as_things_stand(&self, partition: PartitionId) -> bool {
+        let (pace, standing) = (self.pace, self.standing.get());
         let own = pace.mark(partition).map(|mark| mark.load(Ordering::SeqCst));
         let own = own.map_or(EventTime::MIN, EventTime);
         let limits = &pace.limits;
@@ -158,7 +167,7 @@ impl Allowance<'_> {
 }
 
 /// What an operator that keeps events tells of them, and where it gets their tickets when it gives them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WaitingRoom {
     flow: Arc<Flow>,
     pace: Arc<Pace>,
@@ -190,10 +199,11 @@ impl WaitingRoom {
     /// Says how much the operator keeps now, in memory and on disk.
     pub fn holds(&mut self, events: u64, bytes: u64) {
         let pace = &self.pace;
-        pace.events.fetch_add(events, Ordering::Relaxed);
-        pace.events.fetch_sub(self.events, Ordering::Relaxed);
-        pace.bytes.fetch_add(bytes, Ordering::SeqCst);
-        pace.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        // One step each, which wraps where it falls: nobody sees a sum that never was.
+        let more = events.wrapping_sub(self.events);
+        pace.events.fetch_add(more, Ordering::Relaxed);
+        let more = bytes.wrapping_sub(self.bytes);
+        pace.bytes.fetch_add(more, Ordering::SeqCst);
         let fell = bytes < self.bytes;
         (self.events, self.bytes) = (events, bytes);
         if fell && pace.lets_go() {

@@ -3,7 +3,8 @@
 //! Owning and exchanging many small things is what costs; being generic is not. So a batch is three
 //! vectors, whatever the schema: the records' bytes one after the other, a table of rows, and a table of
 //! cells (row-major, one per field) that are numbers or spans of those bytes. The source builds one
-//! batch per target worker, and nothing is copied again until the outputs are written.
+//! batch per target worker, and nothing is copied again until the outputs are written, but by a stage that
+//! puts rows in another order.
 
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
@@ -43,6 +44,23 @@ pub enum Cell {
     Bool(bool),
 }
 
+impl Cell {
+    /// The same value, its text so many bytes further back.
+    #[inline]
+    fn moved_by(self, bytes: u32) -> Self {
+        match self {
+            Cell::Text { span, plain } => Cell::Text {
+                span: Span {
+                    start: span.start + bytes,
+                    len: span.len,
+                },
+                plain,
+            },
+            cell => cell,
+        }
+    }
+}
+
 /// The bytes of a text cell that is not in a batch yet: in its record if plain, else unescaped.
 pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b [u8]) -> &'b [u8] {
     let bytes = if matches!(cell, Cell::Text { plain: true, .. }) {
@@ -67,9 +85,6 @@ pub struct Row {
     pub offset: Offset,
     /// Its event time: what its own features are made of.
     pub time: EventTime,
-    /// What order, history and windows go by: the event time, or for a late event that is processed all the
-    /// same, its partition's watermark when it was read. Never below the event time.
-    pub order_time: EventTime,
     /// Hash of its key.
     pub key_hash: KeyHash,
     /// The key's canonical bytes.
@@ -78,11 +93,17 @@ pub struct Row {
     pub record: Span,
 }
 
+/// Bytes of an ordinary row: for how much room to make.
+pub(crate) const ROW_BYTES_EXPECTED: usize = 192;
+
 /// Rows with their cells and bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    /// One per row. Beside the rows, because who sorts rows needs nothing else of them.
+    order_times: Vec<EventTime>,
+    /// Spans of texts count from the first byte of their row, so that a row can be copied as it is.
     cells: Vec<Cell>,
     fields: usize,
 }
@@ -97,7 +118,7 @@ pub struct NewRow<'a> {
     pub offset: Offset,
     /// Its event time.
     pub time: EventTime,
-    /// See [`Row::order_time`].
+    /// See [`Rows::order_times`].
     pub order_time: EventTime,
     /// Hash of `key`.
     pub key_hash: KeyHash,
@@ -117,6 +138,7 @@ impl Rows {
         Rows {
             bytes: Vec::with_capacity(bytes),
             rows: Vec::with_capacity(rows),
+            order_times: Vec::with_capacity(rows),
             cells: Vec::with_capacity(rows * fields),
             fields,
         }
@@ -125,35 +147,33 @@ impl Rows {
     /// Adds an event.
     pub fn push(&mut self, new: NewRow<'_>) {
         let record = self.append(new.record);
-        let scratch = self.append(new.scratch);
+        self.append(new.scratch);
         let key = self.append(new.key);
         let cells_at = self.cells.len() as u32;
-        self.cells.extend(new.cells.iter().map(|&cell| match cell {
-            Cell::Text { span, plain } => {
-                let base = if plain { record.start } else { scratch.start };
-                Cell::Text {
-                    span: Span {
-                        start: base + span.start,
-                        len: span.len,
-                    },
-                    plain,
-                }
-            }
-            other => other,
-        }));
+        if new.scratch.is_empty() {
+            self.cells.extend_from_slice(new.cells);
+        } else {
+            // Unescaped texts stand behind the record.
+            let of_row = |&cell: &Cell| match cell {
+                Cell::Text { plain: false, .. } => cell.moved_by(record.len),
+                cell => cell,
+            };
+            self.cells.extend(new.cells.iter().map(of_row));
+        }
         self.rows.push(Row {
             partition: new.partition,
             cells_at,
             offset: new.offset,
             time: new.time,
-            order_time: new.order_time,
             key_hash: new.key_hash,
             key,
             record,
         });
+        self.order_times.push(new.order_time);
     }
 
-    /// A poll brings a few MiB and a record less than 4 GiB, so positions fit 32 bits.
+    /// A poll and a part of what waited hold a few MiB and one record more, of 256 MiB at most: positions fit
+    /// 32 bits.
     fn append(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
@@ -163,8 +183,13 @@ impl Rows {
         }
     }
 
-    /// Adds a row of other rows with the same fields: one copy of its bytes, which lie together.
-    pub(crate) fn push_from(&mut self, other: &Rows, row: &Row) {
+    /// Adds the row at position `nth` of other rows with the same fields: one copy of its bytes, which lie
+    /// together.
+    pub(crate) fn push_from(&mut self, other: &Rows, nth: usize) {
+        let (Some(row), Some(order_time)) = (other.rows.get(nth), other.order_times.get(nth))
+        else {
+            return;
+        };
         let from = row.record.start;
         let bytes = other.bytes_of(row);
         // Spans move as one; in between a difference below 0 wraps, and back.
@@ -174,14 +199,7 @@ impl Rows {
             len: span.len,
         };
         let cells_at = self.cells.len() as u32;
-        self.cells
-            .extend(other.cells(row).iter().map(|&cell| match cell {
-                Cell::Text { span, plain } => Cell::Text {
-                    span: shifted(span),
-                    plain,
-                },
-                other => other,
-            }));
+        self.cells.extend_from_slice(other.stored_cells(row));
         self.bytes.extend_from_slice(bytes);
         self.rows.push(Row {
             cells_at,
@@ -189,6 +207,7 @@ impl Rows {
             record: shifted(row.record),
             ..*row
         });
+        self.order_times.push(*order_time);
     }
 
     /// All bytes of a row: its record, its unescaped texts and its key, one after the other.
@@ -201,28 +220,37 @@ impl Rows {
         })
     }
 
-    /// Reads something of each line of memory that a row takes; what it adds up to means nothing.
+    /// Reads something at both ends of a row's bytes and cells; what it adds up to means nothing.
     pub(crate) fn touch(&self, row: &Row) -> u8 {
-        /// Bytes of a cache line.
-        const LINE: usize = 64;
-        let bytes = self.bytes_of(row).iter().step_by(LINE);
-        let cells = self.cells(row).iter().step_by(LINE / size_of::<Cell>());
-        let sum = bytes.fold(0, |sum, byte| sum ^ byte);
-        cells.fold(sum, |sum, cell| sum ^ u8::from(matches!(cell, Cell::Null)))
+        let (bytes, cells) = (self.bytes_of(row), self.stored_cells(row));
+        let ends = bytes.first().into_iter().chain(bytes.last());
+        let sum = ends.fold(0, |sum, byte| sum ^ byte);
+        let ends = cells.first().into_iter().chain(cells.last());
+        ends.fold(sum, |sum, cell| sum ^ u8::from(matches!(cell, Cell::Null)))
+    }
+
+    /// Bytes of all records, texts and keys.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Bytes of memory that the rows take, room to grow included.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
-            + self.rows.capacity() * size_of::<Row>()
+            + self.rows.capacity() * (size_of::<Row>() + size_of::<EventTime>())
             + self.cells.capacity() * size_of::<Cell>()
     }
 
-    /// Gives back room that no row takes.
-    pub(crate) fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
-        self.rows.shrink_to_fit();
-        self.cells.shrink_to_fit();
+    /// Gives back room that no row takes, if it is more than what rows take.
+    pub(crate) fn shrink_if_loose(&mut self) {
+        if self.rows.len() < self.rows.capacity() / 2
+            || self.bytes.len() < self.bytes.capacity() / 2
+        {
+            self.bytes.shrink_to_fit();
+            self.rows.shrink_to_fit();
+            self.order_times.shrink_to_fit();
+            self.cells.shrink_to_fit();
+        }
     }
 
     /// The rows, in the order in which they are to be handled.
@@ -230,25 +258,38 @@ impl Rows {
         &self.rows
     }
 
+    /// What order, history and windows go by, row by row: the event time, or for a late event that is processed
+    /// all the same, its partition's watermark when it was read. Never below the event time.
+    pub fn order_times(&self) -> &[EventTime] {
+        &self.order_times
+    }
+
     /// Leaves out the rows at these positions, which ascend. Cells and bytes stay where they are.
     pub fn leave_out(&mut self, positions: &[usize]) {
         leave_out(&mut self.rows, positions);
+        leave_out(&mut self.order_times, positions);
     }
 
-    /// The cells of a row, one per field.
-    pub fn cells(&self, row: &Row) -> &[Cell] {
+    /// The cells of a row as they are stored, one per field.
+    fn stored_cells(&self, row: &Row) -> &[Cell] {
         let start = row.cells_at as usize;
         self.cells
             .get(start..start + self.fields)
             .unwrap_or_default()
     }
 
+    /// The cells of a row, one per field.
+    pub fn cells(&self, row: &Row) -> impl Iterator<Item = Cell> + '_ {
+        let start = row.record.start;
+        let stored = self.stored_cells(row).iter();
+        stored.map(move |cell| cell.moved_by(start))
+    }
+
     /// The value of a field.
+    #[inline]
     pub fn cell(&self, row: &Row, field: FieldIndex) -> Cell {
-        self.cells
-            .get(row.cells_at as usize + field.0)
-            .copied()
-            .unwrap_or_default()
+        let stored = self.cells.get(row.cells_at as usize + field.0);
+        stored.map_or(Cell::Null, |cell| cell.moved_by(row.record.start))
     }
 
     /// The bytes of a span.

@@ -299,6 +299,9 @@ impl SourceReader for MemoryReader {
         if self.open.is_empty() {
             return Ok(Readiness::Finished);
         }
+        if !self.open.iter().any(|open| demand.allows(open.partition)) {
+            return Ok(Readiness::Waiting);
+        }
         let Some((chosen, records)) = self.choose(demand) else {
             return Ok(Readiness::LookAgain(WAIT));
         };

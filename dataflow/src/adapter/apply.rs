@@ -16,6 +16,10 @@ use crate::operator::{Emitter, Operator, Routed};
 use crate::run::{RunError, RunShared};
 use crate::source::Wake;
 
+/// Parts of what is due that an operator gives before the others have their turn: several polls' worth, so
+/// that an operator which keeps up is never found behind.
+const PARTS_PER_ACTIVATION: usize = 4;
+
 impl<'s> Graph<'s> {
     /// Applies `operator` on the worker where its input is.
     pub fn apply<Op: Operator>(
@@ -92,7 +96,7 @@ struct Applied<Op: Operator> {
     again: Activator,
     /// To be woken by when there is room for what is due; registered when that is needed first.
     wake: Option<Wake>,
-    /// Whether something is due and there was no room for it.
+    /// Whether something was due when it had given what it could.
     is_backlogged: bool,
 }
 
@@ -117,7 +121,8 @@ impl<Op: Operator> Applied<Op> {
         }
     }
 
-    /// One part of what is due, if there is room; then the other stages have their turn.
+    /// Some parts of what is due, if there is room; then the other stages have their turn. As long as
+    /// something is due after that, what has been read goes before what is to be read.
     fn release(&mut self) {
         if !self.operator.is_due() {
             return;
@@ -125,13 +130,30 @@ impl<Op: Operator> Applied<Op> {
         if let Some(wake) = self.wake.take() {
             self.job.flow.on_room(wake);
         }
-        if !self.job.flow.has_room() {
-            if !self.is_backlogged {
-                self.is_backlogged = true;
-                self.job.flow.begin_backlog();
+        let mut parts = 0;
+        while self.operator.is_due() {
+            if self.job.has_failed() || !self.job.flow.has_room() {
+                break;
             }
-            return;
+            if parts == PARTS_PER_ACTIVATION {
+                self.again.activate();
+                break;
+            }
+            parts += 1;
+            self.release_part();
         }
+        let is_due = self.operator.is_due();
+        if is_due != self.is_backlogged {
+            self.is_backlogged = is_due;
+            if is_due {
+                self.job.flow.begin_backlog();
+            } else {
+                self.job.flow.end_backlog();
+            }
+        }
+    }
+
+    fn release_part(&mut self) {
         self.operator.release(&mut self.emitter);
         let (mut outputs, mut rejects) = self.emitted();
         #[expect(
@@ -143,12 +165,9 @@ impl<Op: Operator> Applied<Op> {
         session.give(&held.outputs, &mut outputs);
         let mut session = self.ports.rejects.activate();
         session.give(&held.rejects, &mut rejects);
-        self.keeping.released(self.operator.keeps_from());
-        if self.operator.is_due() {
-            self.again.activate();
-        } else if self.is_backlogged {
-            self.is_backlogged = false;
-            self.job.flow.end_backlog();
+        // After a failure something may be missing that was kept: what is held stays.
+        if !self.job.has_failed() {
+            self.keeping.released(self.operator.keeps_from());
         }
     }
 

@@ -20,6 +20,7 @@ impl Held {
     /// capability, so their order times are not below its moment.
     pub(super) fn of_message(message: &InputCapability<Moment>, from: EventTime) -> Option<Self> {
         let stamp = message.stamp().iter().next()?;
+        debug_assert!(from >= stamp.watermark, "{from} came under {stamp:?}");
         let watermark = from.min(LAST_OF_READING).max(stamp.watermark);
         let moment = Moment::new(stamp.epoch, watermark);
         Some(Held {
@@ -32,18 +33,20 @@ impl Held {
         self.outputs.time().watermark
     }
 
-    /// Lifts both to a watermark of input that goes on.
-    pub(super) fn lift(&mut self, watermark: EventTime) {
-        self.lift_to(watermark.min(LAST_OF_READING));
+    /// Lifts both to a watermark of input that goes on; whether they have risen.
+    pub(super) fn lift(&mut self, watermark: EventTime) -> bool {
+        self.lift_to(watermark.min(LAST_OF_READING))
     }
 
-    /// Lifts both; they never fall.
-    pub(super) fn lift_to(&mut self, watermark: EventTime) {
-        if self.watermark() < watermark {
+    /// Lifts both; they never fall. Whether they have risen.
+    pub(super) fn lift_to(&mut self, watermark: EventTime) -> bool {
+        let rises = self.watermark() < watermark;
+        if rises {
             let moment = Moment::new(self.outputs.time().epoch, watermark);
             self.outputs.downgrade(&moment);
             self.rejects.downgrade(&moment);
         }
+        rises
     }
 }
 
@@ -64,7 +67,9 @@ impl Keeping {
     /// After a release: what is left begins at `from`, later than before.
     pub(super) fn released(&mut self, from: Option<EventTime>) {
         match (from, &mut self.0) {
-            (Some(from), Some(held)) => held.lift(from),
+            (Some(from), Some(held)) => {
+                held.lift(from);
+            }
             _ => self.0 = None,
         }
     }

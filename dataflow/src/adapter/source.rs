@@ -174,10 +174,10 @@ impl<I: Ingest> Head<I> {
             self.job.meters.count_dropped(dropped);
             self.send(ports)?;
         }
+        self.lift();
         for partition in poll.finished {
             self.end(partition);
         }
-        self.lift();
         Ok(readiness)
     }
 
@@ -185,8 +185,8 @@ impl<I: Ingest> Head<I> {
     fn lift(&mut self) {
         for (&partition, held) in &mut self.capabilities.active {
             let watermark = self.ingest.watermark(partition);
-            held.lift(watermark);
-            if let Some(pace) = &self.pace
+            if held.lift(watermark)
+                && let Some(pace) = &self.pace
                 && pace.advance(partition, watermark)
             {
                 self.job.flow.wake_all();

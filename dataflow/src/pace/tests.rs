@@ -83,8 +83,8 @@ fn does_room_for_waiting_events_wake() {
     flow.on_room(Wake::new(move || {
         counter.fetch_add(1, Ordering::SeqCst);
     }));
-    let mut room = WaitingRoom::new(flow, Arc::clone(&pace));
-    let mut other = room.clone();
+    let mut room = WaitingRoom::new(Arc::clone(&flow), Arc::clone(&pace));
+    let mut other = WaitingRoom::new(flow, Arc::clone(&pace));
     for (partition, mark) in [(0, 0), (1, 5)] {
         assert!(!pace.advance(PartitionId(partition), EventTime(mark)));
     }

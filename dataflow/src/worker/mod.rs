@@ -158,8 +158,6 @@ fn work(
         let drained = !built.drained.get() && !built.probe.less_than(&end);
         if drained {
             built.drained.set(true);
-        }
-        if drained || job.is_stopping() {
             source.activate();
         }
     }

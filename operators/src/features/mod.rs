@@ -127,8 +127,8 @@ impl FeatureStage {
         let touch = |sum, &slot| sum ^ self.state.value_mut(slot).touch();
         black_box(self.slots.iter().fold(0, touch));
         histories.read(rows);
-        for (nth, (row, &slot)) in rows.rows().iter().zip(&self.slots).enumerate() {
-            let window = histories.add(self.state.value_mut(slot), nth, row.order_time);
+        for (nth, (&time, &slot)) in rows.order_times().iter().zip(&self.slots).enumerate() {
+            let window = histories.add(self.state.value_mut(slot), nth, time);
             self.windows.push(&window);
         }
     }

@@ -21,17 +21,24 @@ pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
 use self::fields::{Decoded, FieldReader};
-use crate::batch::{NewRow, RowBatch, Rows};
+use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, Rows};
 use crate::event::EventSchema;
 use crate::json::Malformed;
 use crate::key::KeyWriter;
 use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, Stage, grouped};
 
-/// Rows for which a new batch has room at once; it grows if a poll brings more.
-const ROWS_EXPECTED: usize = 512;
+/// What a batch has room for at once, if nothing is known of batches before it.
+const EXPECTED: Extent = Extent {
+    rows: 512,
+    bytes: 512 * ROW_BYTES_EXPECTED,
+};
 
-/// Bytes per row for which a new batch has room at once.
-const ROW_BYTES_EXPECTED: usize = 192;
+/// Rows and bytes of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    rows: usize,
+    bytes: usize,
+}
 
 /// Everything that decides what becomes of a record, compiled from the pipeline file.
 #[derive(Clone, Debug)]
@@ -73,6 +80,8 @@ pub struct EventIngest {
     clocks: BTreeMap<PartitionId, PartitionClock>,
     /// Open rows by target worker, of `current`.
     open: Vec<Option<Rows>>,
+    /// What the last batch for each worker held, and so the next one has room for at once.
+    expected: Vec<Extent>,
     current: PartitionId,
     /// Rows closed because another partition's records followed.
     closed: Vec<(PartitionId, usize, Rows)>,
@@ -109,6 +118,7 @@ impl EventIngest {
             key: KeyWriter::new(plan.schema.key.clone()),
             clocks: BTreeMap::new(),
             open: (0..plan.spread.workers.max(1)).map(|_| None).collect(),
+            expected: vec![EXPECTED; plan.spread.workers.max(1)],
             current: PartitionId::default(),
             closed: Vec::new(),
             refused: Vec::new(),
@@ -168,10 +178,9 @@ impl EventIngest {
             clippy::indexing_slicing,
             reason = "the spread names workers below its number"
         )]
-        let rows = &mut self.open[target];
+        let (rows, expected) = (&mut self.open[target], self.expected[target]);
         let fields = plan.schema.fields.len();
-        let room =
-            || Rows::with_capacity(fields, ROWS_EXPECTED, ROWS_EXPECTED * ROW_BYTES_EXPECTED);
+        let room = || Rows::with_capacity(fields, expected.rows, expected.bytes);
         rows.get_or_insert_with(room).push(NewRow {
             partition,
             offset,
@@ -195,8 +204,13 @@ impl EventIngest {
     }
 
     fn close(&mut self) {
-        for (target, rows) in self.open.iter_mut().enumerate() {
+        let expected = &mut self.expected;
+        for ((target, rows), expected) in self.open.iter_mut().enumerate().zip(expected) {
             if let Some(rows) = rows.take() {
+                // And an eighth, so that batches of one size by and large fit.
+                let (held, bytes) = (rows.rows().len(), rows.bytes_held());
+                expected.rows = held + held / 8 + 1;
+                expected.bytes = bytes + bytes / 8;
                 self.closed.push((self.current, target, rows));
             }
         }

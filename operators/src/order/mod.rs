@@ -14,6 +14,7 @@
 mod waiting;
 mod spilled;
 
+use slackwater_dataflow::adapter::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::pace::WaitingRoom;
@@ -24,14 +25,25 @@ pub use self::spilled::SpillError;
 use self::waiting::Waiting;
 use crate::batch::RowBatch;
 
-/// Events given at once: as many as a poll of a source brings, for the same reasons.
-const EVENTS_PER_RELEASE: usize = 1_024;
+/// Events and bytes given at once: as many as a poll of a source brings, for the same reasons.
+const PART: Part = Part {
+    events: RECORDS_PER_POLL_MAX,
+    bytes: BYTES_PER_POLL_MAX as usize,
+};
+
+/// How much is given at once; the bytes are passed by the last event.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    events: usize,
+    bytes: usize,
+}
 
 /// Keeps events until the watermark has passed them, and gives them in order.
 pub struct EventTimeOrder {
     worker: usize,
     room: WaitingRoom,
     waiting: Waiting,
+    part: Part,
 }
 
 impl EventTimeOrder {
@@ -40,6 +52,7 @@ impl EventTimeOrder {
         EventTimeOrder {
             worker,
             waiting: Waiting::new(fields, room.memory_bytes_max(), spill),
+            part: PART,
             room,
         }
     }
@@ -75,7 +88,7 @@ impl Operator for EventTimeOrder {
     }
 
     fn release(&mut self, out: &mut Emitter<RowBatch, Self::Reject>) {
-        match self.waiting.take(EVENTS_PER_RELEASE) {
+        match self.waiting.take(self.part.events, self.part.bytes) {
             Ok((rows, read_at)) => {
                 self.tell();
                 let events = rows.rows().len() as u64;

@@ -22,10 +22,13 @@ use crate::order::waiting::Place;
 /// hundred rows. One block of each run can be in memory at once, and there are far fewer runs than this.
 const BLOCKS_IN_MEMORY: u64 = 2_048;
 
-/// Bytes that may lie on disk for each worker. More than that waits for hours of a fast job: then the
-/// watermark will not come, and the disk is better kept for others. It also bounds the open files, of which each
-/// holds at least half of what memory does.
+/// Bytes of files on disk for each worker. More than that waits for hours of a fast job: then the watermark will
+/// not come, and the disk is better kept for others.
 const SPILLED_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+/// Files of each worker: with ten megabytes or more in each, and a few workers, within what systems usually let a
+/// process open.
+const FILES_MAX: usize = 200;
 
 /// What waits could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +52,15 @@ pub enum SpillError {
     Damaged,
     /// Too much waits.
     #[error(
-        "more than {SPILLED_BYTES_MAX} bytes of events wait for the watermark: is `max_out_of_orderness` or \
-         `max_drift` too long, or has one partition stopped?"
+        "too many events wait for the watermark, {bytes} bytes in {files} temporary files: is \
+         `max_out_of_orderness` or `max_drift` too long, or has one partition stopped?"
     )]
-    TooMuch,
+    TooMuch {
+        /// Bytes of the files.
+        bytes: u64,
+        /// Number of files.
+        files: usize,
+    },
 }
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> SpillError {
@@ -91,12 +99,15 @@ impl Spilled {
     /// Takes a run that was written to its end.
     pub(super) fn add(&mut self, mut run: SpilledRun) -> Result<(), SpillError> {
         run.end_block()?;
-        self.bytes += run.written;
-        if self.bytes > SPILLED_BYTES_MAX {
-            return Err(SpillError::TooMuch);
+        if run.first().is_none() {
+            return Ok(());
         }
-        if run.first().is_some() {
-            self.runs.push(run);
+        self.bytes += run.written;
+        self.runs.push(run);
+        let files = self.runs.len();
+        let bytes = self.runs.iter().map(|run| run.written).sum();
+        if bytes > SPILLED_BYTES_MAX || files > FILES_MAX {
+            return Err(SpillError::TooMuch { bytes, files });
         }
         Ok(())
     }
@@ -167,7 +178,7 @@ impl SpilledRun {
         row: &Row,
     ) -> Result<(), SpillError> {
         self.open_first.get_or_insert(place);
-        encode(rows, row, &mut self.open);
+        encode(rows, row, place.time, &mut self.open);
         if self.open.len() >= self.block_bytes {
             self.end_block()?;
         }
@@ -219,7 +230,7 @@ const TAG_INT: u8 = 3;
 const TAG_FLOAT: u8 = 4;
 const TAG_BOOL: u8 = 5;
 
-fn encode(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
+fn encode(rows: &Rows, row: &Row, order_time: EventTime, out: &mut Vec<u8>) {
     let bytes = rows.bytes_of(row);
     // Every span of a row lies in its bytes, and these begin with the record.
     let base = row.record.start;
@@ -227,12 +238,12 @@ fn encode(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
     out.extend_from_slice(&row.partition.0.to_le_bytes());
     out.extend_from_slice(&row.offset.0.to_le_bytes());
     out.extend_from_slice(&row.time.0.to_le_bytes());
-    out.extend_from_slice(&row.order_time.0.to_le_bytes());
+    out.extend_from_slice(&order_time.0.to_le_bytes());
     out.extend_from_slice(&row.key_hash.0.to_le_bytes());
     for len in [row.record.len, scratch_len, row.key.len] {
         out.extend_from_slice(&len.to_le_bytes());
     }
-    for &cell in rows.cells(row) {
+    for cell in rows.cells(row) {
         let (tag, value) = match cell {
             Cell::Null => (TAG_NULL, 0),
             Cell::Text { span, plain } => {

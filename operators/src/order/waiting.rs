@@ -4,9 +4,9 @@
 //! cheap. When the watermark rises, each run that begins below it gives up its beginning, and what all runs give up is
 //! merged into one list of rows that are due. A run is looked at only when it has something to give.
 //!
-//! When memory is full, everything that is not due goes to disk as one sorted run, which comes back block by
-//! block, each a run in memory again. Rows are due only up to the first row of the next block on disk: what
-//! lies there comes first.
+//! When memory is full, everything that the watermark has not passed goes to disk as one sorted run, which comes
+//! back block by block, each a run in memory again. Rows are due only up to the first row of the next block on
+//! disk: what lies there comes first.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -17,14 +17,8 @@ use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::spill::Spill;
 
-use crate::batch::{Row, Rows};
+use crate::batch::{ROW_BYTES_EXPECTED, Row, Rows};
 use crate::order::spilled::{SpillError, Spilled, SpilledRun};
-
-/// Bytes per row for which rows that are taken have room at once.
-const ROW_BYTES_EXPECTED: usize = 192;
-
-/// Rows of a batch that fill enough of the room that it was made with.
-const ROWS_WORTH_THEIR_ROOM: usize = 256;
 
 /// Where a row stands in the order of handling. No two rows of a job stand at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,9 +29,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(row: &Row) -> Self {
+    pub(super) fn of(row: &Row, order_time: EventTime) -> Self {
         Place {
-            time: row.order_time,
+            time: order_time,
             partition: row.partition,
             offset: row.offset,
         }
@@ -87,13 +81,11 @@ struct Run {
 
 impl Run {
     fn new(mut rows: Rows, read_at: Duration) -> Self {
-        let timed = |(nth, row): (u32, &Row)| Timed::new(row.order_time, 0, nth);
-        let mut order: Vec<_> = (0..).zip(rows.rows()).map(timed).collect();
-        order.sort();
-        // A batch has room for many rows from the start; one that stays small must not keep it.
-        if rows.rows().len() < ROWS_WORTH_THEIR_ROOM {
-            rows.shrink();
-        }
+        let timed = |(nth, &time): (u32, &EventTime)| Timed::new(time, 0, nth);
+        let mut order: Vec<_> = (0..).zip(rows.order_times()).map(timed).collect();
+        order.sort_unstable();
+        // What was expected is not always what came; room that nothing fills must not be kept.
+        rows.shrink_if_loose();
         let bytes = rows.memory_bytes() + order.capacity() * size_of::<Timed>();
         Run {
             rows,
@@ -114,10 +106,14 @@ impl Run {
         self.rows.rows().get(timed.row() as usize)
     }
 
+    fn place(&self, timed: Timed) -> Option<Place> {
+        Some(Place::of(self.row(timed)?, timed.time()))
+    }
+
     /// Whether a row stands before `limit` in the order of handling.
     fn stands_before(&self, timed: Timed, limit: Place) -> bool {
         match timed.time().cmp(&limit.time) {
-            Ordering::Equal => self.row(timed).map(Place::of) < Some(limit),
+            Ordering::Equal => self.place(timed) < Some(limit),
             order => order == Ordering::Less,
         }
     }
@@ -210,23 +206,29 @@ impl Waiting {
     /// Takes rows in. Every one of them has an order time at or above the watermark.
     pub(super) fn add(&mut self, rows: Rows, read_at: Duration) -> Result<(), SpillError> {
         debug_assert!(
-            rows.rows()
+            rows.order_times()
                 .iter()
-                .all(|row| row.order_time >= self.watermark)
+                .all(|time| *time >= self.watermark)
         );
         self.events += rows.rows().len() as u64;
         self.keep(rows, read_at);
-        if self.runs.bytes > self.bytes_max && self.bytes_not_due() > self.bytes_max / 2 {
+        if self.runs.bytes > self.bytes_max && self.bytes_not_passed() > self.bytes_max / 2 {
             self.spill()?;
         }
         Ok(())
     }
 
-    /// Bytes of runs in memory with rows that are not due. Less than half of the bound is not worth a file:
-    /// then it is rows which are due that fill memory, and they are about to go.
-    fn bytes_not_due(&self) -> u64 {
+    /// Bytes of runs in memory with rows that the watermark has not passed. Less than half of the bound is not
+    /// worth a file: then it is rows which are due that fill memory, and they are about to go.
+    fn bytes_not_passed(&self) -> u64 {
+        let has_passed = has_passed(self.watermark);
         let runs = self.heads.iter().map(|Reverse((_, at))| self.runs.get(*at));
-        runs.flatten().map(|run| run.bytes).sum()
+        let waits = |run: &&Run| {
+            run.order
+                .last()
+                .is_some_and(|last| !has_passed(last.time()))
+        };
+        runs.flatten().filter(waits).map(|run| run.bytes).sum()
     }
 
     fn keep(&mut self, rows: Rows, read_at: Duration) {
@@ -256,13 +258,19 @@ impl Waiting {
         self.least().is_some_and(has_passed(self.watermark))
     }
 
-    /// Takes at most `most` rows that are due, the first ones, and the time when the first of them was read.
-    pub(super) fn take(&mut self, most: usize) -> Result<(Rows, Duration), SpillError> {
+    /// Takes rows that are due, the first ones: at most `most`, and no more after the one that makes them
+    /// `bytes_most` bytes. Gives when the first of them was read.
+    pub(super) fn take(
+        &mut self,
+        most: usize,
+        bytes_most: usize,
+    ) -> Result<(Rows, Duration), SpillError> {
         self.collect()?;
         let expected = most.min(self.due.len() - self.next_due);
-        let mut taken = Rows::with_capacity(self.fields, expected, expected * ROW_BYTES_EXPECTED);
+        let expected_bytes = (expected * ROW_BYTES_EXPECTED).min(bytes_most);
+        let mut taken = Rows::with_capacity(self.fields, expected, expected_bytes);
         let mut read_at = Duration::MAX;
-        while taken.rows().len() < most {
+        while taken.rows().len() < most && taken.bytes_held() < bytes_most {
             self.collect()?;
             if self.due.is_empty() {
                 break;
@@ -270,7 +278,6 @@ impl Waiting {
             let room = most - taken.rows().len();
             let end = self.due.len().min(self.next_due + room);
             let due = self.due.get(self.next_due..end).unwrap_or_default();
-            self.next_due = end;
             // Rows of several runs follow each other, and each is a wait for memory. Touched together first,
             // the processor waits for them together.
             let touch = |sum, &timed: &Timed| match self.runs.row(timed) {
@@ -279,10 +286,14 @@ impl Waiting {
             };
             black_box(due.iter().fold(0, touch));
             for &timed in due {
-                let Some((run, row)) = self.runs.row(timed) else {
+                if taken.bytes_held() >= bytes_most {
+                    break;
+                }
+                self.next_due += 1;
+                let Some(run) = self.runs.get(timed.run()) else {
                     continue;
                 };
-                taken.push_from(&run.rows, row);
+                taken.push_from(&run.rows, timed.row() as usize);
                 read_at = read_at.min(run.read_at);
                 if let Some(run) = self.runs.get_mut(timed.run()) {
                     run.taken += 1;
@@ -346,19 +357,21 @@ impl Waiting {
         let runs = &self.runs;
         for tied in self.due.chunk_by_mut(|a, b| a.time() == b.time()) {
             if tied.len() > 1 {
-                tied.sort_by_cached_key(|&timed| runs.row(timed).map(|(_, row)| Place::of(row)));
+                tied.sort_by_cached_key(|&timed| runs.get(timed.run())?.place(timed));
             }
         }
     }
 
-    /// Writes everything that is not due to disk, as one sorted run.
+    /// Writes everything that the watermark has not passed to disk, as one sorted run.
     fn spill(&mut self) -> Result<(), SpillError> {
+        let has_passed = has_passed(self.watermark);
         let mut order: Vec<(Place, Timed)> = Vec::new();
         let mut read_at = Duration::MAX;
         for &Reverse((_, at)) in &self.heads {
             if let Some(run) = self.runs.get_mut(at) {
-                for timed in run.order.split_off(run.due) {
-                    let place = run.row(timed).map(Place::of);
+                let passed = run.order.partition_point(|timed| has_passed(timed.time()));
+                for timed in run.order.split_off(passed) {
+                    let place = run.place(timed);
                     order.extend(place.map(|place| (place, timed.in_run(at))));
                 }
                 read_at = read_at.min(run.read_at);
@@ -372,9 +385,12 @@ impl Waiting {
             }
         }
         self.spilled.add(written)?;
-        for Reverse((_, at)) in std::mem::take(&mut self.heads) {
-            self.runs.forget_if_taken(at);
-        }
+        let runs = &mut self.runs;
+        self.heads.retain(|&Reverse((_, at))| {
+            let is_left = runs.get(at).is_some_and(|run| run.head().is_some());
+            runs.forget_if_taken(at);
+            is_left
+        });
         Ok(())
     }
 }

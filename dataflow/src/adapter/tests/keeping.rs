@@ -37,6 +37,7 @@ struct Sorter {
     at_once: usize,
     /// How many times it gives something before it fails, if it is to fail.
     fails_after: Option<usize>,
+    slow: Option<Duration>,
 }
 
 impl Operator for Sorter {
@@ -79,6 +80,10 @@ impl Operator for Sorter {
         }
         self.room
             .holds(self.kept.len() as u64, self.kept.len() as u64);
+        let until = Instant::now() + self.slow.unwrap_or_default() * given as u32;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
         match &mut self.fails_after {
             Some(0) => out.fail("told to fail"),
             Some(times) => *times -= 1,
@@ -97,6 +102,8 @@ struct Script {
     /// Events given at once; few, and much is due more often than not.
     at_once: usize,
     fails_after: Option<usize>,
+    /// Processor time per event that the sorter of the first worker takes to give it.
+    slow: Option<Duration>,
     mood: Mood,
 }
 
@@ -110,6 +117,7 @@ impl Script {
             drift_ms: u64::MAX,
             at_once: 3,
             fails_after: None,
+            slow: None,
             mood: Mood::Willing,
         }
     }
@@ -172,6 +180,7 @@ impl Running {
                     kept: BTreeMap::new(),
                     at_once: script.at_once,
                     fails_after: script.fails_after,
+                    slow: script.slow.filter(|_| worker == 0),
                 };
                 let (sorted, none) = graph.apply_at_key("sort", batches, sorter);
                 let sorted = witness(graph, sorted, &passed);
@@ -325,6 +334,31 @@ fn is_what_is_due_given_only_as_there_is_room() {
     let written = by_key(&sink).values().map(Vec::len).sum::<usize>();
     assert_eq!(written as u64, events + 1);
     assert_eq!((flow.events_in_flight(), pace.waiting_events()), (0, 0));
+}
+
+/// One worker is ten times slower than the one that reads. Its events are due at once, and could pile up where
+/// no bound on events in flight counts them: then the other would read on without end.
+#[test]
+fn does_a_slow_worker_slow_the_source_and_not_fill_the_room_for_waiting_events() {
+    const EVENTS: i64 = 600_000;
+    let times = (0..EVENTS).map(|n| 1_000 + n).collect();
+    let mut script = Script::of(Vec::new(), 0, 2);
+    script.partitions = vec![vec![], vec![Act::Records(times)]];
+    script.at_once = 1_000;
+    script.slow = Some(Duration::from_micros(2));
+    let job = Running::new(script);
+    let (pace, passed) = (Arc::clone(&job.pace), Arc::clone(&job.passed));
+    let running = thread::spawn(move || job.run());
+    let mut most = 0;
+    while !running.is_finished() {
+        most = most.max(pace.waiting_events());
+        thread::yield_now();
+    }
+    running.join().unwrap().unwrap();
+    assert_eq!(*passed.lock().unwrap(), EVENTS as u64);
+    // What is on its way when the reading stops comes to wait as well.
+    let bound = 2 * EVENTS_IN_FLIGHT_PER_WORKER;
+    assert!(most < bound + bound / 4, "{most}");
 }
 
 #[test]

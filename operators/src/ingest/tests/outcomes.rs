@@ -307,7 +307,7 @@ fn does_a_row_hold_what_the_record_says() {
     let (_, batch) = &found.batches[0];
     let row = &batch.rows.rows()[0];
     assert_eq!(text(batch, row, 0), "ab\"", "unescaped");
-    let cells = batch.rows.cells(row);
+    let cells: Vec<Cell> = batch.rows.cells(row).collect();
     assert_eq!(cells[1], Cell::Null, "left to the feature stage");
     assert_eq!(text(batch, row, 2), "p");
     assert_eq!(cells[3], Cell::Float(1.5));
