@@ -64,10 +64,20 @@ impl Timed {
     }
 }
 
+/// Where the rows of a run come from.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// A batch of one partition, with the number of batches that came before it.
+    Batch(PartitionId, u64),
+    /// Disk: any partitions.
+    Block,
+}
+
 /// Rows of one batch and their order.
 struct Run {
     rows: Rows,
     read_at: Duration,
+    origin: Origin,
     /// In order. A batch holds rows of one partition in the order of their offsets, and a block from disk is
     /// in order as a whole: so among rows of one time their numbers decide.
     order: Vec<Timed>,
@@ -80,7 +90,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(mut rows: Rows, read_at: Duration) -> Self {
+    fn new(mut rows: Rows, read_at: Duration, origin: Origin) -> Self {
         let timed = |(nth, &time): (u32, &EventTime)| Timed::new(time, 0, nth);
         let mut order: Vec<_> = (0..).zip(rows.order_times()).map(timed).collect();
         order.sort_unstable();
@@ -90,6 +100,7 @@ impl Run {
         Run {
             rows,
             read_at,
+            origin,
             order,
             due: 0,
             taken: 0,
@@ -152,6 +163,20 @@ impl Runs {
         at
     }
 
+    /// Puts rows of one time into the order of their places.
+    fn settle(&self, tied: &mut [Timed]) {
+        // Batches of a partition come in the order of its offsets: then no row has to be looked at.
+        let by_batch = |timed: &Timed| match self.get(timed.run())?.origin {
+            Origin::Batch(partition, number) => Some((partition, number, timed.row())),
+            Origin::Block => None,
+        };
+        if tied.iter().all(|timed| by_batch(timed).is_some()) {
+            tied.sort_unstable_by_key(by_batch);
+        } else {
+            tied.sort_unstable_by_key(|&timed| self.get(timed.run())?.place(timed));
+        }
+    }
+
     /// Forgets a run of which nothing is left to take.
     fn forget_if_taken(&mut self, at: u32) {
         if self.get(at).is_some_and(|run| run.taken == run.order.len())
@@ -176,6 +201,8 @@ pub(super) struct Waiting {
     next_due: usize,
     pub(super) spilled: Spilled,
     events: u64,
+    /// How many came.
+    batches: u64,
 }
 
 impl Waiting {
@@ -190,6 +217,7 @@ impl Waiting {
             next_due: 0,
             spilled: Spilled::new(spill, bytes_max),
             events: 0,
+            batches: 0,
         }
     }
 
@@ -210,8 +238,13 @@ impl Waiting {
                 .iter()
                 .all(|time| *time >= self.watermark)
         );
+        let Some(first) = rows.rows().first() else {
+            return Ok(());
+        };
+        let origin = Origin::Batch(first.partition, self.batches);
+        self.batches += 1;
         self.events += rows.rows().len() as u64;
-        self.keep(rows, read_at);
+        self.keep(Run::new(rows, read_at, origin));
         if self.runs.bytes > self.bytes_max && self.bytes_not_passed() > self.bytes_max / 2 {
             self.spill()?;
         }
@@ -231,8 +264,7 @@ impl Waiting {
         runs.flatten().filter(waits).map(|run| run.bytes).sum()
     }
 
-    fn keep(&mut self, rows: Rows, read_at: Duration) {
-        let run = Run::new(rows, read_at);
+    fn keep(&mut self, run: Run) {
         if let Some(head) = run.head() {
             let at = self.runs.add(run);
             self.heads.push(Reverse((head, at)));
@@ -322,7 +354,7 @@ impl Waiting {
             }
             // What comes first lies on disk.
             if let Some((rows, read_at)) = self.spilled.read_first(self.fields)? {
-                self.keep(rows, read_at);
+                self.keep(Run::new(rows, read_at, Origin::Block));
             }
         }
     }
@@ -354,10 +386,9 @@ impl Waiting {
         // A merge of sorted pieces, which this sort recognises.
         self.due.sort();
         // Rows of one time are in the order of their runs now, which means nothing.
-        let runs = &self.runs;
         for tied in self.due.chunk_by_mut(|a, b| a.time() == b.time()) {
             if tied.len() > 1 {
-                tied.sort_by_cached_key(|&timed| runs.get(timed.run())?.place(timed));
+                self.runs.settle(tied);
             }
         }
     }
