@@ -8,8 +8,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::samples::{
-    ARRIVAL_JOB, CONFIGURATIONS, Configuration, HOT_JOB, ORDERED_JOB, Sample, YARDSTICK_JOB,
-    Yardstick,
+    ARRIVAL_JOB, CONFIGURATIONS, Configuration, FILES_JOB, HOT_JOB, ORDERED_JOB, Sample,
+    YARDSTICK_JOB, Yardstick,
 };
 use super::statistics::{Summary, grouped};
 use crate::{campaign, process};
@@ -17,10 +17,11 @@ use crate::{campaign, process};
 /// Dependencies whose version may change a figure.
 const DEPENDENCIES: [&str; 4] = ["mimalloc", "serde_json", "timely", "tract-onnx"];
 
-/// What the engine must reach of the hand-written job's rate.
-const SHARE_BAR: f64 = 0.75;
-/// Events per second that it must reach on two workers, with files.
-const RATE_BAR: f64 = 1_200_000.0;
+/// What the engine must reach of the hand-written job's rate when both drop their outputs, and when only the
+/// engine writes its own to files.
+const SHARE_BARS: (f64, f64) = (0.80, 0.75);
+/// Events per second that it must reach on two workers, without files and with them.
+const RATE_BARS: (f64, f64) = (1_300_000.0, 1_200_000.0);
 /// What event-time order may cost, as processor time over that of arrival order.
 const ORDER_BAR: f64 = 1.25;
 /// What the engine must reach of its own rate when half of all events are of one key.
@@ -151,8 +152,8 @@ impl Report {
         let _ = write!(
             page,
             "Written by `{command}`; each run replaces it. {events} events in memory, the same bytes for\n\
-             all. What comes out was compared first: same outcomes, same scores, as many bytes on each stream\n\
-             but that of validation errors, whose reasons each parser words in its own way. `hand-fused` is\n\
+             all. What `hand-fused` and `engine` give was compared first: same outcomes, same scores, as many\n\
+             bytes on each stream but that of validation errors, whose reasons each parser words in its own way. `hand-fused` is\n\
              the job written by hand on timely for its one schema, without pipeline file, bound on events in\n\
              flight or publisher (`benches/reference_job/fused/`); its outputs and those of `engine` are\n\
              made, counted and dropped, `engine-files` writes them to files. `engine-ordered` handles events\n\
@@ -209,25 +210,45 @@ impl Report {
 
     fn write_bars(&self, page: &mut String) {
         let on_two = |job| Configuration { job, workers: 2 };
-        let files = on_two("engine-files");
         let order = self.ratio_to(ARRIVAL_JOB, on_two(ORDERED_JOB), "ns_per_event");
         let hot = self.ratio_to(ARRIVAL_JOB, on_two(HOT_JOB), "events_per_second");
-        let rate = Summary::of(self.figures(files, "events_per_second")).median;
-        let share = self.ratio(files, "events_per_second").median;
+        let rate = |job| Summary::of(self.figures(on_two(job), "events_per_second")).median;
+        let share = |job| self.ratio(on_two(job), "events_per_second");
         let key = self.bytes_per_key("memory/engine/full");
+        let runs = [
+            (
+                "2 workers, outputs dropped",
+                ARRIVAL_JOB,
+                RATE_BARS.0,
+                SHARE_BARS.0,
+            ),
+            (
+                "2 workers, outputs in files",
+                FILES_JOB,
+                RATE_BARS.1,
+                SHARE_BARS.1,
+            ),
+        ];
+        let runs = runs
+            .into_iter()
+            .flat_map(|(what, job, rate_bar, share_bar)| {
+                let (rate, share) = (rate(job), share(job));
+                [
+                    (
+                        what,
+                        format!("at least {} events/s", grouped(rate_bar)),
+                        grouped(rate),
+                        rate >= rate_bar,
+                    ),
+                    (
+                        "the same, of the hand-fused rate",
+                        format!("at least {:.0} %", share_bar * 100.0),
+                        ranged(share, |ratio| format!("{:.0} %", ratio * 100.0)),
+                        share.median >= share_bar,
+                    ),
+                ]
+            });
         let rows = [
-            (
-                "files on, 2 workers",
-                format!("at least {} events/s", grouped(RATE_BAR)),
-                grouped(rate),
-                rate >= RATE_BAR,
-            ),
-            (
-                "the same, of the hand-fused rate",
-                format!("at least {:.0} %", SHARE_BAR * 100.0),
-                format!("{:.0} %", share * 100.0),
-                share >= SHARE_BAR,
-            ),
             (
                 "event-time order, CPU over arrival order",
                 format!("at most {ORDER_BAR:.2}"),
@@ -248,7 +269,7 @@ impl Report {
             ),
         ];
         page.push_str("\n## Bars\n\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
-        for (what, bar, found, met) in rows {
+        for (what, bar, found, met) in runs.chain(rows) {
             let verdict = if met { "met" } else { "**missed**" };
             let _ = writeln!(page, "| {what} | {bar} | {found} | {verdict} |");
         }
@@ -294,7 +315,7 @@ impl Report {
             let _ = writeln!(page, "| {label} | {} | {} |", grouped(keys), grouped(bytes));
         }
         page.push_str(
-            "\n`full`: 50 events for each of 100,000 users. `reference`: a million events of the reference\n\
+            "\n`full`: 50 events for each of a million users. `reference`: a million events of the reference\n\
              job, in which most users have few.\n",
         );
     }
@@ -368,8 +389,13 @@ mod tests {
         let check = |expected: &str| assert!(page.contains(expected), "{expected}\n{page}");
         check("| hand-fused | 1 | 1,125 (750 to 1,500) |");
         check("| engine | 2 | 900 (600 to 1,200) | 80 % (80 % to 80 %) |");
-        check("| files on, 2 workers | at least 1,200,000 events/s | 900,000 | **missed** |");
-        check("| the same, of the hand-fused rate | at least 75 % | 80 % | met |");
+        check(
+            "| 2 workers, outputs dropped | at least 1,300,000 events/s | 900,000 | **missed** |",
+        );
+        check(
+            "| 2 workers, outputs in files | at least 1,200,000 events/s | 900,000 | **missed** |",
+        );
+        check("| the same, of the hand-fused rate | at least 75 % | 80 % (80 % to 80 %) | met |");
         check(
             "| event-time order, CPU over arrival order | at most 1.25 | 1.00 (1.00 to 1.00) | met |",
         );

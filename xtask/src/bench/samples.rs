@@ -26,7 +26,9 @@ pub const YARDSTICK_JOB: &str = "hand-fused";
 
 /// The engine in arrival order, its outputs dropped.
 pub const ARRIVAL_JOB: &str = "engine";
-/// The same in event-time order.
+/// The same, its outputs in files.
+pub const FILES_JOB: &str = "engine-files";
+/// In event-time order.
 pub const ORDERED_JOB: &str = "engine-ordered";
 /// In arrival order, with half of all events of one key.
 pub const HOT_JOB: &str = "engine-hot";
@@ -35,11 +37,11 @@ pub const HOT_JOB: &str = "engine-hot";
 pub const CONFIGURATIONS: [Configuration; 9] = [
     on(1, YARDSTICK_JOB),
     on(1, ARRIVAL_JOB),
-    on(1, "engine-files"),
+    on(1, FILES_JOB),
     on(1, ORDERED_JOB),
     on(2, YARDSTICK_JOB),
     on(2, ARRIVAL_JOB),
-    on(2, "engine-files"),
+    on(2, FILES_JOB),
     on(2, ORDERED_JOB),
     on(2, HOT_JOB),
 ];
@@ -141,10 +143,10 @@ impl Programs {
     /// What a key costs, by job and case.
     pub fn memory(&self) -> Result<Vec<Value>> {
         let mut found = Vec::new();
-        for case in ["full", "reference"] {
+        for (case, users) in [("full", "1_000_000"), ("reference", "100_000")] {
             for job in [YARDSTICK_JOB, "engine"] {
                 let mut command = process::command(&self.reference_job);
-                command.args(["memory", "--job", job, "--case", case]);
+                command.args(["memory", "--job", job, "--case", case, "--users", users]);
                 let line = process::output(&mut command)?;
                 found.push(serde_json::from_str(&line).context("the bench printed no JSON")?);
             }
