@@ -325,6 +325,30 @@ fn is_memory_bounded_however_much_waits() {
     assert!(most < BOUND + BOUND / 2, "{most}");
 }
 
+/// What the watermark has passed is about to go: writing it to disk would be for nothing.
+#[test]
+fn is_only_what_must_wait_written_to_disk() {
+    let events = |from: i64| {
+        (from..from + 60)
+            .map(|n| (n, 0, n as u64))
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (batch(&events(0)), batch(&events(100)));
+    let bytes = first.rows.memory_bytes() as u64;
+    let mut stage = stage(bytes * 3 / 2, MemoryFiles::default());
+    let mut out = Emitter::default();
+    stage.on_batch(first, &mut out);
+    stage.on_watermark(EventTime(90));
+    stage.on_batch(second, &mut out);
+    assert_eq!(
+        stage.waiting.spilled.first().map(|place| place.time),
+        Some(EventTime(100))
+    );
+    assert_eq!(released(&mut stage).len(), 60);
+    stage.on_watermark(EventTime::MAX);
+    assert_eq!(released(&mut stage).len(), 60);
+}
+
 /// A disk that gives back something else than it was given.
 struct Damaging;
 
