@@ -1,9 +1,11 @@
 //! `slackwater run`: a pipeline from its first event to its last.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP};
+use rustix::fs::{FileType, fstat};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use slackwater_connectors::file::Existing;
@@ -57,11 +59,23 @@ pub(super) fn run_live(
     job: Job,
     records_to_stdout: bool,
 ) -> Result<Report, RunError> {
-    let is_typed = pipeline.source == SourceSpec::Stdin && io::stdin().is_terminal();
-    let is_written_to = records_to_stdout && io::stdout().is_terminal();
+    // Who is at the other end of a pipe may well read from the same terminal, or write to it.
+    let is_typed = pipeline.source == SourceSpec::Stdin && !is_apart(io::stdin());
+    let is_written_to = records_to_stdout && !is_apart(io::stdout());
     let live = Live::start(job.watch(), Manner::fit(is_typed || is_written_to));
     end_on_signal(job.stopper(), live.voice());
     job.run()
+}
+
+/// Whether an input or output has nothing to do with the terminal: a file, or a device like the null device.
+fn is_apart(stream: impl AsFd + IsTerminal) -> bool {
+    let is_terminal = stream.is_terminal();
+    let kind = fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::RegularFile) => true,
+        Ok(FileType::CharacterDevice) => !is_terminal,
+        _ => false,
+    }
 }
 
 /// Ends a run whose records went to stdout: the report goes to stderr. A reader of the records that has
@@ -110,26 +124,24 @@ fn announce(pipeline: &Pipeline, replace: bool) {
 }
 
 /// The first Ctrl-C ends the input; what was read is still handled and written. A second one ends the
-/// process at once. Ctrl-Z stops it as ever, but takes the block from the terminal first.
+/// process at once. What is said comes after what is done: stderr may be read by nobody.
 fn end_on_signal(stopper: Stopper, voice: Voice) {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGTSTP]) else {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
         // Without handlers a signal ends the process at once, which is no harm to anyone.
         return;
     };
     let wait = move || {
         let mut asked = false;
         for signal in signals.forever() {
-            let obey = || drop(emulate_default_handler(signal));
-            if signal == SIGTSTP {
-                voice.stand_aside(obey);
-                continue;
-            }
             if asked {
-                voice.stand_aside(obey);
+                voice.stand_aside();
+                drop(emulate_default_handler(signal));
             }
             asked = true;
-            voice.say("stopping: finishing what has been read; once more ends at once");
             stopper.stop();
+            let voice = voice.clone();
+            let stopping = "stopping: finishing what has been read; once more ends at once";
+            drop(thread::Builder::new().spawn(move || voice.say(stopping)));
         }
     };
     // The thread lives as long as the process; nobody waits for it.

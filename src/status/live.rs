@@ -3,9 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::panic;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
 
 use crate::status::screen::Screen;
 use crate::status::{Watch, line};
@@ -30,7 +30,7 @@ pub enum Manner {
 
 impl Manner {
     /// A block, where it can be drawn over itself and nobody else writes: not where stderr is no terminal or
-    /// one that knows no control codes, nor where others write to it, or people, who type.
+    /// one that knows no control codes, nor where others may write to it, or people, who type.
     pub fn fit(is_shared: bool) -> Self {
         let is_terminal = io::stderr().is_terminal() && !console::is_dumb();
         if is_terminal && !is_shared {
@@ -44,9 +44,15 @@ impl Manner {
 /// A job being shown. Ends when it is dropped, and leaves nothing on the terminal.
 pub struct Live {
     screen: Arc<Mutex<Screen>>,
-    /// The thread, and what tells it to end by being dropped.
-    showing: Option<(Sender<()>, JoinHandle<()>)>,
+    /// What tells the thread to end by being dropped, and what it drops when it has ended.
+    showing: Option<(Sender<()>, Receiver<()>)>,
 }
+
+/// How long the end of a run waits for what is being written: where nobody reads it, it is never written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two tries for a screen that is being written to.
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 impl Live {
     /// Shows a run from now on. Where the system refuses a thread, the run is not shown.
@@ -57,14 +63,19 @@ impl Live {
         }
         let shared = Arc::clone(&screen);
         let (ending, end) = channel();
-        let show = move || match manner {
-            Manner::Block => draw(&mut watch, &shared, &end),
-            Manner::Lines => log(&mut watch, &end),
+        let (has_ended, ended) = channel();
+        let show = move || {
+            // Dropped when it ends, also by a panic.
+            let _has_ended: Sender<()> = has_ended;
+            match manner {
+                Manner::Block => draw(&mut watch, &shared, &end),
+                Manner::Lines => log(&mut watch, &end, BETWEEN_LINES, io::stderr),
+            }
         };
         let thread = Builder::new().name("status".to_owned()).spawn(show);
         Live {
             screen,
-            showing: thread.ok().map(|thread| (ending, thread)),
+            showing: thread.ok().map(|_| (ending, ended)),
         }
     }
 
@@ -76,12 +87,14 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some((ending, thread)) = self.showing.take() {
+        if let Some((ending, ended)) = self.showing.take() {
             drop(ending);
-            // It has nothing more to say if it panicked.
-            drop(thread.join());
+            // It is not waited for longer, nor is a screen that it holds while nobody reads.
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
-        locked(&self.screen).close();
+        close(&self.screen);
     }
 }
 
@@ -95,12 +108,22 @@ impl Voice {
         locked(&self.0).say(text);
     }
 
-    /// Takes the block away and keeps it away while something is done: when the process stops or dies, the
-    /// terminal is the shell's.
-    pub fn stand_aside(&self, act: impl FnOnce()) {
-        let mut screen = locked(&self.0);
-        screen.erase();
-        act();
+    /// Takes the block away before the process dies, unless that would have to be waited for.
+    pub fn stand_aside(&self) {
+        close(&self.0);
+    }
+}
+
+/// Takes the block away for ever, unless somebody holds the screen who writes what nobody reads.
+fn close(screen: &Mutex<Screen>) {
+    let start = Instant::now();
+    loop {
+        match screen.try_lock() {
+            Ok(mut screen) => return screen.close(),
+            Err(TryLockError::Poisoned(screen)) => return screen.into_inner().close(),
+            Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return,
+            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
+        }
     }
 }
 
@@ -139,10 +162,15 @@ fn draw(watch: &mut Watch, screen: &Mutex<Screen>, end: &Receiver<()>) {
 }
 
 /// A run that ends before the first line says nothing here: its beginning and its end are said anyway.
-fn log(watch: &mut Watch, end: &Receiver<()>) {
-    tracing::subscriber::with_default(line::writer(io::stderr), || {
+fn log<W: io::Write>(
+    watch: &mut Watch,
+    end: &Receiver<()>,
+    pause: Duration,
+    to: impl Fn() -> W + Send + Sync + 'static,
+) {
+    tracing::subscriber::with_default(line::writer(to), || {
         let mut has_written = false;
-        while has_passed(end, BETWEEN_LINES) {
+        while has_passed(end, pause) {
             line::write(&watch.look(), false);
             has_written = true;
         }

@@ -5,10 +5,13 @@
 //! write meanwhile, such as the `^C` of the terminal itself, stands below the block, and goes with it.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use console::Term;
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
+use signal_hook::consts::SIGCONT;
 
 use crate::status::Status;
 use crate::status::text::lines;
@@ -18,6 +21,8 @@ pub(super) struct Screen {
     term: Term,
     /// Characters of the lines that are on the screen; none if the block is not there.
     drawn: Vec<usize>,
+    /// Set when the process goes on after it was stopped: what is on the screen is somebody else's by then.
+    resumed: Arc<AtomicBool>,
     /// Nothing is to be drawn any more.
     closed: bool,
 }
@@ -25,22 +30,29 @@ pub(super) struct Screen {
 impl Screen {
     /// The terminal at stderr, with nothing drawn.
     pub(super) fn new() -> Self {
+        let resumed = Arc::default();
+        // Without the handler a block may be drawn over what a shell has written, which is no harm to the run.
+        drop(signal_hook::flag::register(SIGCONT, Arc::clone(&resumed)));
         Screen {
-            // What is written of one drawing comes at once.
-            term: Term::buffered_stderr(),
+            term: Term::stderr(),
             drawn: Vec::new(),
+            resumed,
             closed: false,
         }
     }
 
-    /// Draws the block, in place of the last one. A terminal that has gone away is no reason to fail.
+    /// Draws the block, in place of the last one.
     pub(super) fn draw(&mut self, status: &Status) {
         if self.closed {
             return;
         }
-        if !is_in_front() {
+        let was_stopped = self.resumed.swap(false, Ordering::SeqCst);
+        let is_in_front = is_in_front();
+        if was_stopped || !is_in_front {
             // What is on the terminal is not the last drawing any more.
             self.drawn.clear();
+        }
+        if !is_in_front {
             return;
         }
         let (rows, columns) = self.term.size();
@@ -48,7 +60,7 @@ impl Screen {
         let mut lines = lines(status, usize::from(columns.saturating_sub(1)));
         // One row is the cursor's.
         lines.truncate(usize::from(rows.saturating_sub(1)));
-        drop(self.replace(&lines));
+        self.replace(&lines);
     }
 
     /// Says something for good: above the block, if there is one.
@@ -60,7 +72,7 @@ impl Screen {
     /// Takes the block away.
     pub(super) fn erase(&mut self) {
         if !self.drawn.is_empty() && is_in_front() {
-            drop(self.replace(&[]));
+            self.replace(&[]);
         }
     }
 
@@ -70,18 +82,24 @@ impl Screen {
         self.closed = true;
     }
 
-    fn replace(&mut self, lines: &[String]) -> io::Result<()> {
+    /// Writes one drawing at once. A terminal that refuses one gets no other.
+    fn replace(&mut self, lines: &[String]) {
         let (_, columns) = self.term.size();
-        self.term.write_str("\r")?;
-        self.term
-            .move_cursor_up(height(&self.drawn, columns.into()))?;
-        self.term.clear_to_end_of_screen()?;
+        let mut frame = "\r".to_owned();
+        let up = height(&self.drawn, columns.into());
+        if up > 0 {
+            frame.push_str(&format!("\x1b[{up}A"));
+        }
+        frame.push_str("\x1b[J");
         self.drawn.clear();
         for line in lines {
-            self.term.write_line(line)?;
+            frame.push_str(line);
+            frame.push('\n');
             self.drawn.push(line.chars().count());
         }
-        self.term.flush()
+        if io::stderr().lock().write_all(frame.as_bytes()).is_err() {
+            self.closed = true;
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The end of a run: by itself, by Ctrl-C, by a second Ctrl-C. Whatever was read has its outcome.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
+use std::thread;
 
 use crate::scene::{STREAMS, Scene, conserved, generated, number};
-use crate::waiting::{send, wait_until};
+use crate::waiting::{is_full, send, wait_until};
 
 /// Number of SIGINT, the same on every system.
 const SIGINT: i32 = 2;
@@ -168,4 +169,35 @@ fn does_a_second_ctrl_c_end_a_run_that_cannot_finish() {
     wait_until(|| child.try_wait().unwrap().is_some());
     drop(stdout);
     assert_eq!(child.wait().unwrap().signal(), Some(SIGINT));
+}
+
+/// Who started the job reads its results and not its messages: a pipe for these that is full keeps neither a
+/// signal nor the end from it.
+#[test]
+fn does_a_stop_need_nobody_to_read_stderr() {
+    let scene = Scene::new();
+    let pipeline = generated(&[("rate = 0 ", "rate = 1_000 ")]);
+    scene.write("job.toml", pipeline.as_bytes());
+    let (unread, stderr) = std::io::pipe().unwrap();
+    let mut full = stderr.try_clone().unwrap();
+    let mut command = scene.command(&["run", "job.toml", "--json"]);
+    command.stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    wait_for_a_prediction(&scene, &mut child);
+    // The announcement is there; from now on no message fits any more.
+    let filled = thread::spawn(move || full.write_all(&[b'.'; 1 << 20]));
+    assert!(wait_until(|| is_full(&unread)));
+    send("TERM", &child);
+    let mut ended = None;
+    wait_until(|| {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    let ended = ended.unwrap_or_else(|| {
+        child.kill().unwrap();
+        panic!("it hangs")
+    });
+    assert!(ended.success(), "{ended}");
+    drop(unread);
+    assert!(filled.join().unwrap().is_err(), "nobody has read it");
 }

@@ -108,7 +108,7 @@ fn is_a_file_that_did_not_only_grow_an_error_that_says_what_to_do() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         let said = format!(
             "failed: cannot read in/a.jsonl: {expected}, after {} bytes had been read; a file that is followed \
-             may only grow: let each new file have a name of its own, and start the job anew to read on",
+             may only grow: let each new file have a name of its own, and start the job again, which reads everything from the beginning",
             event(0).len()
         );
         assert_eq!(stderr.lines().last(), Some(said.as_str()));

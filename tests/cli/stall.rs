@@ -34,8 +34,9 @@ const TO_STDOUT: (&str, &str) = (
 fn resident_bytes(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.unwrap().split_whitespace().next().unwrap();
-    kib.parse::<u64>().unwrap() * 1024
+    // A process that has just ended has none.
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.map_or(0, |kib| kib.parse::<u64>().unwrap() * 1024)
 }
 
 fn stall(order: &str) {

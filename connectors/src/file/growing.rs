@@ -45,7 +45,7 @@ impl Growing {
             None => Ok(()),
             Some(change) => Err(io::Error::other(format!(
                 "{change}, after {} bytes had been read; a file that is followed may only grow: let each \
-                 new file have a name of its own, and start the job anew to read on",
+                 new file have a name of its own, and start the job again, which reads everything from the beginning",
                 self.read
             ))),
         }
