@@ -104,6 +104,11 @@ impl Flow {
         self.events.load(Ordering::SeqCst)
     }
 
+    /// Bytes of their records.
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
     /// Registers who is to be woken when there is room again.
     pub fn on_room(&self, wake: Wake) {
         // A panic elsewhere does not make the list wrong: it only ever grows.

@@ -87,22 +87,24 @@ impl Pace {
         self.bytes.load(Ordering::SeqCst)
     }
 
-    /// Which partitions may be read now, for one poll.
-    pub(crate) fn look(&self) -> Allowance<'_> {
-        let standing = self.standing();
+    /// Which partitions may be read now, for one poll of a job with this flow. What is in flight is about to wait,
+    /// and counts as if it did.
+    pub(crate) fn look<'p>(&'p self, flow: &'p Flow) -> Allowance<'p> {
+        let standing = self.standing(flow);
         Allowance {
             pace: self,
+            flow,
             standing: Cell::new(standing),
             announced: Cell::new(false),
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self, flow: &Flow) -> Standing {
         let marks = self.marks.iter();
         let least = marks.map(|(_, mark)| mark.load(Ordering::SeqCst)).min();
         Standing {
             least: least.map_or(EventTime::MAX, EventTime),
-            waiting: self.waiting_bytes(),
+            waiting: self.waiting_bytes() + flow.bytes_in_flight(),
         }
     }
 
@@ -136,6 +138,7 @@ struct Standing {
 /// The partitions that may be read, as things stood at one moment.
 pub(crate) struct Allowance<'p> {
     pace: &'p Pace,
+    flow: &'p Flow,
     standing: Cell<Standing>,
     /// Whether it is known that somebody is held back.
     announced: Cell<bool>,
@@ -153,7 +156,7 @@ impl Allowance<'_> {
             return false;
         }
         self.pace.holding_back.store(true, Ordering::SeqCst);
-        self.standing.set(self.pace.standing());
+        self.standing.set(self.pace.standing(self.flow));
         self.allows_as_things_stand(partition)
     }
 

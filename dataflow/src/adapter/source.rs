@@ -156,7 +156,7 @@ impl<I: Ingest> Head<I> {
         };
         let read_at = self.job.clock.monotonic();
         let ingest = &mut self.ingest;
-        let allowance = self.pace.as_ref().map(|pace| pace.look());
+        let allowance = self.pace.as_ref().map(|pace| pace.look(&self.job.flow));
         let may_read = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
         let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
         let polled = self

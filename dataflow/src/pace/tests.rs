@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, proptest};
@@ -47,14 +48,14 @@ proptest! {
     /// Wherever the partitions stand and whatever waits, somebody may be read who holds the watermark.
     #[test]
     fn is_a_holder_always_read(marks in vec(any::<i64>(), 1..8), bytes in any::<u64>()) {
-        let pace = pace(marks.len() as u32);
+        let (pace, flow) = (pace(marks.len() as u32), Flow::new(1));
         pace.bytes.store(bytes, Ordering::SeqCst);
         for (number, &mark) in (0..).zip(&marks) {
             let _ = pace.advance(PartitionId(number), EventTime(mark));
         }
         let least = marks.iter().min();
         for (number, mark) in (0..).zip(&marks) {
-            let allowed = pace.look().allows(PartitionId(number));
+            let allowed = pace.look(&flow).allows(PartitionId(number));
             assert!(allowed || Some(mark) != least);
         }
     }
@@ -62,16 +63,16 @@ proptest! {
 
 #[test]
 fn is_who_was_held_back_woken_by_what_may_let_it_go_on() {
-    let pace = Arc::new(pace(2));
+    let (pace, flow) = (Arc::new(pace(2)), Flow::new(1));
     let (slow, fast) = (PartitionId(0), PartitionId(1));
     assert!(!pace.advance(fast, EventTime(100_000)), "nobody waits");
-    assert!(!pace.look().allows(fast));
+    assert!(!pace.look(&flow).allows(fast));
     assert!(pace.advance(slow, EventTime(10_000)));
     assert!(!pace.advance(slow, EventTime(20_000)), "woken once");
-    assert!(!pace.look().allows(fast));
+    assert!(!pace.look(&flow).allows(fast));
     assert!(!pace.advance(slow, EventTime(20_000)), "nothing changed");
     assert!(pace.advance(slow, EventTime::MAX));
-    assert!(pace.look().allows(fast), "the last one that is read");
+    assert!(pace.look(&flow).allows(fast), "the last one that is read");
 }
 
 #[test]
@@ -84,19 +85,29 @@ fn does_room_for_waiting_events_wake() {
         counter.fetch_add(1, Ordering::SeqCst);
     }));
     let mut room = WaitingRoom::new(Arc::clone(&flow), Arc::clone(&pace));
-    let mut other = WaitingRoom::new(flow, Arc::clone(&pace));
+    let mut other = WaitingRoom::new(Arc::clone(&flow), Arc::clone(&pace));
     for (partition, mark) in [(0, 0), (1, 5)] {
         assert!(!pace.advance(PartitionId(partition), EventTime(mark)));
     }
     room.holds(3, 1_500);
     other.holds(1, 500);
     assert_eq!((pace.waiting_events(), pace.waiting_bytes()), (4, 2_000));
-    assert!(!pace.look().allows(PartitionId(1)));
+    assert!(!pace.look(&flow).allows(PartitionId(1)));
+    other.holds(2, 499);
+    let in_flight = flow.admit(1, 1, Duration::ZERO);
+    assert!(
+        !pace.look(&flow).allows(PartitionId(1)),
+        "it is about to wait"
+    );
+    drop(in_flight);
+    assert_eq!(woken.swap(0, Ordering::SeqCst), 1, "that it fell");
+    assert!(pace.look(&flow).allows(PartitionId(1)));
     other.holds(2, 700);
+    assert!(!pace.look(&flow).allows(PartitionId(1)));
     assert_eq!(woken.load(Ordering::SeqCst), 0);
     room.holds(0, 0);
     assert_eq!(woken.load(Ordering::SeqCst), 1);
-    assert!(pace.look().allows(PartitionId(1)));
+    assert!(pace.look(&flow).allows(PartitionId(1)));
     other.holds(0, 0);
     assert_eq!((pace.waiting_events(), pace.waiting_bytes()), (0, 0));
 }
