@@ -76,22 +76,22 @@ struct Percentiles {
 
 impl Report {
     fn events_per_second(&self) -> f64 {
-        self.totals.read as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+        self.totals.read_per_second(self.elapsed)
     }
 
     /// One line of JSON.
     pub fn to_json(&self) -> String {
-        let written = |stream| self.totals.written(stream);
-        let made = |product| (product == self.product).then(|| written(OutputStream::Predictions));
+        let settled = |stream| self.totals.settled(stream);
+        let made = |product| (product == self.product).then(|| settled(OutputStream::Predictions));
         let outputs = self.outputs.iter();
         let summary = Summary {
             job: &self.job,
             read: self.totals.read,
             predictions: made(ProductName::Predictions),
             features: made(ProductName::Features),
-            validation_errors: written(OutputStream::ValidationErrors),
-            processing_errors: written(OutputStream::ProcessingErrors),
-            late_events: written(OutputStream::LateEvents) + self.totals.dropped,
+            validation_errors: settled(OutputStream::ValidationErrors),
+            processing_errors: settled(OutputStream::ProcessingErrors),
+            late_events: settled(OutputStream::LateEvents),
             // No pipeline of this version can filter.
             filtered: 0,
             in_flight: self.totals.in_flight(),
@@ -131,18 +131,17 @@ impl Report {
         for stream in OutputStream::ALL {
             let output = self.outputs.iter().find(|(other, _)| *other == stream);
             let to = output.map_or("discarded", |(_, place)| place).to_owned();
-            let dropped = match stream {
-                OutputStream::LateEvents => self.totals.dropped,
-                _ => 0,
-            };
             // A job drops all of its late events or none.
-            let to = if dropped > 0 {
+            let to = if self.totals.settled(stream) > self.totals.written(stream) {
                 "dropped".to_owned()
             } else {
                 to
             };
-            let events = self.totals.written(stream) + dropped;
-            table.add_row(row(self.product.of(stream), events, to));
+            table.add_row(row(
+                self.product.of(stream),
+                self.totals.settled(stream),
+                to,
+            ));
         }
         if self.totals.in_flight() > 0 {
             table.add_row(row("in flight", self.totals.in_flight(), String::new()));

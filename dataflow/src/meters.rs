@@ -109,6 +109,20 @@ impl Totals {
         self.outcomes.get(stream.index()).copied().unwrap_or(0)
     }
 
+    /// Events that went to `stream`, or were dropped instead of going there.
+    pub fn settled(&self, stream: OutputStream) -> u64 {
+        let dropped = match stream {
+            OutputStream::LateEvents => self.dropped,
+            _ => 0,
+        };
+        self.written(stream) + dropped
+    }
+
+    /// Events read a second, if it took so long.
+    pub fn read_per_second(&self, elapsed: Duration) -> f64 {
+        self.read as f64 / elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+
     /// Events read that have no outcome yet. 0 after a run that ended well.
     pub fn in_flight(&self) -> u64 {
         let settled = self.outcomes.iter().sum::<u64>() + self.dropped;
