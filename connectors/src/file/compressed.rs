@@ -39,8 +39,8 @@ impl Format {
     }
 }
 
-/// Whether a file of that name is decompressed.
-pub(super) fn is_compressed(path: &Path) -> bool {
+/// Whether a file of that name is decompressed when it is read.
+pub fn is_compressed(path: &Path) -> bool {
     Format::of(path).is_some()
 }
 

@@ -8,6 +8,7 @@ mod sink;
 mod source;
 mod stdin;
 
+pub use compressed::is_compressed;
 pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, SHARDS_MAX, StreamFolders};
 pub use source::{FileConfig, FileSource};
 pub use stdin::StdinSource;

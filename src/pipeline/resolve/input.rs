@@ -1,5 +1,9 @@
 //! What is read: files, files that are followed, or the standard input.
 
+use std::path::Path;
+
+use slackwater_connectors::file::is_compressed;
+
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::SourceSpec;
@@ -32,16 +36,15 @@ pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<Sourc
     })
 }
 
-/// A file's name without what says that it is compressed, if it says so.
-fn decompressed(path: &str) -> Option<&str> {
-    path.strip_suffix(".gz").or(path.strip_suffix(".zst"))
-}
-
 /// Why this version cannot read a source file of that name.
 fn unreadable(path: &str) -> Option<String> {
     /// What comes with later versions, by the end of the name.
     const LATER: [(&str, &str); 2] = [(".csv", "CSV"), (".parquet", "Parquet")];
-    let content = decompressed(path).unwrap_or(path);
+    let content = if is_compressed(Path::new(path)) {
+        path.rsplit_once('.')?.0
+    } else {
+        path
+    };
     let (end, form) = LATER.iter().find(|(end, _)| content.ends_with(end))?;
     Some(format!(
         "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
@@ -55,8 +58,7 @@ fn not_followed(path: &str) -> Option<&'static str> {
             "`follow`: the standard input is read until it ends, whenever that is: leave `follow` out",
         );
     }
-    decompressed(path)?;
-    Some(
+    is_compressed(Path::new(path)).then_some(
         "`follow`: where the records of a compressed file end is known when it has ended: \
          follow a plain file, or leave `follow` out",
     )
