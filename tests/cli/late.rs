@@ -4,23 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::scene::{Scene, conserved, files, number};
-
-/// When the first event happens: an hour begins.
-const START: i64 = 1_767_225_600_000;
+use crate::scene::{START, Scene, conserved, event, files, number};
 
 /// Events of one user, so long after the start. With two seconds of disorder, the watermark is at 3,000 when
 /// the third one comes.
 const EVENTS: [i64; 4] = [0, 5_000, -1, 5_500];
 
 fn scene(late: &str, order: &str) -> Scene {
-    let event = |at: &i64| {
-        let time = START + at;
-        format!(
-            "{{\"user_id\":\"u\",\"product_id\":\"p\",\"category\":\"c\",\"event_type\":\"view\",\"timestamp_ms\":{time}}}\n"
-        )
-    };
-    let input: String = EVENTS.iter().map(event).collect();
+    let input: String = EVENTS.iter().map(|&at| event("u", at)).collect();
     let late = format!("late = \"{late}\"");
     let order = format!("order = \"{order}\"");
     let changes = [

@@ -22,6 +22,24 @@ pub const STREAMS: [&str; 4] = [
 /// What the reference pipeline's source becomes: one file.
 pub const FROM_FILE: &str = "[source]\nkind = \"file\"\npath = \"in.jsonl\"\n\n";
 
+/// What the reference pipeline's sink becomes when its records go to the standard output.
+pub const TO_STDOUT: (&str, &str) = (
+    "kind = \"file\"\npath = \"out\"\nshards = 2\n",
+    "kind = \"stdout\"\n",
+);
+
+/// The first of January 2026, 00:00, where the events of these tests begin.
+pub const START: i64 = 1_767_225_600_000;
+
+/// A line with a good event, so many milliseconds after the start.
+pub fn event(user: &str, at: i64) -> String {
+    let time = START + at;
+    format!(
+        r#"{{"user_id":"{user}","product_id":"p","category":"c","event_type":"view","timestamp_ms":{time}}}{}"#,
+        '\n'
+    )
+}
+
 /// One record of an output file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::scene::{Scene, conserved, generated};
+use crate::scene::{Scene, TO_STDOUT, conserved, generated};
 
 /// Seconds to stall, if not five.
 const SECONDS: &str = "SLACKWATER_STALL_SECONDS";
@@ -24,11 +24,6 @@ const EVENTS: &str = "500_000";
 /// What the process may take: 131,072 events in flight at up to 1 KB each (record, row, cells, vector,
 /// output), 50 MB for the program and its model, and some for what allocators keep.
 const MEMORY_BYTES_MAX: u64 = 192 * 1024 * 1024;
-
-const TO_STDOUT: (&str, &str) = (
-    "kind = \"file\"\npath = \"out\"\nshards = 2\n",
-    "kind = \"stdout\"\n",
-);
 
 /// Resident bytes of a process.
 fn resident_bytes(child: &Child) -> u64 {
@@ -69,7 +64,8 @@ fn stall(order: &str) {
     for line in lines {
         line.unwrap();
         records += 1;
-        if records % 50_000 == 0 {
+        // Not at the last one: then there may be no process any more.
+        if records % 50_000 == 25_000 {
             most = most.max(resident_bytes(&child));
         }
     }

@@ -8,18 +8,14 @@ use std::thread;
 use serde_json::Value;
 
 use crate::canonical::mask;
-use crate::scene::{Ran, Record, Scene, conserved, finish, number};
+use crate::scene::{self, Ran, Record, Scene, conserved, finish, number};
 use crate::waiting::{send, wait_for_records};
 
 const RUN: [&str; 3] = ["run", "job.toml", "--json"];
 
 /// A good event of one of a few users.
 fn event(number: usize) -> String {
-    let (user, time) = (number % 37, 1_767_225_600_000 + 10 * number);
-    format!(
-        r#"{{"user_id":"u{user}","product_id":"p","category":"c","event_type":"view","timestamp_ms":{time}}}{}"#,
-        '\n'
-    )
+    scene::event(&format!("u{}", number % 37), 10 * number as i64)
 }
 
 /// A scene that reads a file, or with `-` the standard input.

@@ -5,13 +5,7 @@ use std::io::{BufRead, BufReader};
 use serde_json::Value;
 
 use crate::canonical::mask;
-use crate::scene::{STREAMS, Scene, conserved, generated, number};
-
-/// What the reference pipeline's sink becomes.
-const TO_STDOUT: (&str, &str) = (
-    "kind = \"file\"\npath = \"out\"\nshards = 2\n",
-    "kind = \"stdout\"\n",
-);
+use crate::scene::{STREAMS, Scene, TO_STDOUT, conserved, generated, number};
 
 /// A scene with a generator of so many events.
 fn scene(events: &str, sink: Option<(&str, &str)>) -> Scene {
