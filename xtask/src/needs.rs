@@ -22,7 +22,7 @@ struct Need {
     remedy: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         purpose: "the house rules read the files that git knows",
         ways: &[&["git", "rev-parse", "--is-inside-work-tree"]],
@@ -52,6 +52,15 @@ const NEEDS: [Need; 5] = [
         purpose: "the tests of signals send them",
         ways: &[&["kill", "-l"]],
         remedy: "install the program `kill` (Debian and Ubuntu: apt-get install procps)",
+    },
+    Need {
+        purpose: "the tests of what a person sees run at a pseudo-terminal",
+        ways: &[&[
+            "python3",
+            "-c",
+            "import os; os.open('/dev/ptmx', os.O_RDWR)",
+        ]],
+        remedy: "let this user open /dev/ptmx (in a container: mount devpts)",
     },
 ];
 
