@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use slackwater_connectors::file::Existing;
 
-use crate::cli::run::{run_live, show};
+use crate::cli::run::{announce, folder, run_live, show};
 use crate::cli::{Failure, PipelineArgument, load};
 use crate::job::{Job, Product};
 
@@ -33,7 +33,9 @@ impl Features {
         } else {
             Existing::Refuse
         };
+        let to = folder(&self.out.display().to_string(), self.overwrite);
         let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
+        announce(&pipeline, &to);
         show(&run_live(&pipeline, job, false)?, self.json)
     }
 }

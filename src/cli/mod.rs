@@ -51,7 +51,7 @@ enum Command {
     Explain(explain::Explain),
     /// Write generated events to files, one per partition
     Generate(generate::Generate),
-    /// Write the feature vectors of a bounded input, as the model would see them
+    /// Write the feature vectors of an input, as the model would see them
     Features(features::Features),
     /// Look at a pipeline's model: what it is, what it says of rows, how fast it is
     Model(model::Model),

@@ -1,10 +1,8 @@
 //! `slackwater run`: a pipeline from its first event to its last.
 
-use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::io;
 use std::thread;
 
-use rustix::fs::{FileType, fstat};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -16,7 +14,7 @@ use crate::job::{Job, Product, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
-use crate::status::live::{Live, Manner, Voice};
+use crate::status::live::{Live, Manner, Voice, has_another_end};
 
 /// Runs a pipeline.
 #[derive(Debug, Default, clap::Args)]
@@ -43,7 +41,7 @@ impl Run {
             Existing::Refuse
         };
         let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
-        announce(&pipeline, replace);
+        announce(&pipeline, &sink(&pipeline, replace));
         let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
         let ran = run_live(&pipeline, job, records_to_stdout);
         if records_to_stdout {
@@ -59,23 +57,12 @@ pub(super) fn run_live(
     job: Job,
     records_to_stdout: bool,
 ) -> Result<Report, RunError> {
-    // Who is at the other end of a pipe may well read from the same terminal, or write to it.
-    let is_typed = pipeline.source == SourceSpec::Stdin && !is_apart(io::stdin());
-    let is_written_to = records_to_stdout && !is_apart(io::stdout());
-    let live = Live::start(job.watch(), Manner::fit(is_typed || is_written_to));
+    // Whoever is at the other end of a pipe may be at this terminal too.
+    let is_fed = pipeline.source == SourceSpec::Stdin && has_another_end(io::stdin());
+    let is_read = records_to_stdout && has_another_end(io::stdout());
+    let live = Live::start(job.watch(), Manner::fit(is_fed || is_read));
     end_on_signal(job.stopper(), live.voice());
     job.run()
-}
-
-/// Whether an input or output has nothing to do with the terminal: a file, or a device like the null device.
-fn is_apart(stream: impl AsFd + IsTerminal) -> bool {
-    let is_terminal = stream.is_terminal();
-    let kind = fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    match kind {
-        Ok(FileType::RegularFile) => true,
-        Ok(FileType::CharacterDevice) => !is_terminal,
-        _ => false,
-    }
 }
 
 /// Ends a run whose records went to stdout: the report goes to stderr. A reader of the records that has
@@ -103,28 +90,38 @@ fn text(report: &Report, json: bool) -> String {
     }
 }
 
-fn announce(pipeline: &Pipeline, replace: bool) {
+/// Says what is about to run, and where its outputs go.
+pub(super) fn announce(pipeline: &Pipeline, to: &str) {
     let from = match &pipeline.source {
         SourceSpec::Generator(generator) => counted(generator.events, "generated event"),
         SourceSpec::File { path, follow: true } => format!("`{path}`, followed until stopped,"),
         SourceSpec::File { path, .. } => format!("`{path}`"),
         SourceSpec::Stdin => "stdin".to_owned(),
     };
-    let to = match &pipeline.sink.kind {
-        SinkKind::File { path } if replace => {
-            format!("`{path}`, replacing what an earlier run left")
-        }
-        SinkKind::File { path } => format!("`{path}`"),
-        SinkKind::Stdout => "stdout (at least once)".to_owned(),
-        SinkKind::Discard => "nowhere (discard)".to_owned(),
-    };
     let job = &pipeline.job.name;
     let workers = counted(workers(pipeline) as u64, "worker");
     say(&format!("job `{job}` on {workers}: from {from} to {to}"));
 }
 
-/// The first Ctrl-C ends the input; what was read is still handled and written. A second one ends the
-/// process at once. What is said comes after what is done: stderr may be read by nobody.
+fn sink(pipeline: &Pipeline, replace: bool) -> String {
+    match &pipeline.sink.kind {
+        SinkKind::File { path } => folder(path, replace),
+        SinkKind::Stdout => "stdout (at least once)".to_owned(),
+        SinkKind::Discard => "nowhere (discard)".to_owned(),
+    }
+}
+
+/// A folder of outputs, as it is announced.
+pub(super) fn folder(path: &str, replace: bool) -> String {
+    if replace {
+        format!("`{path}`, replacing what an earlier run left")
+    } else {
+        format!("`{path}`")
+    }
+}
+
+/// The first Ctrl-C ends the input; what is in flight is still handled and written. A second one ends the
+/// process at once, however stuck stderr is.
 fn end_on_signal(stopper: Stopper, voice: Voice) {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
         // Without handlers a signal ends the process at once, which is no harm to anyone.
@@ -138,10 +135,8 @@ fn end_on_signal(stopper: Stopper, voice: Voice) {
                 drop(emulate_default_handler(signal));
             }
             asked = true;
+            voice.say("stopping: finishing what is in flight; once more ends at once");
             stopper.stop();
-            let voice = voice.clone();
-            let stopping = "stopping: finishing what has been read; once more ends at once";
-            drop(thread::Builder::new().spawn(move || voice.say(stopping)));
         }
     };
     // The thread lives as long as the process; nobody waits for it.

@@ -24,7 +24,7 @@ where
 /// Says how a run is, or how it was when it has `ended`.
 pub(super) fn write(status: &Status, ended: bool) {
     let totals = &status.totals;
-    let settled = |stream| status.settled(stream);
+    let settled = |stream| totals.settled(stream);
     let made = |product| (product == status.product).then(|| settled(OutputStream::Predictions));
     let reached = status.span.and_then(|span| span.least);
     tracing::info!(

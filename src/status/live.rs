@@ -1,14 +1,20 @@
 //! Says how a job is, in time, while another thread runs it.
+//!
+//! One thread writes all of it to stderr, and nobody waits long for that thread: it may be inside a write that
+//! never returns, to a terminal that was frozen or to a pipe that nobody reads.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread::{self, Builder};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use rustix::fd::AsFd;
+use rustix::fs::{FileType, fstat, stat};
+use tracing_subscriber::fmt::MakeWriter;
+
 use crate::status::screen::Screen;
-use crate::status::{Watch, line};
+use crate::status::{Status, Watch, line};
 
 /// Before this, nothing is drawn: what ends sooner would only flicker.
 const FIRST_DRAWING: Duration = Duration::from_millis(500);
@@ -18,6 +24,10 @@ const BETWEEN_DRAWINGS: Duration = Duration::from_millis(150);
 
 /// Between two lines of a log: often enough to see that it lives, seldom enough for a run of days.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Longest wait until what was to be written or taken away is: far longer than a terminal needs, and short for
+/// who wants the process to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a running job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +40,7 @@ pub enum Manner {
 
 impl Manner {
     /// A block, where it can be drawn over itself and nobody else writes: not where stderr is no terminal or
-    /// one that knows no control codes, nor where others may write to it, or people, who type.
+    /// one that knows no control codes, nor where others write to it, or people, who type.
     pub fn fit(is_shared: bool) -> Self {
         let is_terminal = io::stderr().is_terminal() && !console::is_dumb();
         if is_terminal && !is_shared {
@@ -41,141 +51,181 @@ impl Manner {
     }
 }
 
-/// A job being shown. Ends when it is dropped, and leaves nothing on the terminal.
-pub struct Live {
-    screen: Arc<Mutex<Screen>>,
-    /// What tells the thread to end by being dropped, and what it drops when it has ended.
-    showing: Option<(Sender<()>, Receiver<()>)>,
+/// Whether something may have another end that is at the terminal too: a person, or a program that others read.
+/// A file has none, nor has `/dev/null`.
+pub fn has_another_end(stream: impl AsFd) -> bool {
+    // What is closed has no end at all.
+    let Ok(own) = fstat(stream) else {
+        return false;
+    };
+    let is_null = || stat("/dev/null").is_ok_and(|null| null.st_rdev == own.st_rdev);
+    match FileType::from_raw_mode(own.st_mode) {
+        FileType::RegularFile => false,
+        FileType::CharacterDevice => !is_null(),
+        _ => true,
+    }
 }
 
-/// How long the end of a run waits for what is being written: where nobody reads it, it is never written.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// What the thread that shows a job is told.
+pub(super) enum Told {
+    /// To say something, above the block.
+    Say(&'static str),
+    /// To take the block away for ever, and to hang up.
+    StandAside(Sender<()>),
+    /// That the run is over.
+    Ended,
+}
 
-/// Between two tries for a screen that is being written to.
-const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+/// A job being shown. Ends when it is dropped, and leaves nothing on the terminal.
+pub struct Live {
+    voice: Voice,
+    /// Hangs up when all is said.
+    done: Receiver<()>,
+}
 
 impl Live {
     /// Shows a run from now on. Where the system refuses a thread, the run is not shown.
     pub fn start(mut watch: Watch, manner: Manner) -> Self {
-        let screen = Arc::new(Mutex::new(Screen::new()));
+        let (tell, told) = channel();
+        let (doing, done) = channel::<()>();
+        let voice = Voice(tell);
         if manner == Manner::Block {
-            make_way_for_panics(&screen);
+            make_way_for_panics(voice.clone());
         }
-        let shared = Arc::clone(&screen);
-        let (ending, end) = channel();
-        let (has_ended, ended) = channel();
-        let show = move || {
-            // Dropped when it ends, also by a panic.
-            let _has_ended: Sender<()> = has_ended;
-            match manner {
-                Manner::Block => draw(&mut watch, &shared, &end),
-                Manner::Lines => log(&mut watch, &end, BETWEEN_LINES, io::stderr),
-            }
+        let run = move || {
+            let screen = (manner == Manner::Block).then(Screen::new);
+            show(&mut watch, &told, screen, io::stderr, BETWEEN_LINES);
+            drop(doing);
         };
-        let thread = Builder::new().name("status".to_owned()).spawn(show);
-        Live {
-            screen,
-            showing: thread.ok().map(|_| (ending, ended)),
-        }
+        // Without the thread, `done` has hung up already.
+        drop(Builder::new().name("status".to_owned()).spawn(run));
+        Live { voice, done }
     }
 
     /// For those who have something to say meanwhile.
     pub fn voice(&self) -> Voice {
-        Voice(Arc::clone(&self.screen))
+        self.voice.clone()
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if let Some((ending, ended)) = self.showing.take() {
-            drop(ending);
-            // It is not waited for longer, nor is a screen that it holds while nobody reads.
-            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-        }
-        close(&self.screen);
+        self.voice.tell(Told::Ended);
+        let _ = self.done.recv_timeout(PATIENCE);
     }
 }
 
 /// Says something while a job is being shown.
 #[derive(Clone)]
-pub struct Voice(Arc<Mutex<Screen>>);
+pub struct Voice(Sender<Told>);
 
 impl Voice {
-    /// Says it on stderr, above the block.
-    pub fn say(&self, text: &str) {
-        locked(&self.0).say(text);
+    /// Has it said on stderr, above the block. Waits for nothing.
+    pub fn say(&self, text: &'static str) {
+        self.tell(Told::Say(text));
     }
 
-    /// Takes the block away before the process dies, unless that would have to be waited for.
+    /// Takes the block away for ever, since others are to write or the process is to die; or gives up soon.
     pub fn stand_aside(&self) {
-        close(&self.0);
+        let (doing, done) = channel();
+        self.tell(Told::StandAside(doing));
+        let _ = done.recv_timeout(PATIENCE);
+    }
+
+    fn tell(&self, what: Told) {
+        // Who has ended has nothing on the terminal.
+        drop(self.0.send(what));
     }
 }
 
-/// Takes the block away for ever, unless somebody holds the screen who writes what nobody reads.
-fn close(screen: &Mutex<Screen>) {
-    let start = Instant::now();
-    loop {
-        match screen.try_lock() {
-            Ok(mut screen) => return screen.close(),
-            Err(TryLockError::Poisoned(screen)) => return screen.into_inner().close(),
-            Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return,
-            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
-        }
-    }
-}
-
-fn locked(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
-    // A panic half-way leaves a line too many on the terminal.
-    screen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The message of a panic is written by the thread that panics; the next drawing must not write over it.
-fn make_way_for_panics(screen: &Arc<Mutex<Screen>>) {
-    let screen = Arc::downgrade(screen);
+/// The message of a panic is written by the thread that panics; no drawing must write over it.
+fn make_way_for_panics(voice: Voice) {
     let write = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        let screen = screen.upgrade();
-        // Whoever holds it may be who panics.
-        let mut screen = screen.as_ref().and_then(|screen| screen.try_lock().ok());
-        if let Some(screen) = &mut screen {
-            screen.erase();
-        }
+        voice.stand_aside();
         write(panic);
     }));
 }
 
-/// Whether a pause has passed, and not the time of the run.
-fn has_passed(end: &Receiver<()>, pause: Duration) -> bool {
-    end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout)
-}
-
-fn draw(watch: &mut Watch, screen: &Mutex<Screen>, end: &Receiver<()>) {
-    let mut pause = FIRST_DRAWING;
-    while has_passed(end, pause) {
-        let status = watch.look();
-        locked(screen).draw(&status);
-        pause = BETWEEN_DRAWINGS;
-    }
-}
-
-/// A run that ends before the first line says nothing here: its beginning and its end are said anyway.
-fn log<W: io::Write>(
+/// Shows a run until it is over, or nobody can say so any more: draws on the screen while there is one and the
+/// terminal is ours, else writes a line to `output` after each `pause`. A run that ends before the first line
+/// writes none: its beginning and its end are said anyway.
+pub(super) fn show<W>(
     watch: &mut Watch,
-    end: &Receiver<()>,
+    told: &Receiver<Told>,
+    screen: Option<Screen>,
+    output: W,
     pause: Duration,
-    to: impl Fn() -> W + Send + Sync + 'static,
-) {
-    tracing::subscriber::with_default(line::writer(to), || {
-        let mut has_written = false;
-        while has_passed(end, pause) {
-            line::write(&watch.look(), false);
-            has_written = true;
+) where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let (first, between) = if screen.is_some() {
+        (FIRST_DRAWING, BETWEEN_DRAWINGS)
+    } else {
+        (pause, pause)
+    };
+    let mut showing = Showing {
+        screen,
+        pause,
+        line_due: Instant::now() + pause,
+        has_written: false,
+    };
+    tracing::subscriber::with_default(line::writer(output), || {
+        let mut due = Instant::now() + first;
+        loop {
+            match told.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => {
+                    showing.show(&watch.look());
+                    due = Instant::now() + between;
+                }
+                Ok(Told::Say(text)) => showing.say(text),
+                Ok(Told::StandAside(doing)) => {
+                    showing.stand_aside();
+                    drop(doing);
+                }
+                Ok(Told::Ended) | Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
-        if has_written {
+        showing.stand_aside();
+        if showing.has_written {
             line::write(&watch.look(), true);
         }
     });
+}
+
+/// Where a run is shown, and what of it was.
+struct Showing {
+    screen: Option<Screen>,
+    pause: Duration,
+    line_due: Instant,
+    /// A line of the log was the last that was shown.
+    has_written: bool,
+}
+
+impl Showing {
+    fn show(&mut self, status: &Status) {
+        if self.screen.as_mut().is_some_and(|it| it.draw(status)) {
+            self.has_written = false;
+            return;
+        }
+        let now = Instant::now();
+        if now >= self.line_due {
+            line::write(status, false);
+            self.line_due = now + self.pause;
+            self.has_written = true;
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        if let Some(screen) = &mut self.screen {
+            screen.erase();
+        }
+        drop(writeln!(io::stderr().lock(), "{text}"));
+    }
+
+    fn stand_aside(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.close();
+        }
+    }
 }

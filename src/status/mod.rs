@@ -19,7 +19,6 @@ use slackwater_dataflow::meters::{Meters, Totals};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::pace::Pace;
 use slackwater_dataflow::reached::{Reached, Span};
-use slackwater_dataflow::sink::OutputStream;
 
 use crate::report::ProductName;
 use crate::status::rate::Rate;
@@ -54,19 +53,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// Events that went to a stream, or were dropped instead of going there.
-    fn settled(&self, stream: OutputStream) -> u64 {
-        let dropped = match stream {
-            OutputStream::LateEvents => self.totals.dropped,
-            _ => 0,
-        };
-        self.totals.written(stream) + dropped
-    }
-
     /// Events read a second, since the run began.
     fn mean_per_second(&self) -> u64 {
-        let seconds = self.elapsed.as_secs_f64().max(f64::EPSILON);
-        (self.totals.read as f64 / seconds) as u64
+        self.totals.read_per_second(self.elapsed) as u64
     }
 
     /// How far the watermark is behind the newest event of all partitions; none before it is known.

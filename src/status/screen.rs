@@ -4,7 +4,9 @@
 //! Between two drawings the cursor stands at the beginning of the line below the block. So whatever others
 //! write meanwhile, such as the `^C` of the terminal itself, stands below the block, and goes with it.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +14,7 @@ use console::Term;
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 use signal_hook::consts::SIGCONT;
+use signal_hook::flag;
 
 use crate::status::Status;
 use crate::status::text::lines;
@@ -21,39 +24,32 @@ pub(super) struct Screen {
     term: Term,
     /// Characters of the lines that are on the screen; none if the block is not there.
     drawn: Vec<usize>,
-    /// Set when the process goes on after it was stopped: what is on the screen is somebody else's by then.
-    resumed: Arc<AtomicBool>,
     /// Nothing is to be drawn any more.
     closed: bool,
+    /// The process had been stopped and goes on: what is on the terminal is not the last drawing any more.
+    resumed: Arc<AtomicBool>,
 }
 
 impl Screen {
     /// The terminal at stderr, with nothing drawn.
     pub(super) fn new() -> Self {
-        let resumed = Arc::default();
-        // Without the handler a block may be drawn over what a shell has written, which is no harm to the run.
-        drop(signal_hook::flag::register(SIGCONT, Arc::clone(&resumed)));
+        let resumed = Arc::new(AtomicBool::new(false));
+        // Without it, a job that was stopped draws over a few lines of the shell, and no worse.
+        drop(flag::register(SIGCONT, Arc::clone(&resumed)));
         Screen {
             term: Term::stderr(),
             drawn: Vec::new(),
-            resumed,
             closed: false,
+            resumed,
         }
     }
 
-    /// Draws the block, in place of the last one.
-    pub(super) fn draw(&mut self, status: &Status) {
-        if self.closed {
-            return;
-        }
-        let was_stopped = self.resumed.swap(false, Ordering::SeqCst);
-        let is_in_front = is_in_front();
-        if was_stopped || !is_in_front {
-            // What is on the terminal is not the last drawing any more.
+    /// Draws the block, in place of the last one, unless the terminal is another job's; gives whether it is
+    /// ours.
+    pub(super) fn draw(&mut self, status: &Status) -> bool {
+        if !is_in_front() {
             self.drawn.clear();
-        }
-        if !is_in_front {
-            return;
+            return false;
         }
         let (rows, columns) = self.term.size();
         // Never the last column, behind which some terminals wrap at once.
@@ -61,19 +57,7 @@ impl Screen {
         // One row is the cursor's.
         lines.truncate(usize::from(rows.saturating_sub(1)));
         self.replace(&lines);
-    }
-
-    /// Says something for good: above the block, if there is one.
-    pub(super) fn say(&mut self, text: &str) {
-        self.erase();
-        drop(writeln!(io::stderr().lock(), "{text}"));
-    }
-
-    /// Takes the block away.
-    pub(super) fn erase(&mut self) {
-        if !self.drawn.is_empty() && is_in_front() {
-            self.replace(&[]);
-        }
+        true
     }
 
     /// Takes the block away, for ever.
@@ -82,29 +66,41 @@ impl Screen {
         self.closed = true;
     }
 
-    /// Writes one drawing at once. A terminal that refuses one gets no other.
+    /// Takes the block away until it is drawn again.
+    pub(super) fn erase(&mut self) {
+        if !self.drawn.is_empty() && is_in_front() {
+            self.replace(&[]);
+        }
+    }
+
+    /// Puts lines where the block is, in one write. A terminal that has gone away is no reason to fail, but
+    /// one to draw nothing more.
     fn replace(&mut self, lines: &[String]) {
+        if self.closed {
+            return;
+        }
+        if self.resumed.swap(false, Ordering::Relaxed) {
+            self.drawn.clear();
+        }
         let (_, columns) = self.term.size();
-        let mut frame = "\r".to_owned();
-        let up = height(&self.drawn, columns.into());
+        let up = height(&mem::take(&mut self.drawn), columns.into());
+        let mut frame = String::from("\r");
         if up > 0 {
-            frame.push_str(&format!("\x1b[{up}A"));
+            // A text takes all that is written to it.
+            let _ = write!(frame, "\x1b[{up}A");
         }
         frame.push_str("\x1b[J");
-        self.drawn.clear();
         for line in lines {
             frame.push_str(line);
             frame.push('\n');
             self.drawn.push(line.chars().count());
         }
-        if io::stderr().lock().write_all(frame.as_bytes()).is_err() {
-            self.closed = true;
-        }
+        self.closed = io::stderr().lock().write_all(frame.as_bytes()).is_err();
     }
 }
 
 /// Rows that lines of these lengths take on a terminal that has become `columns` wide: those that are longer
-/// now go over several rows.
+/// now go over several rows. Not every terminal does that to what is there already; most do.
 fn height(lines: &[usize], columns: usize) -> usize {
     let rows = lines
         .iter()

@@ -1,9 +1,12 @@
 //! What is said of a run, and does it fit?
 
 use std::io;
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use slackwater_dataflow::clock::ManualClock;
+use slackwater_dataflow::sink::OutputStream;
 
 use super::*;
 
@@ -192,6 +195,12 @@ fn what_is_shown_of_events_that_come_as_they_happen() {
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +228,7 @@ fn which_fields_has_a_line_of_the_log() {
         };
         line::write(&status, true);
     });
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let text = written.text();
     let lines: Vec<_> = text.lines().map(|line| line.split_once(" INFO ")).collect();
     let lines: Vec<_> = lines.into_iter().map(|parts| parts.unwrap()).collect();
     let rest = "validation_errors=25001 processing_errors=6402 late_events=32002 in_flight=86374 waiting=0";
@@ -240,20 +249,65 @@ fn which_fields_has_a_line_of_the_log() {
     }
 }
 
+/// A run that shall last until this many lines of its log are there; its log.
+fn logged(lines: usize, pause: Duration) -> String {
+    let written = Written::default();
+    let output = written.clone();
+    let (tell, told) = channel();
+    let mut watch = watch(&Arc::new(ManualClock::at(NEW_YEAR)));
+    let show = move || live::show(&mut watch, &told, None, move || output.clone(), pause);
+    let thread = thread::spawn(show);
+    while written.text().lines().count() < lines {
+        thread::yield_now();
+    }
+    tell.send(live::Told::Ended).unwrap();
+    thread.join().unwrap();
+    written.text()
+}
+
 #[test]
-fn does_a_look_see_what_was_counted() {
-    let clock = Arc::new(ManualClock::at(NEW_YEAR));
-    let meters = Arc::new(Meters::default());
+fn what_is_logged_of_a_long_run_and_of_a_short_one() {
+    let text = logged(3, Duration::from_millis(1));
+    let mut lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines.pop().unwrap().contains(" INFO ended job=\"a\""),
+        "{text}"
+    );
+    assert!(lines.len() >= 3, "{text}");
+    let is_running = |line: &&str| line.contains(" INFO running job=\"a\"");
+    assert!(lines.iter().all(is_running), "{text}");
+    assert_eq!(logged(0, Duration::from_secs(3_600)), "");
+}
+
+/// Watches a run that counts nothing.
+fn watch(clock: &Arc<ManualClock>) -> Watch {
     let reached = Arc::new(Reached::new(1));
-    let subject = Subject {
+    Watch::new(
+        subject(),
+        Arc::default(),
+        reached,
+        None,
+        Arc::<ManualClock>::clone(clock),
+    )
+}
+
+fn subject() -> Subject {
+    Subject {
         job: "a".to_owned(),
         product: ProductName::Predictions,
         expected: None,
         max_out_of_orderness_ms: 5,
         as_they_happen: true,
-    };
+    }
+}
+
+#[test]
+fn does_a_look_see_what_was_counted() {
+    let clock = Arc::new(ManualClock::at(NEW_YEAR));
+    let meters = Arc::new(Meters::default());
+    let reached = Arc::new(Reached::new(1));
     let mut watch = Watch::new(
-        subject,
+        subject(),
         Arc::clone(&meters),
         Arc::clone(&reached),
         None,

@@ -77,7 +77,7 @@ fn rows(status: &Status) -> Vec<Row> {
     ];
     let mut rows = vec![Row::number("read", totals.read, speed)];
     for stream in OutputStream::ALL {
-        let count = status.settled(stream);
+        let count = totals.settled(stream);
         let name = status.product.of(stream);
         rows.push(Row::number(name, count, share(count)));
     }
@@ -120,7 +120,7 @@ fn behind(status: &Status) -> Vec<String> {
 
 /// The job's name, how long it has been running, and how much of it is done if that is known.
 fn title(status: &Status, width: usize) -> String {
-    let elapsed = span(status.elapsed.as_secs());
+    let elapsed = duration(status.elapsed.as_secs());
     // However long the name is, the time is to be seen.
     let room = width.saturating_sub(1 + GAP.len() + elapsed.chars().count());
     let start = format!(" {}{GAP}{elapsed}", cut(&status.job, room));
@@ -137,7 +137,7 @@ fn title(status: &Status, width: usize) -> String {
     let empty = BAR_CHARS as usize - full.min(BAR_CHARS as usize);
     let bar = format!("{}{} {percent:>3} %", "█".repeat(full), "░".repeat(empty));
     let left = (expected - read).checked_div(status.per_second);
-    let left = left.map(|seconds| format!("about {} left", span(seconds)));
+    let left = left.map(|seconds| format!("about {} left", duration(seconds)));
     let remarks: Vec<String> = [Some(bar), left].into_iter().flatten().collect();
     fitted(&start, &remarks, width)
 }
@@ -180,12 +180,12 @@ fn lag(ms: u64) -> String {
         let tenths = ms / 100;
         format!("{}.{} s", tenths / 10, tenths % 10)
     } else {
-        span(ms / 1_000)
+        duration(ms / 1_000)
     }
 }
 
 /// A time span in its two largest units.
-fn span(seconds: u64) -> String {
+fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     match seconds {
         0..60 => format!("{seconds} s"),

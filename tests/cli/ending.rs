@@ -1,13 +1,14 @@
 //! The end of a run: by itself, by Ctrl-C, by a second Ctrl-C. Whatever was read has its outcome.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
-use std::thread;
+use std::process::{Child, Stdio};
 
-use crate::scene::{STREAMS, Scene, conserved, generated, number};
-use crate::waiting::{is_full, send, wait_until};
+use crate::scene::{STREAMS, Scene, TO_STDOUT, conserved, event, generated, number, pipeline};
+use crate::waiting::{send, wait_for_records, wait_until};
 
 /// Number of SIGINT, the same on every system.
 const SIGINT: i32 = 2;
@@ -113,7 +114,7 @@ fn has_everything_read_before_ctrl_c_its_outcome() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     check_announcement(&stderr);
-    let said = "stopping: finishing what has been read; once more ends at once";
+    let said = "stopping: finishing what is in flight; once more ends at once";
     assert_eq!(stderr.lines().nth(1), Some(said));
     let read = check_table(&scene, &String::from_utf8(output.stdout).unwrap());
     assert!((1..1_000_000).contains(&read), "{read} were read");
@@ -145,11 +146,7 @@ fn does_a_service_manager_stop_a_slow_source_too() {
 #[test]
 fn does_a_second_ctrl_c_end_a_run_that_cannot_finish() {
     let scene = Scene::new();
-    let sink = (
-        "kind = \"file\"\npath = \"out\"\nshards = 2\n",
-        "kind = \"stdout\"\n",
-    );
-    scene.write("job.toml", generated(&[sink]).as_bytes());
+    scene.write("job.toml", generated(&[TO_STDOUT]).as_bytes());
     let mut child = scene.command(&["run", "job.toml"]).spawn().unwrap();
     // Records come, and nobody reads them: what one poll brings is more than a pipe holds.
     let mut first = [0; 1];
@@ -171,33 +168,67 @@ fn does_a_second_ctrl_c_end_a_run_that_cannot_finish() {
     assert_eq!(child.wait().unwrap().signal(), Some(SIGINT));
 }
 
-/// Who started the job reads its results and not its messages: a pipe for these that is full keeps neither a
-/// signal nor the end from it.
-#[test]
-fn does_a_stop_need_nobody_to_read_stderr() {
-    let scene = Scene::new();
-    let pipeline = generated(&[("rate = 0 ", "rate = 1_000 ")]);
-    scene.write("job.toml", pipeline.as_bytes());
-    let (unread, stderr) = std::io::pipe().unwrap();
-    let mut full = stderr.try_clone().unwrap();
+/// Fills a pipe, so that whoever writes to it waits.
+fn fill(pipe: &impl AsRawFd) {
+    // Opened anew: the one that the run has must go on waiting.
+    let mut pipe = File::options()
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(format!("/proc/self/fd/{}", pipe.as_raw_fd()))
+        .unwrap();
+    for size in [4096, 1] {
+        while pipe.write(&[b'x'; 4096][..size]).is_ok() {}
+    }
+}
+
+/// A run that has handled what there is, and whose stderr nobody reads any more.
+fn unread(scene: &Scene, change: (&str, &str), stdout: Stdio) -> (Child, io::PipeReader) {
+    let follow = ("path = \"in.jsonl\"", "path = \"in.jsonl\"\nfollow = true");
+    scene.write("job.toml", pipeline(&[follow, change]).as_bytes());
+    let (mut said, stderr) = io::pipe().unwrap();
+    let pipe = stderr.try_clone().unwrap();
     let mut command = scene.command(&["run", "job.toml", "--json"]);
-    command.stderr(stderr);
-    let mut child = command.spawn().unwrap();
-    wait_for_a_prediction(&scene, &mut child);
-    // The announcement is there; from now on no message fits any more.
-    let filled = thread::spawn(move || full.write_all(&[b'.'; 1 << 20]));
-    assert!(wait_until(|| is_full(&unread)));
+    let child = command.stdout(stdout).stderr(stderr).spawn().unwrap();
+    // What it says before it begins.
+    let mut byte = [0];
+    while byte != *b"\n" {
+        said.read_exact(&mut byte).unwrap();
+    }
+    fill(&pipe);
+    (child, said)
+}
+
+#[test]
+fn is_a_signal_obeyed_while_nobody_reads_stderr() {
+    let scene = Scene::new();
+    scene.write("in.jsonl", event("u", 0).as_bytes());
+    let none = ("provenance = false", "provenance = true");
+    let (mut child, said) = unread(&scene, none, Stdio::piped());
+    wait_for_records(&scene, &mut child, 1);
     send("TERM", &child);
-    let mut ended = None;
-    wait_until(|| {
-        ended = child.try_wait().unwrap();
-        ended.is_some()
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let summary = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(conserved(&summary), 1);
+    drop(said);
+}
+
+#[test]
+fn is_a_second_signal_obeyed_while_nobody_reads_stderr() {
+    let scene = Scene::new();
+    // More than a pipe holds: the run cannot finish either.
+    let events = event("u", 0).repeat(10_000);
+    scene.write("in.jsonl", events.as_bytes());
+    let (mut child, said) = unread(&scene, TO_STDOUT, Stdio::piped());
+    let mut first = [0; 1];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    // Two that come at the same time are one.
+    let has_ended = wait_until(|| {
+        send("TERM", &child);
+        child.try_wait().unwrap().is_some()
     });
-    let ended = ended.unwrap_or_else(|| {
-        child.kill().unwrap();
-        panic!("it hangs")
-    });
-    assert!(ended.success(), "{ended}");
-    drop(unread);
-    assert!(filled.join().unwrap().is_err(), "nobody has read it");
+    drop((stdout, said));
+    assert!(has_ended);
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }

@@ -4,16 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::process::Child;
 
-use crate::scene::{Scene, conserved, pipeline};
+use crate::scene::{self, Scene, conserved, pipeline};
 use crate::waiting::{send, wait_for_records};
 
-/// A good event.
+/// A good event of a user of its own.
 fn event(number: usize) -> String {
-    let time = 1_767_225_600_000 + 10 * number;
-    format!(
-        r#"{{"user_id":"u{number}","product_id":"p","category":"c","event_type":"view","timestamp_ms":{time}}}{}"#,
-        '\n'
-    )
+    scene::event(&format!("u{number}"), 10 * number as i64)
 }
 
 /// A scene with two files, which are followed, and the run.
@@ -107,8 +103,9 @@ fn is_a_file_that_did_not_only_grow_an_error_that_says_what_to_do() {
         assert!(output.stdout.is_empty());
         let stderr = String::from_utf8(output.stderr).unwrap();
         let said = format!(
-            "failed: cannot read in/a.jsonl: {expected}, after {} bytes had been read; a file that is followed \
-             may only grow: let each new file have a name of its own, and start the job again, which reads everything from the beginning",
+            "failed: cannot read in/a.jsonl: {expected}, after it had been read to byte {}; a file that is \
+             followed may only grow: let each new file have a name of its own, and start the job again, which \
+             reads everything from the beginning",
             event(0).len()
         );
         assert_eq!(stderr.lines().last(), Some(said.as_str()));
@@ -119,7 +116,7 @@ fn is_a_file_that_did_not_only_grow_an_error_that_says_what_to_do() {
             let file = File::options().write(true).open(scene.path("in/a.jsonl"));
             file.unwrap().set_len(4).unwrap();
         },
-        "it was cut to 4 bytes",
+        "it was cut at byte 4",
     );
     check(
         &|scene| fs::remove_file(scene.path("in/a.jsonl")).unwrap(),

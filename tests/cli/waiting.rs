@@ -44,9 +44,3 @@ pub fn send(signal: &str, child: &Child) {
     let sent = Command::new("kill").args(["-s", signal, &id]).status();
     assert!(sent.unwrap().success(), "cannot send {signal} to {id}");
 }
-
-/// Whether a pipe holds so much that who writes to it waits.
-pub fn is_full(pipe: impl std::os::fd::AsFd) -> bool {
-    // 64 KiB, of which the last page may be partly filled.
-    rustix::io::ioctl_fionread(pipe).unwrap() > 60 * 1024
-}

@@ -44,8 +44,9 @@ impl Growing {
         match change(self.read, &own, named.as_ref()) {
             None => Ok(()),
             Some(change) => Err(io::Error::other(format!(
-                "{change}, after {} bytes had been read; a file that is followed may only grow: let each \
-                 new file have a name of its own, and start the job again, which reads everything from the beginning",
+                "{change}, after it had been read to byte {}; a file that is followed may only grow: let each \
+                 new file have a name of its own, and start the job again, which reads everything from the \
+                 beginning",
                 self.read
             ))),
         }
@@ -56,7 +57,7 @@ impl Growing {
 /// file and of the one that has its name now.
 fn change(read: u64, own: &Metadata, named: Option<&Metadata>) -> Option<String> {
     if own.len() < read {
-        return Some(format!("it was cut to {} bytes", own.len()));
+        return Some(format!("it was cut at byte {}", own.len()));
     }
     match named {
         None => Some("it was deleted or renamed".to_owned()),
@@ -133,7 +134,7 @@ mod tests {
                 None => assert_eq!(read.unwrap(), 2),
                 Some(expected) => {
                     let message = read.unwrap_err().to_string();
-                    let start = format!("{expected}, after 5 bytes had been read; ");
+                    let start = format!("{expected}, after it had been read to byte 5; ");
                     assert!(message.starts_with(&start), "{message}");
                 }
             }
@@ -145,7 +146,7 @@ mod tests {
         check(&append, None);
         check(
             &|path| fs::write(path, "123").unwrap(),
-            Some("it was cut to 3 bytes"),
+            Some("it was cut at byte 3"),
         );
         check(
             &|path| fs::remove_file(path).unwrap(),
