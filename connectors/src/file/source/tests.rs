@@ -200,7 +200,7 @@ fn is_a_followed_file_looked_at_again_and_again() {
             other => break other.unwrap_err().to_string(),
         }
     };
-    let expected = "b.jsonl: it was cut to 0 bytes, after 6 bytes had been read; ";
+    let expected = "b.jsonl: it was cut at byte 0, after it had been read to byte 6; ";
     assert!(error.contains(expected), "{error}");
 }
 
