@@ -163,7 +163,7 @@ impl Scene {
         let folders = folders.iter().filter(|folder| folder.exists());
         let files = folders.flat_map(|folder| files(folder));
         let lines = |path: PathBuf| {
-            // A file by which the run tries whether it may write is gone again soon.
+            // A run that starts gives its files their names only when all of them are there.
             let text = fs::read(path).unwrap_or_default();
             text.iter().filter(|&&byte| byte == b'\n').count()
         };
