@@ -11,8 +11,9 @@
 //! What waits is held in memory up to a bound and beyond it on disk, see [`waiting`]; it counts as
 //! retired for the bound on events in flight, and as in flight again when it is given.
 
-mod waiting;
+mod runs;
 mod spilled;
+mod waiting;
 
 use slackwater_dataflow::adapter::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 use slackwater_dataflow::moment::EventTime;

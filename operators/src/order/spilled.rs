@@ -16,7 +16,7 @@ use slackwater_dataflow::spill::{Spill, SpillFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Cell, NewRow, Row, Rows, Span};
-use crate::order::waiting::Place;
+use crate::order::runs::Place;
 
 /// A block is this part of what may be held in memory, at the end of the row that passes it: 64 KiB, some
 /// hundred rows. One block of each run can be in memory at once, and there are far fewer runs than this.
