@@ -346,6 +346,8 @@ fn does_a_slow_worker_slow_the_source_and_not_fill_the_room_for_waiting_events()
     script.partitions = vec![vec![], vec![Act::Records(times)]];
     script.at_once = 1_000;
     script.slow = Some(Duration::from_micros(2));
+    // Nothing is read before the empty partition has ended: until then all would have to wait.
+    script.drift_ms = 1_000_000;
     let job = Running::new(script);
     let (pace, passed) = (Arc::clone(&job.pace), Arc::clone(&job.passed));
     let running = thread::spawn(move || job.run());
