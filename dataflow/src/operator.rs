@@ -40,6 +40,10 @@ pub trait Operator: 'static {
 
     /// Gives a part of what is due, a batch at most, the least order times first.
     fn release(&mut self, _out: &mut Emitter<Self::Output, Self::Reject>) {}
+
+    /// Told when its turn is over. Until then an operator that keeps events holds the tickets of the batches that it
+    /// took: a turn takes what comes as long as something comes, and nothing else bounds what comes meanwhile.
+    fn on_turn_over(&mut self) {}
 }
 
 /// Takes what an operator gives.

@@ -231,7 +231,7 @@ pub(crate) struct Batch {
     pub(crate) partition: PartitionId,
     pub(crate) events: Vec<(Offset, i64)>,
     worker: usize,
-    ticket: Ticket,
+    pub(crate) ticket: Ticket,
 }
 
 impl Batch {

@@ -73,6 +73,7 @@ impl<'s> Graph<'s> {
                     applied.rise(risen);
                 }
                 applied.release();
+                applied.operator.on_turn_over();
             }
         });
         (output_stream, self.rejects_of(name, reject_stream))

@@ -16,6 +16,7 @@ mod spilled;
 mod waiting;
 
 use slackwater_dataflow::adapter::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
+use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::pace::WaitingRoom;
@@ -45,6 +46,8 @@ pub struct EventTimeOrder {
     room: WaitingRoom,
     waiting: Waiting,
     part: Part,
+    /// Of the batches that this turn took.
+    taken: Vec<Ticket>,
 }
 
 impl EventTimeOrder {
@@ -54,6 +57,7 @@ impl EventTimeOrder {
             worker,
             waiting: Waiting::new(fields, room.memory_bytes_max(), spill),
             part: PART,
+            taken: Vec::new(),
             room,
         }
     }
@@ -73,6 +77,7 @@ impl Operator for EventTimeOrder {
         if let Err(error) = kept {
             out.fail(error);
         }
+        self.taken.push(batch.ticket);
         self.tell();
     }
 
@@ -102,6 +107,10 @@ impl Operator for EventTimeOrder {
             }
             Err(error) => out.fail(error),
         }
+    }
+
+    fn on_turn_over(&mut self) {
+        self.taken.clear();
     }
 }
 
