@@ -5,13 +5,15 @@
 //! - [`place`]: one type for every number that says where an event stands: partition, offset, key group,
 //!   shard; and the fixed rules between them.
 //! - [`moment`]: the one clock, (epoch, watermark) under the product order, and its two projections.
+//! - [`identity`]: who wrote a checkpoint, and which one it is.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
-//! - [`source`], [`sink`]: the seams to the outside.
+//! - [`source`], [`sink`], [`store`]: the seams to the outside.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
 //!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
 //!   [`reached`]: how far event time has come.
 //! - [`state`]: keyed state in memory.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
+//! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
 //! - [`run`]: what the threads of one run share, and how it ends.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
 //! - [`worker`]: runs a graph on a group of threads.
@@ -23,9 +25,11 @@
 
 pub mod place;
 pub mod moment;
+pub mod identity;
 pub mod clock;
 pub mod source;
 pub mod sink;
+pub mod store;
 pub mod flow;
 pub mod pace;
 pub mod spill;
@@ -34,6 +38,7 @@ pub mod reached;
 pub mod state;
 pub mod operator;
 pub mod ingest;
+pub mod checkpoint;
 pub mod run;
 pub mod adapter;
 pub mod worker;

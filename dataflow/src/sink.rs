@@ -4,6 +4,8 @@
 //! the [`Sink`]. So a sink that is slow or stalls never stops a worker: the bound on events in flight
 //! does, at the source.
 
+use crate::identity::{CheckpointId, Generation};
+use crate::moment::Epoch;
 use crate::place::ShardId;
 
 /// The four streams. Every event gives exactly one record on exactly one of them, or is filtered.
@@ -76,4 +78,64 @@ pub trait Sink: Send {
 
     /// Called once, after the last chunk of a run that ended well.
     fn finish(&mut self) -> Result<(), SinkError>;
+}
+
+/// Bytes of all records of each stream of one shard, in the order of [`OutputStream::ALL`].
+pub type Lengths = [u64; OutputStream::ALL.len()];
+
+/// What a sink keeps beside a shard's outputs: the last epoch of it that was published. Written together with that
+/// epoch's last record, or after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// Who published.
+    pub generation: Generation,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its checkpoint: numbers of epochs may be used again after an older checkpoint was restored, ids are not.
+    pub checkpoint: CheckpointId,
+    /// How many chunks of it are published.
+    pub chunk: u32,
+    /// How many there are.
+    pub chunks: u32,
+}
+
+/// Outputs of one epoch and shard, which are durable in the checkpoint store and are to become visible.
+pub struct ShardEpoch<'a> {
+    /// Who publishes.
+    pub generation: Generation,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The shard.
+    pub shard: ShardId,
+    /// Bytes of the shard's streams up to the epoch before: what lies behind them is of an attempt that did
+    /// not end.
+    pub before: Lengths,
+    /// Bytes of the shard's streams with this epoch.
+    pub after: Lengths,
+    /// Its chunks from the first to be published on, each with all its records.
+    pub chunks: &'a mut dyn Iterator<Item = Result<EpochChunk, SinkError>>,
+}
+
+/// What a sink commits at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochChunk {
+    /// Its number in the epoch's shard, from 0.
+    pub chunk: u32,
+    /// How many the epoch's shard has.
+    pub chunks: u32,
+    /// The records, in order.
+    pub outputs: Vec<OutputChunk>,
+}
+
+/// Takes the outputs of whole epochs, each exactly once. Called by one thread only.
+pub trait EpochSink: Send {
+    /// Keeps every older generation from writing from now on, and gives each shard's marker, by shard; none
+    /// where nothing was ever published.
+    fn take_over(&mut self, generation: Generation) -> Result<Vec<Option<Marker>>, SinkError>;
+
+    /// Makes an epoch of one shard visible: all its records, then its marker. Called in the order of
+    /// epochs. After a failure it may be called again for the same epoch.
+    fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError>;
 }
