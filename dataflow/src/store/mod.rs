@@ -4,6 +4,20 @@
 //! The whole protocol asks two things of a store: that an object whose [`ObjectWriter::finish`] came back
 //! is there after any crash, and that of two who create one name with [`Store::put_if_absent`] exactly one
 //! succeeds. Names are `folder/name`; see `docs/checkpoint-format.md` for those that are used.
+//!
+//! - [`name`]: what a store takes as a name.
+//! - [`local`]: objects as files below a folder.
+//! - [`memory`]: objects in memory, with faults on demand: the test double.
+//! - [`probe`]: whether a store keeps its word about two who create one name.
+
+pub mod name;
+pub mod local;
+pub mod memory;
+pub mod probe;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
 
 use std::io;
 
@@ -32,7 +46,7 @@ impl StoreError {
 pub enum Put {
     /// It is there now and durable.
     Created,
-    /// There was one of this name already; it is as it was.
+    /// There was one of this name already; it is as it was, and durable.
     Exists,
 }
 
@@ -44,7 +58,8 @@ pub trait Store: Send + Sync {
     /// Creates a whole object, durable when this comes back, unless there is one of this name.
     ///
     /// # Errors
-    /// Whether it was created is not known then.
+    /// Whether it was created is not known then, and if it can be read, not whether it is durable. Put it again:
+    /// when [`Put::Exists`] comes back, what is there now is durable, and to be read to see whose it is.
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<Put, StoreError>;
 
     /// Opens an object.
@@ -53,7 +68,9 @@ pub trait Store: Send + Sync {
     /// The names of all objects that begin with `prefix`, a folder and its slash, in ascending order.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Deletes an object; one that is not there is none to delete, which is no error.
+    /// Deletes an object; one that is not there is none to delete, which is no error. A record of the log is gone
+    /// for good when this comes back, so that what it lists can be deleted next; a crash may bring back any
+    /// other object.
     fn delete(&self, name: &str) -> Result<(), StoreError>;
 }
 
@@ -61,6 +78,9 @@ pub trait Store: Send + Sync {
 /// but may be there.
 pub trait ObjectWriter: Send {
     /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// A part may have been added. So this object can't be finished any more: create another one.
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Ends the object. When this comes back it is durable, its name too.
@@ -99,4 +119,19 @@ pub fn read_all(store: &dyn Store, name: &str, most: u64) -> Result<Vec<u8>, Sto
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     reader.read_at(0, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Says of an error what was tried, and on what.
+pub(crate) fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError {
+        action,
+        name: name.to_owned(),
+        source,
+    }
+}
+
+/// An object with a hole must never be finished: it would be taken for whole.
+fn refuse_broken(broken: bool) -> io::Result<()> {
+    let error = || io::Error::other("an earlier write of it failed: create another one");
+    (!broken).then_some(()).ok_or_else(error)
 }
