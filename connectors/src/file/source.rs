@@ -1,6 +1,7 @@
 //! JSONL files as a source: each file is one partition, in the order of their paths. A file has ended where it
 //! ends, or is followed: then its reader waits there for more.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
+    Wake,
 };
 
-use crate::file::compressed::{content, is_compressed};
+use crate::file::again;
+use crate::file::compressed::{decompressed, is_compressed};
 use crate::file::growing::{Growing, Pause};
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
 
@@ -165,22 +168,35 @@ impl Source for FileSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        _: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut files = Vec::new();
         for (partition, path) in self.partitions.iter().zip(&self.paths) {
-            if share.reads(partition.id) {
-                let content = self
-                    .content(path)
-                    .map_err(|error| failed("open", &partition.topic, error))?;
-                files.push(OpenFile {
-                    partition: partition.clone(),
-                    lines: LineReader::new(content, self.max_bytes, BLOCK_BYTES),
-                    pause: Pause::default(),
-                });
+            if !share.reads(partition.id) {
+                continue;
             }
+            let read = match from.of(partition.id) {
+                None => 0,
+                Some(Start::At(offset)) => offset.0,
+                Some(Start::Ended) => continue,
+            };
+            let content = self
+                .content(path, read)
+                .map_err(|error| failed("open", &partition.topic, error))?;
+            let lines = LineReader::new(content, self.max_bytes, BLOCK_BYTES);
+            files.push(OpenFile {
+                partition: partition.clone(),
+                lines: lines.beginning_at(read),
+                pause: Pause::default(),
+            });
         }
         Ok(Box::new(FileReader {
             files,
+            ended: BTreeMap::new(),
             turn: 0,
             clock: Arc::clone(&self.clock),
         }))
@@ -188,13 +204,20 @@ impl Source for FileSource {
 }
 
 impl FileSource {
-    fn content(&self, path: &Path) -> io::Result<Box<dyn Read>> {
-        let file = File::open(path)?;
-        if self.follow {
-            Ok(Box::new(Growing::new(file, path.to_owned())))
-        } else {
-            content(path, file)
+    /// What the file at `path` stands for, from the byte that it was read to.
+    fn content(&self, path: &Path, read: u64) -> io::Result<Box<dyn Read>> {
+        let mut file = File::open(path)?;
+        if is_compressed(path) {
+            let mut content = decompressed(path, file)?;
+            again::skip(&mut content, read)?;
+            return Ok(content);
         }
+        again::seek(&mut file, read, self.follow)?;
+        Ok(if self.follow {
+            Box::new(Growing::new(file, path.to_owned(), read))
+        } else {
+            Box::new(file)
+        })
     }
 }
 
@@ -209,6 +232,8 @@ struct OpenFile {
 struct FileReader {
     /// Files that have not ended.
     files: Vec<OpenFile>,
+    /// The lengths of those that have.
+    ended: BTreeMap<PartitionId, Offset>,
     /// Whose turn it is.
     turn: usize,
     clock: Arc<dyn Clock>,
@@ -262,6 +287,7 @@ impl SourceReader for FileReader {
             Lines::Dry => file.pause.begin(now, found),
             Lines::Ended => {
                 // The next file slides into this one's place.
+                self.ended.insert(partition, file.lines.position());
                 self.files.remove(turn);
                 let _ = emit(Polled::Finished(partition));
                 return Ok(if self.files.is_empty() {
@@ -274,6 +300,13 @@ impl SourceReader for FileReader {
         self.turn += 1;
         // Whether there is one that can be read now is the next poll's question.
         Ok(Readiness::More)
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let mut files = self.files.iter();
+        let open = files.find(|file| file.partition.id == partition);
+        open.map(|file| file.lines.position())
+            .or_else(|| self.ended.get(&partition).copied())
     }
 }
 

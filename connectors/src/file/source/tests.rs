@@ -47,7 +47,9 @@ fn poll(
 
 /// Reads a share to its end, poll by poll.
 fn polls(source: &FileSource, share: Share, limit: usize) -> Vec<String> {
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut polls = Vec::new();
     loop {
         let (seen, readiness) = poll(reader.as_mut(), Demand::of_all(limit));
@@ -152,7 +154,9 @@ fn is_a_followed_file_looked_at_again_and_again() {
         worker: 0,
         workers: 1,
     };
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut check = |expected: &str, readiness: Readiness| {
         let (seen, told) = poll(reader.as_mut(), Demand::of_all(9));
         assert_eq!((seen.as_str(), told.unwrap()), (expected, readiness));
