@@ -42,7 +42,8 @@ pub struct FileConfig {
 }
 
 /// Files of JSON lines, decompressed where their names end in `.gz` or `.zst`. The offset of a record is
-/// the position of its first byte in its file; of a compressed file, in what it decompresses to.
+/// the position of its first byte in its file; of a compressed file, in what it decompresses to. To open one
+/// elsewhere than at its beginning takes as long as to decompress all that is before.
 pub struct FileSource {
     partitions: Vec<Partition>,
     paths: Vec<PathBuf>,
@@ -69,36 +70,47 @@ impl FileSource {
     /// No file matches, one is a folder or can't be opened, one is compressed and is to be followed, or there
     /// are more than 1,000.
     pub fn new(config: FileConfig, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        FileSource::resumed(config, &[], &Starts::beginning(), clock)
+    }
+
+    /// The same for a job that has read the `known` partitions up to `starts`: they keep their numbers, and
+    /// files that are new get the next higher ones. A file that had ended may be gone; its partition is there
+    /// all the same.
+    ///
+    /// # Errors
+    /// Those of [`FileSource::new`], or a known file that had not ended is not found.
+    pub fn resumed(
+        config: FileConfig,
+        known: &[Partition],
+        starts: &Starts,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
         let mut paths = matching(&config.path)?;
         paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-        if paths.len() > FILES_MAX {
+        let numbered = number(&config.path, paths, known, starts)?;
+        if numbered.is_empty() {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
+            return Err(failed("open", &config.path, nothing));
+        }
+        let to_read = numbered.keys().filter(|&&id| !starts.has_ended(id)).count();
+        if to_read > FILES_MAX {
             let message = format!(
-                "{} files match, at most {FILES_MAX} can be read by one job; \
-                 join some of them or use a narrower pattern",
-                paths.len()
+                "{to_read} files match, at most {FILES_MAX} can be read by one job; \
+                 join some of them or use a narrower pattern"
             );
             return Err(failed("open", &config.path, invalid(message)));
         }
-        let mut partitions = Vec::with_capacity(paths.len());
-        for (number, path) in (0..).zip(&paths) {
-            check_readable(path)?;
-            if config.follow && is_compressed(path) {
-                let message = "it is compressed: where its records end is known when it has ended, so it \
-                               cannot be followed";
-                return Err(failed(
-                    "follow",
-                    &path.to_string_lossy(),
-                    invalid(message.to_owned()),
-                ));
+        let mut partitions = Vec::with_capacity(numbered.len());
+        for (&id, path) in &numbered {
+            if !starts.has_ended(id) {
+                check(path, config.follow)?;
             }
-            partitions.push(Partition {
-                id: PartitionId(number),
-                topic: Arc::from(path.to_string_lossy()),
-            });
+            let topic = Arc::from(path.to_string_lossy());
+            partitions.push(Partition { id, topic });
         }
         Ok(FileSource {
             partitions,
-            paths,
+            paths: numbered.into_values().collect(),
             follow: config.follow,
             max_bytes: config.max_bytes,
             clock,
@@ -111,7 +123,54 @@ impl FileSource {
     }
 }
 
-/// The paths that `pattern` stands for; at least one, but perhaps of a file that does not exist.
+/// The number of each file: that of the known partition of its path, else the next one that no partition has.
+/// Another number would give the events of a file another place, and others the places that they had.
+fn number(
+    pattern: &str,
+    paths: Vec<PathBuf>,
+    known: &[Partition],
+    starts: &Starts,
+) -> Result<BTreeMap<PartitionId, PathBuf>, SourceError> {
+    let of_path: BTreeMap<&str, PartitionId> = known
+        .iter()
+        .map(|known| (&*known.topic, known.id))
+        .collect();
+    let last = known.iter().map(|known| known.id.0).max();
+    let mut next = last.map_or(0, |last| last.saturating_add(1));
+    let mut numbered = BTreeMap::new();
+    for path in paths {
+        let name = path.to_string_lossy();
+        let id = of_path.get(&*name).copied().unwrap_or_else(|| {
+            let id = PartitionId(next);
+            next = next.saturating_add(1);
+            id
+        });
+        let name = name.into_owned();
+        if numbered.insert(id, path).is_some() {
+            return Err(failed(
+                "open",
+                &name,
+                invalid(format!("two files have number {id}")),
+            ));
+        }
+    }
+    for Partition { id, topic } in known {
+        if starts.has_ended(*id) {
+            let path = || PathBuf::from(&**topic);
+            numbered.entry(*id).or_insert_with(path);
+        } else if !numbered.contains_key(id) {
+            let message = format!(
+                "it was not read to its end, and is not among the files of `{pattern}` any more: put it \
+                 back, or start over with `--fresh`"
+            );
+            let gone = io::Error::new(io::ErrorKind::NotFound, message);
+            return Err(failed("open", topic, gone));
+        }
+    }
+    Ok(numbered)
+}
+
+/// The paths that `pattern` stands for; perhaps one of a file that does not exist.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
         return Ok(vec![PathBuf::from(pattern)]);
@@ -125,14 +184,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
             failed("list", &path, error.into())
         })?);
     }
-    if paths.is_empty() {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
-        return Err(failed("open", pattern, nothing));
-    }
     Ok(paths)
 }
 
-fn check_readable(path: &Path) -> Result<(), SourceError> {
+fn check(path: &Path, follow: bool) -> Result<(), SourceError> {
     let subject = path.to_string_lossy();
     let metadata = fs::metadata(path).map_err(|error| failed("open", &subject, error))?;
     if metadata.is_dir() {
@@ -148,6 +203,11 @@ fn check_readable(path: &Path) -> Result<(), SourceError> {
         return Err(failed("open", &subject, invalid(message.to_owned())));
     }
     File::open(path).map_err(|error| failed("open", &subject, error))?;
+    if follow && is_compressed(path) {
+        let message = "it is compressed: where its records end is known when it has ended, so it \
+                       cannot be followed";
+        return Err(failed("follow", &subject, invalid(message.to_owned())));
+    }
     Ok(())
 }
 
