@@ -22,3 +22,6 @@ pub mod file;
 pub mod generator;
 pub mod memory;
 pub mod stdout;
+
+#[cfg(test)]
+mod middle;

@@ -20,7 +20,8 @@ use crate::place::{Offset, PartitionId, ShardId};
 use crate::run::{Publication, RunError};
 use crate::sink::{OutputChunk, OutputStream, Sink, SinkError};
 use crate::source::{
-    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
+    Starts, Wake,
 };
 
 /// Number of different keys.
@@ -113,15 +114,21 @@ impl Source for ScriptedSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        _: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
         let mine = self.acts.iter().filter(|(id, _)| share.reads(**id));
-        let open = mine.map(|(&partition, acts)| Cursor {
-            partition,
-            acts: acts.iter().cloned().rev().collect(),
-            next: 0,
+        let open = mine.filter_map(|(&partition, acts)| match from.of(partition) {
+            None => Some(Cursor::new(partition, acts, 0)),
+            Some(Start::At(offset)) => Some(Cursor::new(partition, acts, offset.0)),
+            Some(Start::Ended) => None,
         });
         Ok(Box::new(ScriptedReader {
             open: open.collect(),
+            ended: BTreeMap::new(),
             turn: 0,
             source: self.clone(),
         }))
@@ -137,6 +144,8 @@ struct Cursor {
 
 struct ScriptedReader {
     open: Vec<Cursor>,
+    /// Where those that ended did so.
+    ended: BTreeMap<PartitionId, Offset>,
     turn: usize,
     source: ScriptedSource,
 }
@@ -144,6 +153,23 @@ struct ScriptedReader {
 type Emit<'a> = &'a mut dyn FnMut(Polled<'_>) -> ControlFlow<()>;
 
 impl Cursor {
+    /// All acts, but as if `next` records had been handed out already.
+    fn new(partition: PartitionId, acts: &[Act], next: u64) -> Self {
+        let mut skip = usize::try_from(next).unwrap();
+        let mut acts: Vec<Act> = acts.iter().rev().cloned().collect();
+        for act in acts.iter_mut().rev() {
+            if let Act::Records(times) = act {
+                let skipped = times.drain(..skip.min(times.len())).count();
+                skip -= skipped;
+            }
+        }
+        Cursor {
+            partition,
+            acts,
+            next,
+        }
+    }
+
     fn hand_out(&mut self, times: impl IntoIterator<Item = i64>, emit: Emit<'_>) -> usize {
         let mut handed_out = 0;
         for time in times {
@@ -184,6 +210,7 @@ impl SourceReader for ScriptedReader {
         match cursor.acts.pop() {
             None => {
                 let _ = emit(Polled::Finished(cursor.partition));
+                self.ended.insert(cursor.partition, Offset(cursor.next));
                 self.open.remove(self.turn);
             }
             Some(Act::Records(mut times)) => {
@@ -223,6 +250,12 @@ impl SourceReader for ScriptedReader {
         } else {
             Readiness::More
         })
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let open = self.open.iter().find(|open| open.partition == partition);
+        let open = open.map(|open| Offset(open.next));
+        open.or_else(|| self.ended.get(&partition).copied())
     }
 }
 

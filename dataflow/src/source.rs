@@ -4,6 +4,7 @@
 //! [`SourceReader`] for the partitions it reads and polls it. Readers hand out borrowed bytes, record by
 //! record, and never decode them: what a record means is decided behind this seam, once for all sources.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -146,6 +147,42 @@ impl Share {
     }
 }
 
+/// Where reading a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The next record to hand out has this offset, as [`SourceReader::position`] gave it.
+    At(Offset),
+    /// It had ended: it is not opened, nothing of it is handed out, and its end is not told again.
+    Ended,
+}
+
+/// Where reading each partition of a source begins; one of which nothing is known, at its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Starts(BTreeMap<PartitionId, Start>);
+
+impl Starts {
+    /// Every partition is read from its beginning.
+    pub fn beginning() -> Self {
+        Starts::default()
+    }
+
+    /// Where `partition` begins; none: at its beginning.
+    pub fn of(&self, partition: PartitionId) -> Option<Start> {
+        self.0.get(&partition).copied()
+    }
+
+    /// Whether `partition` had ended.
+    pub fn has_ended(&self, partition: PartitionId) -> bool {
+        self.of(partition) == Some(Start::Ended)
+    }
+}
+
+impl FromIterator<(PartitionId, Start)> for Starts {
+    fn from_iter<I: IntoIterator<Item = (PartitionId, Start)>>(starts: I) -> Self {
+        Starts(starts.into_iter().collect())
+    }
+}
+
 /// A source could not be opened or read. Always final for this run: nothing was skipped.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {subject}: {source}")]
@@ -163,9 +200,17 @@ pub trait Source: Send + Sync {
     /// All partitions, in ascending order of their numbers.
     fn partitions(&self) -> &[Partition];
 
-    /// Opens the partitions of one worker's share. A reader that ever answers [`Readiness::Waiting`] keeps
-    /// `wake` and calls it when there is more.
-    fn open(&self, share: Share, wake: Wake) -> Result<Box<dyn SourceReader>, SourceError>;
+    /// Opens the partitions of one worker's share, each where `from` says. A reader that ever answers
+    /// [`Readiness::Waiting`] keeps `wake` and calls it when there is more.
+    ///
+    /// # Errors
+    /// A partition can't be opened, or not there: it has no such place, or is another one than was read.
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        wake: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError>;
 }
 
 /// Reads the partitions of one worker's share. It stays on the thread that opened it.
@@ -179,4 +224,9 @@ pub trait SourceReader {
         demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError>;
+    /// The offset of the next record that would be handed out of `partition`, exact after any poll that did
+    /// not fail: whoever opens the partition there reads on without a gap or a repetition. Of a record
+    /// that is not complete yet it is the beginning; of a partition whose end was told, what is behind its
+    /// last record. None for a partition that this reader does not read.
+    fn position(&self, partition: PartitionId) -> Option<Offset>;
 }

@@ -12,7 +12,7 @@ use slackwater_connectors::memory::{MemorySink, MemorySource, Schedule};
 use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_dataflow::source::{Demand, Polled, Share, Source, Wake};
+use slackwater_dataflow::source::{Demand, Polled, Share, Source, Starts, Wake};
 
 use crate::canonical::mask;
 use crate::faults::{Fault, Faulty};
@@ -134,7 +134,11 @@ fn do_offsets_of_a_key_only_go_forward() {
 fn third_offset(source: &MemorySource) -> Offset {
     let (worker, workers) = (0, 1);
     let mut reader = source
-        .open(Share { worker, workers }, Wake::nobody())
+        .open(
+            Share { worker, workers },
+            &Starts::beginning(),
+            Wake::nobody(),
+        )
         .unwrap();
     let mut third = Offset::default();
     let mut keep = |polled: Polled<'_>| {

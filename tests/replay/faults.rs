@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use slackwater_connectors::memory::MemorySource;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader,
+    Starts, Wake,
 };
 
 /// What is done to the records of a partition.
@@ -31,9 +32,14 @@ impl Source for Faulty {
         self.inner.partitions()
     }
 
-    fn open(&self, share: Share, wake: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        wake: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
         Ok(Box::new(FaultyReader {
-            inner: self.inner.open(share, wake)?,
+            inner: self.inner.open(share, from, wake)?,
             partition: self.partition,
             fault: self.fault,
         }))
@@ -89,5 +95,9 @@ impl SourceReader for FaultyReader {
             let _ = emit(Polled::Finished(self.partition));
         }
         Ok(readiness)
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        self.inner.position(partition)
     }
 }

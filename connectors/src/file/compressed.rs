@@ -45,7 +45,7 @@ pub fn is_compressed(path: &Path) -> bool {
 }
 
 /// A reader of the content of `file`, whose name is `path`.
-pub(super) fn content(path: &Path, file: File) -> io::Result<Box<dyn Read>> {
+pub(super) fn decompressed(path: &Path, file: File) -> io::Result<Box<dyn Read>> {
     match Format::of(path) {
         None => Ok(Box::new(file)),
         Some(format) => Ok(Box::new(Decompressed::new(format, file)?)),

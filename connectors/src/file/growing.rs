@@ -19,18 +19,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Growing {
     file: File,
     path: PathBuf,
-    /// Bytes read so far.
+    /// Bytes read so far, by earlier runs too.
     read: u64,
 }
 
 impl Growing {
-    /// Follows `file`, which was opened at `path`.
-    pub(super) fn new(file: File, path: PathBuf) -> Self {
-        Growing {
-            file,
-            path,
-            read: 0,
-        }
+    /// Follows `file`, which was opened at `path` and stands at byte `read`.
+    pub(super) fn new(file: File, path: PathBuf, read: u64) -> Self {
+        Growing { file, path, read }
     }
 
     /// Refuses to wait for what will not come.
@@ -123,7 +119,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.jsonl");
             fs::write(&path, "12345").unwrap();
-            let mut growing = Growing::new(File::open(&path).unwrap(), path.clone());
+            let mut growing = Growing::new(File::open(&path).unwrap(), path.clone(), 0);
             let mut buffer = [0; 9];
             assert_eq!(growing.read(&mut buffer).unwrap(), 5);
             let error = growing.read(&mut buffer).unwrap_err();

@@ -82,6 +82,17 @@ impl<R: Read> LineReader<R> {
         }
     }
 
+    /// The same reader of an input that does not stand at its beginning but at byte `position`, where a line begins.
+    pub(super) fn beginning_at(mut self, position: u64) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Where the line that is handed out next begins.
+    pub(super) fn position(&self) -> Offset {
+        Offset(self.position)
+    }
+
     /// Hands out at most `limit` records, fewer if `emit` breaks.
     ///
     /// May hand out none and say that there is more: inside a very long line.

@@ -1,6 +1,7 @@
 //! Files, as a source of events and as a place for outputs: the embedded defaults of a job. The standard
 //! input is read as a file is, line by line.
 
+mod again;
 mod compressed;
 mod growing;
 mod lines;

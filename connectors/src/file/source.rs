@@ -1,6 +1,7 @@
 //! JSONL files as a source: each file is one partition, in the order of their paths. A file has ended where it
 //! ends, or is followed: then its reader waits there for more.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
+    Wake,
 };
 
-use crate::file::compressed::{content, is_compressed};
+use crate::file::again;
+use crate::file::compressed::{decompressed, is_compressed};
 use crate::file::growing::{Growing, Pause};
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
 
@@ -39,7 +42,8 @@ pub struct FileConfig {
 }
 
 /// Files of JSON lines, decompressed where their names end in `.gz` or `.zst`. The offset of a record is
-/// the position of its first byte in its file; of a compressed file, in what it decompresses to.
+/// the position of its first byte in its file; of a compressed file, in what it decompresses to. To open one
+/// elsewhere than at its beginning takes as long as to decompress all that is before.
 pub struct FileSource {
     partitions: Vec<Partition>,
     paths: Vec<PathBuf>,
@@ -66,36 +70,47 @@ impl FileSource {
     /// No file matches, one is a folder or can't be opened, one is compressed and is to be followed, or there
     /// are more than 1,000.
     pub fn new(config: FileConfig, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        FileSource::resumed(config, &[], &Starts::beginning(), clock)
+    }
+
+    /// The same for a job that has read the `known` partitions up to `starts`: they keep their numbers, and
+    /// files that are new get the next higher ones. A file that had ended may be gone; its partition is there
+    /// all the same.
+    ///
+    /// # Errors
+    /// Those of [`FileSource::new`], or a known file that had not ended is not found.
+    pub fn resumed(
+        config: FileConfig,
+        known: &[Partition],
+        starts: &Starts,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
         let mut paths = matching(&config.path)?;
         paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-        if paths.len() > FILES_MAX {
+        let numbered = number(&config.path, paths, known, starts)?;
+        if numbered.is_empty() {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
+            return Err(failed("open", &config.path, nothing));
+        }
+        let to_read = numbered.keys().filter(|&&id| !starts.has_ended(id)).count();
+        if to_read > FILES_MAX {
             let message = format!(
-                "{} files match, at most {FILES_MAX} can be read by one job; \
-                 join some of them or use a narrower pattern",
-                paths.len()
+                "{to_read} files match, at most {FILES_MAX} can be read by one job; \
+                 join some of them or use a narrower pattern"
             );
             return Err(failed("open", &config.path, invalid(message)));
         }
-        let mut partitions = Vec::with_capacity(paths.len());
-        for (number, path) in (0..).zip(&paths) {
-            check_readable(path)?;
-            if config.follow && is_compressed(path) {
-                let message = "it is compressed: where its records end is known when it has ended, so it \
-                               cannot be followed";
-                return Err(failed(
-                    "follow",
-                    &path.to_string_lossy(),
-                    invalid(message.to_owned()),
-                ));
+        let mut partitions = Vec::with_capacity(numbered.len());
+        for (&id, path) in &numbered {
+            if !starts.has_ended(id) {
+                check(path, config.follow)?;
             }
-            partitions.push(Partition {
-                id: PartitionId(number),
-                topic: Arc::from(path.to_string_lossy()),
-            });
+            let topic = Arc::from(path.to_string_lossy());
+            partitions.push(Partition { id, topic });
         }
         Ok(FileSource {
             partitions,
-            paths,
+            paths: numbered.into_values().collect(),
             follow: config.follow,
             max_bytes: config.max_bytes,
             clock,
@@ -108,7 +123,54 @@ impl FileSource {
     }
 }
 
-/// The paths that `pattern` stands for; at least one, but perhaps of a file that does not exist.
+/// The number of each file: that of the known partition of its path, else the next one that no partition has.
+/// Another number would give the events of a file another place, and others the places that they had.
+fn number(
+    pattern: &str,
+    paths: Vec<PathBuf>,
+    known: &[Partition],
+    starts: &Starts,
+) -> Result<BTreeMap<PartitionId, PathBuf>, SourceError> {
+    let of_path: BTreeMap<&str, PartitionId> = known
+        .iter()
+        .map(|known| (&*known.topic, known.id))
+        .collect();
+    let last = known.iter().map(|known| known.id.0).max();
+    let mut next = last.map_or(0, |last| last.saturating_add(1));
+    let mut numbered = BTreeMap::new();
+    for path in paths {
+        let name = path.to_string_lossy();
+        let id = of_path.get(&*name).copied().unwrap_or_else(|| {
+            let id = PartitionId(next);
+            next = next.saturating_add(1);
+            id
+        });
+        let name = name.into_owned();
+        if numbered.insert(id, path).is_some() {
+            return Err(failed(
+                "open",
+                &name,
+                invalid(format!("two files have number {id}")),
+            ));
+        }
+    }
+    for Partition { id, topic } in known {
+        if starts.has_ended(*id) {
+            let path = || PathBuf::from(&**topic);
+            numbered.entry(*id).or_insert_with(path);
+        } else if !numbered.contains_key(id) {
+            let message = format!(
+                "it was not read to its end, and is not among the files of `{pattern}` any more: put it \
+                 back, or start over with `--fresh`"
+            );
+            let gone = io::Error::new(io::ErrorKind::NotFound, message);
+            return Err(failed("open", topic, gone));
+        }
+    }
+    Ok(numbered)
+}
+
+/// The paths that `pattern` stands for; perhaps one of a file that does not exist.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
         return Ok(vec![PathBuf::from(pattern)]);
@@ -122,14 +184,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
             failed("list", &path, error.into())
         })?);
     }
-    if paths.is_empty() {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
-        return Err(failed("open", pattern, nothing));
-    }
     Ok(paths)
 }
 
-fn check_readable(path: &Path) -> Result<(), SourceError> {
+fn check(path: &Path, follow: bool) -> Result<(), SourceError> {
     let subject = path.to_string_lossy();
     let metadata = fs::metadata(path).map_err(|error| failed("open", &subject, error))?;
     if metadata.is_dir() {
@@ -145,6 +203,11 @@ fn check_readable(path: &Path) -> Result<(), SourceError> {
         return Err(failed("open", &subject, invalid(message.to_owned())));
     }
     File::open(path).map_err(|error| failed("open", &subject, error))?;
+    if follow && is_compressed(path) {
+        let message = "it is compressed: where its records end is known when it has ended, so it \
+                       cannot be followed";
+        return Err(failed("follow", &subject, invalid(message.to_owned())));
+    }
     Ok(())
 }
 
@@ -165,22 +228,35 @@ impl Source for FileSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        _: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut files = Vec::new();
         for (partition, path) in self.partitions.iter().zip(&self.paths) {
-            if share.reads(partition.id) {
-                let content = self
-                    .content(path)
-                    .map_err(|error| failed("open", &partition.topic, error))?;
-                files.push(OpenFile {
-                    partition: partition.clone(),
-                    lines: LineReader::new(content, self.max_bytes, BLOCK_BYTES),
-                    pause: Pause::default(),
-                });
+            if !share.reads(partition.id) {
+                continue;
             }
+            let read = match from.of(partition.id) {
+                None => 0,
+                Some(Start::At(offset)) => offset.0,
+                Some(Start::Ended) => continue,
+            };
+            let content = self
+                .content(path, read)
+                .map_err(|error| failed("open", &partition.topic, error))?;
+            let lines = LineReader::new(content, self.max_bytes, BLOCK_BYTES);
+            files.push(OpenFile {
+                partition: partition.clone(),
+                lines: lines.beginning_at(read),
+                pause: Pause::default(),
+            });
         }
         Ok(Box::new(FileReader {
             files,
+            ended: BTreeMap::new(),
             turn: 0,
             clock: Arc::clone(&self.clock),
         }))
@@ -188,13 +264,20 @@ impl Source for FileSource {
 }
 
 impl FileSource {
-    fn content(&self, path: &Path) -> io::Result<Box<dyn Read>> {
-        let file = File::open(path)?;
-        if self.follow {
-            Ok(Box::new(Growing::new(file, path.to_owned())))
-        } else {
-            content(path, file)
+    /// What the file at `path` stands for, from the byte that it was read to.
+    fn content(&self, path: &Path, read: u64) -> io::Result<Box<dyn Read>> {
+        let mut file = File::open(path)?;
+        if is_compressed(path) {
+            let mut content = decompressed(path, file)?;
+            again::skip(&mut content, read)?;
+            return Ok(content);
         }
+        again::seek(&mut file, read, self.follow)?;
+        Ok(if self.follow {
+            Box::new(Growing::new(file, path.to_owned(), read))
+        } else {
+            Box::new(file)
+        })
     }
 }
 
@@ -209,6 +292,8 @@ struct OpenFile {
 struct FileReader {
     /// Files that have not ended.
     files: Vec<OpenFile>,
+    /// The lengths of those that have.
+    ended: BTreeMap<PartitionId, Offset>,
     /// Whose turn it is.
     turn: usize,
     clock: Arc<dyn Clock>,
@@ -262,6 +347,7 @@ impl SourceReader for FileReader {
             Lines::Dry => file.pause.begin(now, found),
             Lines::Ended => {
                 // The next file slides into this one's place.
+                self.ended.insert(partition, file.lines.position());
                 self.files.remove(turn);
                 let _ = emit(Polled::Finished(partition));
                 return Ok(if self.files.is_empty() {
@@ -274,6 +360,13 @@ impl SourceReader for FileReader {
         self.turn += 1;
         // Whether there is one that can be read now is the next poll's question.
         Ok(Readiness::More)
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let mut files = self.files.iter();
+        let open = files.find(|file| file.partition.id == partition);
+        open.map(|file| file.lines.position())
+            .or_else(|| self.ended.get(&partition).copied())
     }
 }
 

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
+    Wake,
 };
 
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
@@ -64,9 +65,26 @@ impl Source for StdinSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, wake: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
-        if !share.reads(PARTITION) {
-            return Ok(Box::new(StdinReader { lines: None }));
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        wake: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
+        if !share.reads(PARTITION) || from.has_ended(PARTITION) {
+            return Ok(Box::new(StdinReader {
+                lines: None,
+                ended: None,
+            }));
+        }
+        if let Some(Start::At(offset)) = from.of(PARTITION)
+            && offset != Offset(0)
+        {
+            let message = format!(
+                "it was read to byte {offset} by an earlier run, and cannot be read again from there; put \
+                 the events into a file, or start over with `--fresh`"
+            );
+            return Err(failed("open", io::Error::other(message)));
         }
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         let input = input.take().ok_or_else(|| {
@@ -85,6 +103,7 @@ impl Source for StdinSource {
         };
         Ok(Box::new(StdinReader {
             lines: Some(LineReader::new(queue, self.max_bytes, BLOCK_BYTES)),
+            ended: None,
         }))
     }
 }
@@ -155,6 +174,8 @@ impl Read for Queue {
 struct StdinReader {
     /// None once the input has ended, and where another worker reads it.
     lines: Option<LineReader<Queue>>,
+    /// The length of an input that was read to its end.
+    ended: Option<Offset>,
 }
 
 impl SourceReader for StdinReader {
@@ -180,11 +201,17 @@ impl SourceReader for StdinReader {
             Lines::More => Ok(Readiness::More),
             Lines::Dry => Ok(Readiness::Waiting),
             Lines::Ended => {
+                self.ended = Some(lines.position());
                 self.lines = None;
                 let _ = emit(Polled::Finished(PARTITION));
                 Ok(Readiness::Finished)
             }
         }
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let open = self.lines.as_ref().map(LineReader::position);
+        open.or(self.ended).filter(|_| partition == PARTITION)
     }
 }
 

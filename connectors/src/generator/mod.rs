@@ -179,7 +179,6 @@ impl Generator {
 
     /// Number of events of each partition, by its number. They follow the weights of the partition's
     /// users and add up to the events of the job.
-    #[cfg(test)]
     fn partition_events(&self) -> impl ExactSizeIterator<Item = u64> {
         self.partitions.iter().map(|partition| partition.events)
     }

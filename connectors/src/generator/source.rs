@@ -1,5 +1,7 @@
 //! The generator as a source: its partitions read in step, at a rate if one is set.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +9,12 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
+    Wake,
 };
 
 use crate::generator::Generator;
-use crate::generator::stream::EventStream;
+use crate::generator::stream::{EventStream, progress_of};
 use crate::oversize;
 
 /// When to look again whether an event is due: as exact as a rate need be.
@@ -29,7 +32,7 @@ impl GeneratorSource {
     /// A source of the generator's events.
     ///
     /// Records longer than `max_bytes` are handed out as oversize. With a rate, each reader counts from
-    /// the `clock`'s monotonic reading at its first poll.
+    /// the `clock`'s monotonic reading at its first poll, and from how far the job was when it was opened.
     pub fn new(generator: Generator, max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let topic: Arc<str> = Arc::from("generator");
         let partitions = (0..generator.config().partitions)
@@ -52,25 +55,80 @@ impl Source for GeneratorSource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
-        let mine = self.partitions.iter().filter(|p| share.reads(p.id));
-        let open = mine.filter_map(|partition| {
-            Some(OpenPartition {
-                partition: partition.id,
-                stream: self.generator.stream(partition.id)?,
-                next: 0,
-            })
-        });
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        _: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
+        let mut open = Vec::new();
+        for &Partition { id, .. } in self.partitions.iter().filter(|p| share.reads(p.id)) {
+            let next = match from.of(id) {
+                None => 0,
+                Some(Start::At(offset)) => offset.0,
+                Some(Start::Ended) => continue,
+            };
+            open.extend(self.open_at(id, next)?);
+        }
         Ok(Box::new(GeneratorReader {
-            open: open.collect(),
+            open,
+            ended: BTreeMap::new(),
             max_bytes: self.max_bytes,
             pace: Pace {
                 rate: self.generator.config().rate,
                 clock: Arc::clone(&self.clock),
                 start: None,
+                done: self.done(from),
             },
             text: Vec::new(),
         }))
+    }
+}
+
+impl GeneratorSource {
+    /// A partition of which `next` events were handed out; takes about 20 ns for each of them.
+    fn open_at(
+        &self,
+        partition: PartitionId,
+        next: u64,
+    ) -> Result<Option<OpenPartition>, SourceError> {
+        let Some(mut stream) = self.generator.stream(partition) else {
+            return Ok(None);
+        };
+        if !stream.skip(next) {
+            let message = format!(
+                "it has fewer than the {next} events that were read of it: the generator's settings were \
+                 changed; restore them, or start over with `--fresh`"
+            );
+            return Err(SourceError {
+                action: "open",
+                subject: format!("partition {partition} of the generator"),
+                source: io::Error::other(message),
+            });
+        }
+        Ok(Some(OpenPartition {
+            partition,
+            stream,
+            next,
+        }))
+    }
+
+    /// How far the job was for certain when it stood at `from`: every event that was handed out had been due. All
+    /// readers count from there, whatever each had read, so that they stay in step.
+    fn done(&self, from: &Starts) -> u64 {
+        let total = self.generator.config().events;
+        let partitions = self
+            .partitions
+            .iter()
+            .zip(self.generator.partition_events());
+        let last = partitions.filter_map(|(partition, events)| {
+            let read = match from.of(partition.id)? {
+                Start::At(offset) => offset.0,
+                Start::Ended => events,
+            };
+            Some(progress_of(read.checked_sub(1)?, total, events))
+        });
+        last.max().unwrap_or(0)
     }
 }
 
@@ -80,6 +138,8 @@ struct Pace {
     clock: Arc<dyn Clock>,
     /// The clock's reading at the first poll.
     start: Option<Duration>,
+    /// What was due then, as [`EventStream::progress`].
+    done: u64,
 }
 
 impl Pace {
@@ -92,7 +152,7 @@ impl Pace {
         let elapsed = now.saturating_sub(*self.start.get_or_insert(now));
         let events = elapsed.as_nanos().saturating_mul(u128::from(self.rate))
             / Duration::from_secs(1).as_nanos();
-        u64::try_from(events).unwrap_or(u64::MAX)
+        u64::try_from(events).map_or(u64::MAX, |events| events.saturating_add(self.done))
     }
 }
 
@@ -106,6 +166,8 @@ struct OpenPartition {
 struct GeneratorReader {
     /// Partitions that have not ended, by number.
     open: Vec<OpenPartition>,
+    /// Number of events of those that have.
+    ended: BTreeMap<PartitionId, Offset>,
     max_bytes: usize,
     pace: Pace,
     /// The text of the event being handed out.
@@ -151,6 +213,7 @@ impl SourceReader for GeneratorReader {
         }
         if open.stream.is_finished() {
             let _ = emit(Polled::Finished(partition));
+            self.ended.insert(partition, Offset(open.next));
             self.open.remove(position);
         } else if handed_out == 0 && limit > 0 {
             return Ok(Readiness::LookAgain(LOOK_AGAIN));
@@ -160,5 +223,11 @@ impl SourceReader for GeneratorReader {
         } else {
             Readiness::More
         })
+    }
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let mut open = self.open.iter();
+        let open = open.find(|open| open.partition == partition);
+        open.map(|open| Offset(open.next))
+            .or_else(|| self.ended.get(&partition).copied())
     }
 }

@@ -24,6 +24,25 @@ const AHEAD_MS: i64 = 2 * 60 * 60 * 1_000;
 /// Good events that look unusual, of 65,536: one percent.
 const VARIED_OF_65536: u64 = 655;
 
+/// An event that was drawn, and how it is written.
+#[derive(Clone, Copy, Debug)]
+enum Drawn {
+    Plain(Event),
+    Varied(Event, Variety),
+    /// Bad in that way, as so many events were before.
+    Bad(Event, BadRow, u64),
+}
+
+impl Drawn {
+    fn append(&self, out: &mut Vec<u8>) {
+        match self {
+            Drawn::Plain(event) => templates::plain(out, event),
+            Drawn::Varied(event, variety) => templates::varied(out, event, *variety),
+            Drawn::Bad(event, row, uses) => templates::bad(out, event, *row, *uses),
+        }
+    }
+}
+
 /// The events of a partition.
 #[derive(Debug)]
 pub(super) struct EventStream {
@@ -75,6 +94,13 @@ impl Step {
     }
 }
 
+/// How far event `index` of a partition's `events` is in the job, in events of all partitions, of which there
+/// are `total`: what [`Step::at`] is after as many steps.
+pub(super) fn progress_of(index: u64, total: u64, events: u64) -> u64 {
+    let progress = u128::from(index) * u128::from(total) / u128::from(events.max(1));
+    u64::try_from(progress).unwrap_or(u64::MAX)
+}
+
 impl EventStream {
     /// The stream of a partition with `events` of the job's events.
     pub(super) fn new(
@@ -114,8 +140,23 @@ impl EventStream {
 
     /// Appends the next event's text, without a line feed; false when there is none.
     pub(super) fn append_next(&mut self, out: &mut Vec<u8>) -> bool {
+        let drawn = self.draw();
+        if let Some(drawn) = &drawn {
+            drawn.append(out);
+        }
+        drawn.is_some()
+    }
+
+    /// Leaves out the next `events`; false when there are fewer. Every number is drawn all the same, for how
+    /// many there are of an event depends on them.
+    pub(super) fn skip(&mut self, events: u64) -> bool {
+        (0..events).all(|_| self.draw().is_some())
+    }
+
+    #[inline]
+    fn draw(&mut self) -> Option<Drawn> {
         if self.remaining == 0 {
-            return false;
+            return None;
         }
         let now_ms = self.start_ms + self.step.at as i64;
         self.remaining -= 1;
@@ -131,13 +172,13 @@ impl EventStream {
             time_ms: now_ms - part(how >> 48, 16, self.jitter_ms + 1) as i64,
         };
         let lot = how & 0xffff_ffff;
-        match self.newest_ms {
-            _ if lot < self.bad_below => self.append_bad(out, event, now_ms),
+        Some(match self.newest_ms {
+            _ if lot < self.bad_below => self.draw_bad(event, now_ms),
             // The first event can't be late: there is no watermark yet.
             Some(newest_ms) if lot < self.late_below => {
                 let behind = LATE_LEAST_MS + self.rng.next_u64() % (LATE_SPREAD_MS + 1);
                 event.time_ms = newest_ms - (self.max_out_of_orderness_ms + behind) as i64;
-                templates::plain(out, &event);
+                Drawn::Plain(event)
             }
             _ => {
                 self.newest_ms = self.newest_ms.max(Some(event.time_ms));
@@ -145,24 +186,24 @@ impl EventStream {
                     // The remainder is below the number of varieties.
                     let variety = self.varied_events as usize % Variety::ALL.len();
                     self.varied_events += 1;
-                    templates::varied(out, &event, Variety::ALL[variety]);
+                    Drawn::Varied(event, Variety::ALL[variety])
                 } else {
-                    templates::plain(out, &event);
+                    Drawn::Plain(event)
                 }
             }
-        }
-        true
+        })
     }
 
-    fn append_bad(&mut self, out: &mut Vec<u8>, mut event: Event, now_ms: i64) {
+    fn draw_bad(&mut self, mut event: Event, now_ms: i64) -> Drawn {
         let rows = BadRow::ALL.len() as u64;
         // The remainder is below the number of rows.
         let row = BadRow::ALL[(self.bad_events % rows) as usize];
         if row == BadRow::Ahead {
             event.time_ms = now_ms + AHEAD_MS;
         }
-        templates::bad(out, &event, row, self.bad_events / rows);
+        let uses = self.bad_events / rows;
         self.bad_events += 1;
+        Drawn::Bad(event, row, uses)
     }
 }
 
@@ -183,6 +224,7 @@ mod tests {
             let mut step = Step::new(total, events);
             for index in 0..events {
                 prop_assert_eq!(step.at, index * total / events);
+                prop_assert_eq!(step.at, progress_of(index, total, events));
                 step.advance();
             }
         }

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use proptest::prelude::{ProptestConfig, prop_assert_eq};
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq};
 use slackwater_dataflow::clock::{Clock, ManualClock};
-use slackwater_dataflow::source::{Demand, Payload, Polled, Readiness, Share, Source, Wake};
+use slackwater_dataflow::source::{
+    Demand, Payload, Polled, Readiness, Share, Source, Start, Starts, Wake,
+};
 
 use super::*;
 use crate::generator::templates::{BadRow, Event, Variety};
@@ -47,7 +49,11 @@ fn read(generator: &Generator, workers: usize, limit: usize) -> Vec<Vec<Vec<u8>>
     let mut ended = Vec::new();
     for worker in 0..workers {
         let mut reader = source
-            .open(Share { worker, workers }, Wake::nobody())
+            .open(
+                Share { worker, workers },
+                &Starts::beginning(),
+                Wake::nobody(),
+            )
             .unwrap();
         let mut handed_out = 0;
         while reader
@@ -239,7 +245,9 @@ fn is_a_large_record_handed_out_as_oversize() {
         }
         ControlFlow::Continue(())
     };
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     while reader.poll(Demand::of_all(100), &mut emit).unwrap() != Readiness::Finished {}
     assert!(matches!(lengths[..], [length] if length > MAX_BYTES as u64));
 }
@@ -277,7 +285,9 @@ fn is_a_rate_kept_by_the_clock() {
         worker: 0,
         workers: 1,
     };
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut records = 0_u64;
     // Reads until nothing is due.
     let mut drain = || loop {
@@ -302,6 +312,68 @@ fn is_a_rate_kept_by_the_clock() {
         clock.set(clock.wall_ms() + 1_000);
     }
     assert_eq!(drain(), (3_000, Readiness::Finished));
+}
+
+#[test]
+fn does_a_rate_go_on_where_the_job_was() {
+    let clock = Arc::new(ManualClock::at(5_000));
+    let config = GeneratorConfig {
+        rate: 1_000,
+        events: 3_000,
+        ..small()
+    };
+    let generator = Generator::new(config).unwrap();
+    let all = generator.partition_events().next().unwrap();
+    let source = GeneratorSource::new(generator, MAX_BYTES, clock.clone());
+    let share = Share {
+        worker: 0,
+        workers: 1,
+    };
+    let mut starts = Starts::beginning();
+    let (mut records, mut ended) = (0_u64, 0);
+    // Each second of the job a new reader, and a long time between them.
+    for second in 1..=3_u64 {
+        let mut reader = source.open(share, &starts, Wake::nobody()).unwrap();
+        for _ in 0..=1_000 {
+            clock.set(clock.wall_ms() + 1);
+            while reader
+                .poll(Demand::of_all(10), &mut |polled| {
+                    match polled {
+                        Polled::Record { .. } => records += 1,
+                        Polled::Finished(_) => ended += 1,
+                    }
+                    ControlFlow::Continue(())
+                })
+                .unwrap()
+                == Readiness::More
+            {}
+        }
+        let expected = second * 1_000;
+        assert!(
+            (expected - 8..=expected + 4).contains(&records),
+            "{records}"
+        );
+        let positions = source.partitions().iter().filter_map(|p| {
+            let position = reader.position(p.id)?;
+            Some((p.id, Start::At(position)))
+        });
+        starts = positions.collect();
+        clock.set(clock.wall_ms() + 1_000_000);
+    }
+    assert_eq!((records, ended), (3_000, 4));
+    // One partition stood still: it has all that was due at once, the others go on.
+    let starts: Starts = (1..4).map(|id| (PartitionId(id), Start::Ended)).collect();
+    let mut reader = source.open(share, &starts, Wake::nobody()).unwrap();
+    let mut late = 0;
+    while reader
+        .poll(Demand::of_all(10), &mut |polled| {
+            late += u64::from(matches!(polled, Polled::Record { .. }));
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+        == Readiness::More
+    {}
+    assert!((all - 2..=all).contains(&late), "{late} of {all}");
 }
 
 #[test]
@@ -336,6 +408,36 @@ fn are_impossible_settings_refused_by_name() {
 
 proptest::proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn is_skipping_events_generating_them(
+        events in 0_u64..300,
+        partitions in 1_u32..4,
+        skew in 0.0_f64..3.0,
+        (invalid, late) in (0.0_f64..0.5, 0.0_f64..0.5),
+        seed in 0_u64..1_000,
+        max_out_of_orderness_ms in 0_u64..5_000,
+    ) {
+        let config = GeneratorConfig {
+            seed, events, partitions, users: 30, skew, invalid, late, max_out_of_orderness_ms,
+            ..GeneratorConfig::default()
+        };
+        let generator = Generator::new(config).unwrap();
+        for (partition, lines) in (0..).map(PartitionId).zip(written(&generator)) {
+            for skipped in 0..=lines.len() {
+                let mut stream = generator.stream(partition).unwrap();
+                prop_assert!(stream.skip(skipped as u64));
+                // The rest of all events follows from the next few and the state behind them.
+                for line in lines.iter().skip(skipped).take(5) {
+                    let mut text = Vec::new();
+                    prop_assert!(stream.append_next(&mut text));
+                    prop_assert_eq!(&text, line);
+                }
+                let left = lines.len().saturating_sub(skipped + 5) as u64;
+                prop_assert!(stream.skip(left) && stream.is_finished() && !stream.skip(1));
+            }
+        }
+    }
+
     #[test]
     fn do_counts_add_up_for_any_settings(
         events in 0_u64..3_000,

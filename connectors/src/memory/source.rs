@@ -3,6 +3,7 @@
 //! The order in which partitions are read is what an engine must not depend on, so a test has to be able
 //! to choose it: in turn, at random from a seed, or poll by poll.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Wake,
+    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
+    Wake,
 };
 
 use crate::oversize;
@@ -101,6 +103,20 @@ impl Content {
             bytes,
         }
     }
+
+    /// Where the record of this index begins; the end of all when there is none.
+    fn offset(&self, index: usize) -> Offset {
+        let record = self.records.get(index);
+        Offset(record.map_or(self.bytes.len(), |&(start, _)| start) as u64)
+    }
+
+    /// The record that begins at `offset`; the number of records for the end of all. None for any other place.
+    fn index(&self, offset: Offset) -> Option<usize> {
+        let index = self
+            .records
+            .partition_point(|&(start, _)| (start as u64) < offset.0);
+        (self.offset(index) == offset).then_some(index)
+    }
 }
 
 impl MemorySource {
@@ -188,9 +204,34 @@ impl Source for MemorySource {
         &self.partitions
     }
 
-    fn open(&self, share: Share, _: Wake) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(
+        &self,
+        share: Share,
+        from: &Starts,
+        _: Wake,
+    ) -> Result<Box<dyn SourceReader>, SourceError> {
         let all = self.partitions.iter().zip(self.contents.iter());
         let mine = all.filter(|(partition, _)| share.reads(partition.id));
+        let mut open = Vec::new();
+        for (&Partition { id, .. }, content) in mine {
+            let next = match from.of(id) {
+                None => 0,
+                Some(Start::At(offset)) => content.index(offset).ok_or_else(|| {
+                    let message = format!("no record begins at {offset}");
+                    failed(
+                        "open",
+                        id,
+                        io::Error::new(io::ErrorKind::InvalidInput, message),
+                    )
+                })?,
+                Some(Start::Ended) => continue,
+            };
+            open.push(Cursor {
+                partition: id,
+                content: content.clone(),
+                next,
+            });
+        }
         let seed = match self.schedule {
             Schedule::Seeded(seed) => seed,
             _ => 0,
@@ -198,13 +239,8 @@ impl Source for MemorySource {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(share.worker as u64);
         Ok(Box::new(MemoryReader {
-            open: mine
-                .map(|(partition, content)| Cursor {
-                    partition: partition.id,
-                    content: content.clone(),
-                    next: 0,
-                })
-                .collect(),
+            open,
+            ended: BTreeMap::new(),
             max_bytes: self.max_bytes,
             schedule: self.schedule.clone(),
             failure: self.failure,
@@ -222,9 +258,17 @@ struct Cursor {
     next: usize,
 }
 
+impl Cursor {
+    fn position(&self) -> Offset {
+        self.content.offset(self.next)
+    }
+}
+
 struct MemoryReader {
     /// Partitions that have not ended.
     open: Vec<Cursor>,
+    /// Where those that have did so.
+    ended: BTreeMap<PartitionId, Offset>,
     max_bytes: usize,
     schedule: Schedule,
     failure: Option<(PartitionId, usize)>,
@@ -330,6 +374,7 @@ impl SourceReader for MemoryReader {
         }
         if cursor.next == cursor.content.records.len() {
             let _ = emit(Polled::Finished(partition));
+            self.ended.insert(partition, cursor.position());
             self.open.remove(chosen);
             // When reading in turn, the next partition slid into this one's place.
             self.turn = self.turn.saturating_sub(1);
@@ -339,6 +384,13 @@ impl SourceReader for MemoryReader {
         } else {
             Readiness::More
         })
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let mut open = self.open.iter();
+        let open = open.find(|cursor| cursor.partition == partition);
+        open.map(Cursor::position)
+            .or_else(|| self.ended.get(&partition).copied())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::moment::{EventTime, Moment};
 use crate::pace::Pace;
 use crate::place::PartitionId;
 use crate::run::{RunError, RunShared};
-use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader};
+use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader, Starts};
 
 /// Records taken per activation. Large enough that the cost of a step and of a partly filled model batch
 /// vanish, small enough that a batch stays in the cache between the stages.
@@ -66,7 +66,7 @@ impl<'s> Graph<'s> {
         let (rejects, reject_stream) = builder.new_output();
         let address = builder.operator_info().address;
         let (activator, wake) = self.activators(&address);
-        let reader = source.open(self.share, wake.clone())?;
+        let reader = source.open(self.share, &Starts::beginning(), wake.clone())?;
         self.job.flow.on_room(wake);
         activator.activate();
         *self.source.borrow_mut() = Some(address);

@@ -17,6 +17,11 @@ fn config(path: &Path) -> FileConfig {
     }
 }
 
+const ALONE: Share = Share {
+    worker: 0,
+    workers: 1,
+};
+
 fn open(config: FileConfig) -> Result<FileSource, SourceError> {
     FileSource::new(config, Arc::new(ManualClock::default()))
 }
@@ -47,7 +52,9 @@ fn poll(
 
 /// Reads a share to its end, poll by poll.
 fn polls(source: &FileSource, share: Share, limit: usize) -> Vec<String> {
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut polls = Vec::new();
     loop {
         let (seen, readiness) = poll(reader.as_mut(), Demand::of_all(limit));
@@ -152,7 +159,9 @@ fn is_a_followed_file_looked_at_again_and_again() {
         worker: 0,
         workers: 1,
     };
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut check = |expected: &str, readiness: Readiness| {
         let (seen, told) = poll(reader.as_mut(), Demand::of_all(9));
         assert_eq!((seen.as_str(), told.unwrap()), (expected, readiness));
@@ -202,6 +211,73 @@ fn is_a_followed_file_looked_at_again_and_again() {
     };
     let expected = "b.jsonl: it was cut at byte 0, after it had been read to byte 6; ";
     assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn do_known_files_keep_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"] {
+        fs::write(path(name), name).unwrap();
+    }
+    let check =
+        |pattern: &str, known: &[(u32, &str)], ended: &[u32], expected: Result<&str, &str>| {
+            let known: Vec<_> = known
+                .iter()
+                .map(|&(id, name)| Partition {
+                    id: PartitionId(id),
+                    topic: Arc::from(path(name)),
+                })
+                .collect();
+            let starts: Starts = ended
+                .iter()
+                .map(|&id| (PartitionId(id), Start::Ended))
+                .collect();
+            let config = config(Path::new(&path(pattern)));
+            let source =
+                FileSource::resumed(config, &known, &starts, Arc::new(ManualClock::default()));
+            let found = source.map_err(|error| error.to_string()).map(|source| {
+                let partitions = source.partitions().iter().zip(source.paths());
+                let found = partitions.map(|(partition, path)| {
+                    assert_eq!(*partition.topic, *path.to_str().unwrap());
+                    let name = path.file_name().unwrap().to_str().unwrap();
+                    format!("{}={}", partition.id, &name[..1])
+                });
+                let found: Vec<_> = found.collect();
+                // What was numbered can be read, but for what had ended.
+                let mut reader = source.open(ALONE, &starts, Wake::nobody()).unwrap();
+                while poll(reader.as_mut(), Demand::of_all(9)).1.unwrap() != Readiness::Finished {}
+                found.join(" ")
+            });
+            match expected {
+                Ok(expected) => assert_eq!(found.unwrap(), expected),
+                Err(expected) => {
+                    let found = found.unwrap_err();
+                    assert!(found.contains(expected), "{found}");
+                }
+            }
+        };
+    check("*.jsonl", &[], &[], Ok("0=a 1=b 2=c 3=d"));
+    let some = [(0, "b.jsonl"), (4, "d.jsonl")];
+    check("*.jsonl", &some, &[], Ok("0=b 4=d 5=a 6=c"));
+    check("*.jsonl", &some, &[0], Ok("0=b 4=d 5=a 6=c"));
+    let gone = [(0, "x.jsonl"), (1, "a.jsonl")];
+    check("*.jsonl", &gone, &[0], Ok("0=x 1=a 2=b 3=c 4=d"));
+    check("[x].jsonl", &gone, &[0, 1], Ok("0=x 1=a"));
+    check(
+        "*.jsonl",
+        &gone,
+        &[1],
+        Err("x.jsonl: it was not read to its end"),
+    );
+    check(
+        "a.jsonl",
+        &some,
+        &[4],
+        Err("b.jsonl: it was not read to its end"),
+    );
+    check("[x].jsonl", &[], &[], Err("no file matches"));
+    check("x.jsonl", &gone, &[1], Err("x.jsonl: No such file"));
 }
 
 #[test]

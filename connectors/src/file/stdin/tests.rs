@@ -41,7 +41,9 @@ impl Scene {
         let wake = Wake::new(move || {
             wake.send(()).ok();
         });
-        let reader = StdinSource::of(Told(told), 100).open(ALONE, wake).unwrap();
+        let reader = StdinSource::of(Told(told), 100)
+            .open(ALONE, &Starts::beginning(), wake)
+            .unwrap();
         Scene {
             teller: Some(teller),
             woken,
@@ -127,20 +129,71 @@ fn is_the_input_read_by_one_worker_and_once() {
         worker: 1,
         workers: 2,
     };
-    let mut reader = source.open(other, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(other, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let emit = &mut |polled: Polled<'_>| panic!("{polled:?}");
     let readiness = reader.poll(Demand::of_all(9), emit).unwrap();
     assert_eq!(readiness, Readiness::Finished);
-    source.open(ALONE, Wake::nobody()).map(drop).unwrap();
-    let error = source.open(ALONE, Wake::nobody()).map(drop).unwrap_err();
+    source
+        .open(ALONE, &Starts::beginning(), Wake::nobody())
+        .map(drop)
+        .unwrap();
+    let error = source
+        .open(ALONE, &Starts::beginning(), Wake::nobody())
+        .map(drop)
+        .unwrap_err();
     let expected = "cannot open stdin: it can be read only once";
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
+fn is_the_input_never_taken_for_what_was_read_before() {
+    let check = |start: Start, expected: Result<Readiness, &str>| {
+        let source = StdinSource::of(&b"a\n"[..], 100);
+        let starts = [(PARTITION, start)].into_iter().collect();
+        match source.open(ALONE, &starts, Wake::nobody()) {
+            Ok(mut reader) => {
+                let readiness = reader.poll(Demand::new(0, &|_| false), &mut |polled| {
+                    panic!("{polled:?}")
+                });
+                assert_eq!(readiness.map_err(|_| ""), expected);
+            }
+            Err(error) => assert!(error.to_string().contains(expected.unwrap_err())),
+        }
+    };
+    check(Start::At(Offset(0)), Ok(Readiness::Waiting));
+    check(
+        Start::At(Offset(2)),
+        Err("cannot open stdin: it was read to byte 2 by an earlier run"),
+    );
+    check(Start::Ended, Ok(Readiness::Finished));
+}
+
+#[test]
+fn is_the_position_behind_what_was_handed_out() {
+    let mut scene = Scene::new();
+    let check = |scene: &Scene, expected: u64| {
+        assert_eq!(scene.reader.position(PARTITION), Some(Offset(expected)));
+    };
+    check(&scene, 0);
+    scene.tell(Ok("a\r\nb"));
+    scene.wait();
+    scene.check("0=a", Readiness::Waiting);
+    check(&scene, 3);
+    scene.teller = None;
+    scene.wait();
+    scene.check("3=b .", Readiness::Finished);
+    check(&scene, 4);
+    assert_eq!(scene.reader.position(PartitionId(1)), None);
+}
+
+#[test]
 fn is_nothing_handed_out_while_it_must_not_be() {
     let source = StdinSource::of(&b"a\n"[..], 100);
-    let mut reader = source.open(ALONE, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(ALONE, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let emit = &mut |polled: Polled<'_>| panic!("{polled:?}");
     let readiness = reader.poll(Demand::new(9, &|_| false), emit).unwrap();
     assert_eq!(readiness, Readiness::Waiting);
@@ -175,7 +228,7 @@ fn is_no_more_read_ahead_than_the_queue_holds() {
     let wake = Wake::new(move || {
         wake.send(()).ok();
     });
-    let mut reader = source.open(ALONE, wake).unwrap();
+    let mut reader = source.open(ALONE, &Starts::beginning(), wake).unwrap();
     for _ in 0..BLOCKS_AHEAD {
         woken.recv_timeout(PATIENCE).unwrap();
     }

@@ -27,7 +27,9 @@ fn two_partitions() -> MemorySource {
 /// Reads to the end: each poll as the text `partition:offset=record ... partition.`, `~` for a wait and
 /// the message of an error.
 fn polls(source: &MemorySource, share: Share, limit: usize) -> Vec<String> {
-    let mut reader = source.open(share, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(share, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     let mut polls = Vec::new();
     loop {
         let mut seen = Vec::new();
@@ -124,7 +126,9 @@ fn are_lines_cut_as_a_file_would_be() {
 fn are_long_records_cut() {
     let source = two_partitions().with_max_bytes(2);
     let mut cut = Vec::new();
-    let mut reader = source.open(ALL, Wake::nobody()).unwrap();
+    let mut reader = source
+        .open(ALL, &Starts::beginning(), Wake::nobody())
+        .unwrap();
     while reader
         .poll(Demand::of_all(9), &mut |polled| {
             if let Polled::Record {
@@ -159,7 +163,7 @@ proptest::proptest! {
         let mut seen: BTreeMap<PartitionId, Vec<Vec<u8>>> = BTreeMap::new();
         let mut ended = Vec::new();
         for worker in 0..workers {
-            let mut reader = source.open(Share { worker, workers }, Wake::nobody()).unwrap();
+            let mut reader = source.open(Share { worker, workers }, &Starts::beginning(), Wake::nobody()).unwrap();
             loop {
                 let mut records = 0;
                 let readiness = reader.poll(Demand::of_all(limit), &mut |polled| {
