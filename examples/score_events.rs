@@ -232,7 +232,13 @@ impl Job {
         // To the worker that owns the user. There events wait until the watermark has passed them.
         let fields = self.ingest.schema.fields.len();
         let (worker, room) = (graph.share().worker, graph.waiting_room(&self.pace));
-        let order = EventTimeOrder::new(worker, fields, room, Box::new(TemporaryFiles));
+        let order = EventTimeOrder::new(
+            worker,
+            self.ingest.spread,
+            fields,
+            room,
+            Box::new(TemporaryFiles),
+        );
         let (rows, none) = graph.apply_at_key("order", rows, order);
         none.none();
 

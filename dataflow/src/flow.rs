@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::sink::OutputChunk;
 use crate::source::Wake;
 
 /// Events in flight per worker. At the rate of a fast job this is some 60 ms of work: enough to keep
@@ -180,6 +181,15 @@ impl Ticket {
     pub fn detached() -> Self {
         Arc::new(Flow::new(1)).admit(0, 0, Duration::ZERO)
     }
+}
+
+/// A chunk of finished records and the ticket that keeps their events in flight until it is written.
+#[derive(Debug)]
+pub struct Publication {
+    /// The records.
+    pub chunk: OutputChunk,
+    /// Of the events they were made of.
+    pub ticket: Ticket,
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ pub trait Ingest: 'static {
 
     /// The watermark of a partition: no on-time event of it is older than this.
     fn watermark(&self, partition: PartitionId) -> EventTime;
+
+    /// The highest event time that a partition has brought, from which its watermark follows; none if it has
+    /// brought no event that counts.
+    fn highest(&self, partition: PartitionId) -> Option<EventTime>;
+
+    /// Goes on where a checkpoint has left a partition, before its first record.
+    fn resume(&mut self, partition: PartitionId, highest: EventTime);
 }
 
 /// What one poll came to, each with the partition under whose capability it travels.

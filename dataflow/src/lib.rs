@@ -11,8 +11,9 @@
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
 //!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
 //!   [`reached`]: how far event time has come.
-//! - [`state`]: keyed state in memory.
+//! - [`snapshot`]: what of a stage's state goes into a checkpoint. [`state`]: keyed state in memory.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
+//! - [`control`]: what a coordinator tells workers, and what they hand over of each epoch.
 //! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
 //! - [`run`]: what the threads of one run share, and how it ends.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
@@ -35,9 +36,11 @@ pub mod pace;
 pub mod spill;
 pub mod meters;
 pub mod reached;
+pub mod snapshot;
 pub mod state;
 pub mod operator;
 pub mod ingest;
+pub mod control;
 pub mod checkpoint;
 pub mod run;
 pub mod adapter;

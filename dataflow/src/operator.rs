@@ -6,10 +6,15 @@
 //! An operator may keep events for later, until the watermark has passed them. Then it says from which order
 //! time on it keeps some, so that nothing behind it believes that this time has passed, and when it is
 //! due to give some it is asked for them part by part, as long as the job has room for them.
+//!
+//! An operator may have state that checkpoints keep. Between two epochs it is told, and then asked part by part
+//! for what changed; meanwhile it goes on with the next epoch. So what it writes must be what it was when the
+//! epoch closed: what is about to change and was not written yet is written first.
 
 use std::error::Error;
 
 use crate::moment::EventTime;
+use crate::snapshot::{SavedEntry, StateDelta, StrangeEntry};
 
 /// A state machine in the stream: takes batches, gives batches and rejects.
 pub trait Operator: 'static {
@@ -19,6 +24,10 @@ pub trait Operator: 'static {
     type Output: 'static;
     /// What it gives for events that it cannot handle; [`std::convert::Infallible`] if there are none.
     type Reject: 'static;
+
+    /// Whether it has state that checkpoints keep. Such an operator sees no event of an epoch before the epoch
+    /// before has closed for it.
+    const KEEPS_STATE: bool = false;
 
     /// Handles one batch. Everything made of it goes out under the batch's own moment.
     fn on_batch(&mut self, batch: Self::Input, out: &mut Emitter<Self::Output, Self::Reject>);
@@ -44,6 +53,42 @@ pub trait Operator: 'static {
     /// Told when its turn is over. Until then an operator that keeps events holds the tickets of the batches that it
     /// took: a turn takes what comes as long as something comes, and nothing else bounds what comes meanwhile.
     fn on_turn_over(&mut self) {}
+
+    /// Told before anything else that checkpoints will keep its state. What they keep has to be known from then on.
+    fn will_be_saved(&mut self) {}
+
+    /// Told that all events of an epoch were handled and none of a later one: its state as it is now belongs to
+    /// the epoch's checkpoint. Told only in jobs with checkpoints, and only when the snapshot before has ended.
+    /// Has to be quick, however large the state is.
+    fn on_epoch_closed(&mut self) {}
+
+    /// Writes a part of what changed between the last two closed epochs into `delta`, a millisecond's work at
+    /// most; whether that was all.
+    fn snapshot(&mut self, _delta: &mut StateDelta) -> Progress {
+        Progress::Done
+    }
+
+    /// Takes an entry of a checkpoint, before the first batch.
+    fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
+        Err(entry.is_strange())
+    }
+
+    /// Told that it was given all entries that there were. From then on it may keep events, of any order time.
+    ///
+    /// # Errors
+    /// They cannot be kept.
+    fn on_restored(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All is written.
+    Done,
+    /// There is more to write.
+    More,
 }
 
 /// Takes what an operator gives.

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::Sender;
 
 use crate::clock::Clock;
-use crate::flow::{Flow, Ticket};
+use crate::control::{Epochs, Part};
+use crate::flow::{Flow, Publication};
 use crate::meters::Meters;
+use crate::moment::Epoch;
 use crate::place::PartitionId;
 use crate::reached::Reached;
-use crate::sink::{OutputChunk, SinkError};
+use crate::sink::SinkError;
+use crate::snapshot::RestoreError;
 use crate::source::SourceError;
 
 /// A run ended without having written everything.
@@ -53,6 +56,9 @@ pub enum RunError {
         /// What the system said.
         reason: String,
     },
+    /// The state of a checkpoint could not be taken in.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
     #[error("a thread of the job panicked: {0}")]
     Panicked(String),
@@ -70,13 +76,12 @@ pub enum GraphError {
     NoSource,
 }
 
-/// A chunk of finished records and the ticket that keeps their events in flight until it is written.
-#[derive(Debug)]
-pub struct Publication {
-    /// The records.
-    pub chunk: OutputChunk,
-    /// Of the events they were made of.
-    pub ticket: Ticket,
+/// Where finished records go from a worker.
+pub(crate) enum Outputs {
+    /// To the publisher, as they come.
+    AtOnce(Sender<Publication>),
+    /// Into the outbox of their epoch, to be published when it is durable.
+    ByEpoch(Arc<Epochs>),
 }
 
 /// What the threads of a group share.
@@ -85,7 +90,7 @@ pub struct RunShared {
     pub(crate) meters: Arc<Meters>,
     pub(crate) reached: Arc<Reached>,
     pub(crate) clock: Arc<dyn Clock>,
-    publisher: Sender<Publication>,
+    outputs: Outputs,
     stopper: Stopper,
     failure: Mutex<Option<RunError>>,
 }
@@ -96,14 +101,14 @@ impl RunShared {
         meters: Arc<Meters>,
         reached: Arc<Reached>,
         clock: Arc<dyn Clock>,
-        publisher: Sender<Publication>,
+        outputs: Outputs,
     ) -> Self {
         RunShared {
             flow: Arc::clone(&stopper.flow),
             meters,
             reached,
             clock,
-            publisher,
+            outputs,
             stopper,
             failure: Mutex::new(None),
         }
@@ -122,6 +127,11 @@ impl RunShared {
         self.stopper.has_failed()
     }
 
+    /// Whether the workers are to end at once: the run has failed, or is over.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.stopper.has_failed() || self.stopper.is_over()
+    }
+
     /// The failure, if there was one.
     pub(crate) fn take_failure(&self) -> Option<RunError> {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,13 +143,27 @@ impl RunShared {
         self.stopper.raised.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn hand_to_publisher(&self, publication: Publication) {
+    /// What a run with checkpoints has besides.
+    pub(crate) fn epochs(&self) -> Option<&Arc<Epochs>> {
+        match &self.outputs {
+            Outputs::AtOnce(_) => None,
+            Outputs::ByEpoch(epochs) => Some(epochs),
+        }
+    }
+
+    /// Sends a worker's finished records, made of input of `epoch`, on their way.
+    pub(crate) fn publish(&self, worker: usize, epoch: Epoch, publication: Publication) {
         let now = self.clock.monotonic();
         let latency = now.saturating_sub(publication.ticket.read_at());
         let records = u64::from(publication.chunk.records);
         self.meters.record_latency(latency, records);
-        // Only a publisher that has failed hangs up, and then the failure is already on record.
-        drop(self.publisher.send(publication));
+        match &self.outputs {
+            // Only a publisher that has failed hangs up, and then the failure is already on record.
+            Outputs::AtOnce(publisher) => drop(publisher.send(publication)),
+            Outputs::ByEpoch(epochs) => {
+                epochs.hand_over(worker, Part::Output(epoch, publication));
+            }
+        }
     }
 }
 
@@ -149,6 +173,8 @@ pub struct Stopper {
     raised: Arc<AtomicBool>,
     /// Set when the run is to end without a result.
     failed: Arc<AtomicBool>,
+    /// Set when the run is over though its input is not.
+    over: Arc<AtomicBool>,
     pub(crate) flow: Arc<Flow>,
 }
 
@@ -157,6 +183,7 @@ impl Stopper {
         Stopper {
             raised: Arc::default(),
             failed: Arc::default(),
+            over: Arc::default(),
             flow,
         }
     }
@@ -165,11 +192,23 @@ impl Stopper {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Sources stop reading: for them the input ends here. What they have read is handled and written, also
-    /// what waits for the watermark; then the run ends.
+    /// Sources stop reading, and the run ends. Without checkpoints the input ends here for them: what they have read is
+    /// handled and written, also what waits for the watermark. With checkpoints there is a last one, which
+    /// what waits goes into.
     pub fn stop(&self) {
         self.raised.store(true, Ordering::SeqCst);
         self.flow.wake_all();
+    }
+
+    /// Ends the run, which ended well before its input did.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.flow.wake_all();
+    }
+
+    /// Whether it has ended so.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     /// Ends the run because it failed: what is in the graph is left where it is.

@@ -12,12 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::adapter::Graph;
-use crate::flow::{Flow, Ticket};
+use crate::flow::{Flow, Publication, Ticket};
 use crate::ingest::{Ingest, Sealed};
 use crate::moment::EventTime;
 use crate::operator::{Emitter, Operator, Routed};
 use crate::place::{Offset, PartitionId, ShardId};
-use crate::run::{Publication, RunError};
+use crate::run::RunError;
 use crate::sink::{OutputChunk, OutputStream, Sink, SinkError};
 use crate::source::{
     Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
@@ -347,6 +347,14 @@ impl Ingest for TimesIngest {
     fn watermark(&self, partition: PartitionId) -> EventTime {
         let highest = self.highest.get(&partition);
         highest.map_or(EventTime::MIN, |time| time.minus_ms(self.lag_ms))
+    }
+
+    fn highest(&self, partition: PartitionId) -> Option<EventTime> {
+        self.highest.get(&partition).copied()
+    }
+
+    fn resume(&mut self, partition: PartitionId, highest: EventTime) {
+        self.highest.insert(partition, highest);
     }
 }
 

@@ -13,8 +13,9 @@ use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSour
 use slackwater_connectors::stdout::StdoutSink;
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::pace::{Pace, PaceLimits, WAITING_BYTES_PER_WORKER};
-use slackwater_dataflow::run::{Publication, RunError};
+use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::Source;
 use slackwater_dataflow::spill::TemporaryFiles;
@@ -327,7 +328,13 @@ impl Blueprint {
     ) -> Events<'s, RowBatch> {
         let fields = self.plans.ingest.schema.fields.len();
         let (worker, room) = (graph.share().worker, graph.waiting_room(pace));
-        let order = EventTimeOrder::new(worker, fields, room, Box::new(TemporaryFiles));
+        let order = EventTimeOrder::new(
+            worker,
+            self.plans.ingest.spread,
+            fields,
+            room,
+            Box::new(TemporaryFiles),
+        );
         let (rows, none) = graph.apply_at_key(stage::ORDER, rows, order);
         none.none();
         rows

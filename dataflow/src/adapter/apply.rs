@@ -1,19 +1,33 @@
 //! Runs an [`Operator`] inside timely.
+//!
+//! In a job with checkpoints workers end an epoch at different instants, so a stage with state is sent events of the
+//! next epoch while the last one is still open for it. It *stashes* them, with their capability, and takes them when
+//! it has closed the epoch. And the stash counts: the watermark that the stage acts on is never above that of a
+//! stashed message. Otherwise it would release or drop by a time that events of the next epoch have brought,
+//! and what it keeps would not be what the end of the epoch has left.
+//!
+//! Order of effects when the frontier moves: for each closed epoch in turn, it is closed under the watermark as it
+//! was, and the stash of the next is taken; only then does the watermark rise. An empty frontier closes
+//! epochs and is no watermark: only the end of the input is the end of event time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use timely::dataflow::channels::pact::{DistributorPact, ParallelizationContract, Pipeline};
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::InputCapability;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
-use crate::adapter::held::Keeping;
+use crate::adapter::epochs::StageEpochs;
+use crate::adapter::held::{Held, Keeping};
 use crate::adapter::messages::{ByWorker, Messages};
 use crate::adapter::{Events, Graph, Rejects};
-use crate::moment::{self, EventTime, Moment};
-use crate::operator::{Emitter, Operator, Routed};
+use crate::control::Part;
+use crate::moment::{self, Epoch, EventTime, Moment};
+use crate::operator::{Emitter, Operator, Progress, Routed};
 use crate::run::{RunError, RunShared};
+use crate::snapshot::{RestoreError, StateDelta};
 use crate::source::Wake;
 
 /// Parts of what is due that an operator gives before the others have their turn: several polls' worth, so
@@ -53,10 +67,13 @@ impl<'s> Graph<'s> {
         let (outputs, output_stream) = builder.new_output::<Messages<Op::Output>>();
         let (rejects, reject_stream) = builder.new_output::<Messages<Op::Reject>>();
         let (again, wake) = self.activators(&builder.operator_info().address);
+        let mut operator = operator;
+        let saved = self.saved(name, &mut operator);
         let mut applied = Applied {
             name: name.to_owned(),
             job: Arc::clone(&self.job),
             operator,
+            saved,
             watermark: EventTime::MIN,
             keeping: Keeping::default(),
             emitter: Emitter::default(),
@@ -65,18 +82,78 @@ impl<'s> Graph<'s> {
             wake: Some(wake),
             is_backlogged: false,
         };
-        builder.build(move |_| {
+        builder.build(move |initial| {
+            applied.begin(initial);
             move |frontiers| {
-                input.for_each(|capability, messages| applied.take(&capability, messages));
-                let frontier = frontiers.first().map(|frontier| frontier.frontier());
-                if let Some(risen) = frontier.and_then(|frontier| moment::watermark(&frontier)) {
-                    applied.rise(risen);
+                input.for_each(|capability, messages| {
+                    if let Some(held) = Held::of_message(&capability) {
+                        applied.take(held, std::mem::take(&mut messages.0));
+                    }
+                });
+                if let Some(frontier) = frontiers.first() {
+                    applied.advance(&frontier.frontier());
                 }
                 applied.release();
+                applied.save_part();
                 applied.operator.on_turn_over();
             }
         });
         (output_stream, self.rejects_of(name, reject_stream))
+    }
+}
+
+impl Graph<'_> {
+    /// What a stage with state needs in a job with checkpoints, and its state put into it.
+    fn saved<Op: Operator>(&self, name: &str, operator: &mut Op) -> Option<Saved<Op::Input>> {
+        let epochs = self.job.epochs().filter(|_| Op::KEEPS_STATE)?;
+        self.stages.set(self.stages.get() + 1);
+        operator.will_be_saved();
+        let worker = self.share.worker;
+        if let Some(state) = &epochs.beginning.state {
+            let restored = state.entries(name, worker, &mut |entry| operator.restore(entry));
+            let settled = restored.and_then(|()| {
+                let stage = name.to_owned();
+                let failed = |reason| RestoreError { stage, reason };
+                operator.on_restored().map_err(failed)
+            });
+            if let Err(error) = settled {
+                self.job.fail(RunError::Restore(error));
+            }
+        }
+        Some(Saved {
+            stage: Arc::from(name),
+            epochs: StageEpochs::new(epochs, worker),
+            stash: VecDeque::new(),
+            snapshot: None,
+        })
+    }
+}
+
+/// What a stage with state needs in a job with checkpoints.
+struct Saved<I> {
+    stage: Arc<str>,
+    epochs: StageEpochs,
+    /// Messages of epochs that are not the stage's yet, in the order in which they came.
+    stash: VecDeque<(Held, Vec<I>)>,
+    /// The snapshot under way, and the epoch that it belongs to.
+    snapshot: Option<(Epoch, StateDelta)>,
+}
+
+impl<I> Saved<I> {
+    /// The least watermark of what is stashed.
+    fn stashed_from(&self) -> Option<EventTime> {
+        self.stash.iter().map(|(held, _)| held.watermark()).min()
+    }
+
+    /// Takes out of the stash what belongs to the epoch that is open now.
+    fn take_stashed(&mut self) -> Vec<(Held, Vec<I>)> {
+        let open = self.epochs.open();
+        let is_due = |(held, _): &(Held, Vec<I>)| held.epoch() <= open;
+        let (due, left) = std::mem::take(&mut self.stash)
+            .into_iter()
+            .partition(is_due);
+        self.stash = left;
+        Vec::from(due)
     }
 }
 
@@ -90,6 +167,8 @@ struct Applied<Op: Operator> {
     name: String,
     job: Arc<RunShared>,
     operator: Op,
+    /// None for a stage that no checkpoint keeps anything of.
+    saved: Option<Saved<Op::Input>>,
     watermark: EventTime,
     keeping: Keeping,
     emitter: Emitter<Op::Output, Op::Reject>,
@@ -102,17 +181,87 @@ struct Applied<Op: Operator> {
 }
 
 impl<Op: Operator> Applied<Op> {
-    fn take(&mut self, capability: &InputCapability<Moment>, messages: &mut Messages<Op::Input>) {
-        debug_assert_eq!(capability.stamp().len(), 1, "one moment a message");
-        for batch in messages.0.drain(..) {
+    /// What came from a checkpoint is held for from the first epoch on.
+    fn begin(&mut self, initial: Vec<Capability<Moment>>) {
+        let (Some(saved), Some(from)) = (&self.saved, self.operator.keeps_from()) else {
+            return;
+        };
+        if let Some(mut held) = Held::initial(initial) {
+            held.enter(saved.epochs.open());
+            held.lift(from);
+            self.keeping = Keeping::of(held);
+        }
+    }
+
+    fn take(&mut self, held: Held, batches: Vec<Op::Input>) {
+        match &mut self.saved {
+            Some(saved) if held.epoch() > saved.epochs.open() => {
+                saved.stash.push_back((held, batches));
+            }
+            _ => self.handle(&held, batches),
+        }
+    }
+
+    fn handle(&mut self, held: &Held, batches: Vec<Op::Input>) {
+        for batch in batches {
             self.operator.on_batch(batch, &mut self.emitter);
         }
-        self.keeping.took(capability, self.operator.keeps_from());
+        self.keeping.took(held, self.operator.keeps_from());
         let (mut outputs, mut rejects) = self.emitted();
         let mut session = self.ports.outputs.activate();
-        session.give(capability, &mut outputs);
+        session.give(&held.outputs, &mut outputs);
         let mut session = self.ports.rejects.activate();
-        session.give(capability, &mut rejects);
+        session.give(&held.rejects, &mut rejects);
+    }
+
+    /// What the frontier says, in the order that the head of this file gives the reason for.
+    fn advance(&mut self, frontier: &[Moment]) {
+        while let Some(saved) = &mut self.saved
+            && let Some(closed) = saved.epochs.close_next(frontier)
+        {
+            self.close(closed);
+        }
+        let stashed_from = self.saved.as_ref().and_then(Saved::stashed_from);
+        if let Some(risen) = moment::watermark(frontier) {
+            self.rise(stashed_from.map_or(risen, |from| from.min(risen)));
+        }
+    }
+
+    fn close(&mut self, closed: Epoch) {
+        // A snapshot that the next one overtakes is ended at once: each is of one epoch.
+        while self.save_some() == Progress::More {}
+        self.operator.on_epoch_closed();
+        let Some(saved) = &mut self.saved else { return };
+        saved.snapshot = Some((closed, StateDelta::default()));
+        self.keeping.enter(saved.epochs.open());
+        for (held, batches) in saved.take_stashed() {
+            self.handle(&held, batches);
+        }
+    }
+
+    /// Goes on with a snapshot under way; the other stages have their turn in between.
+    fn save_part(&mut self) {
+        if self.save_some() == Progress::More {
+            self.again.activate();
+        }
+    }
+
+    fn save_some(&mut self) -> Progress {
+        let Some(saved) = &mut self.saved else {
+            return Progress::Done;
+        };
+        let Some((epoch, mut delta)) = saved.snapshot.take() else {
+            return Progress::Done;
+        };
+        let progress = self.operator.snapshot(&mut delta);
+        match progress {
+            Progress::More => saved.snapshot = Some((epoch, delta)),
+            Progress::Done => {
+                let part = Part::State(epoch, Arc::clone(&saved.stage), delta);
+                saved.epochs.hand_over(part);
+            }
+        }
+        progress
     }
 
     fn rise(&mut self, watermark: EventTime) {

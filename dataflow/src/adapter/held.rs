@@ -2,7 +2,7 @@
 
 use timely::dataflow::operators::{Capability, InputCapability};
 
-use crate::moment::{EventTime, Moment};
+use crate::moment::{Epoch, EventTime, Moment};
 
 /// As far as the watermark of what is still to come can rise: [`EventTime::MAX`] says that the input has
 /// ended, and an event can bear any time, also the last one there is.
@@ -16,21 +16,45 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Holds what an operator of two outputs may send from the beginning on.
+    pub(super) fn initial(capabilities: Vec<Capability<Moment>>) -> Option<Self> {
+        let [outputs, rejects] = <[_; 2]>::try_from(capabilities).ok()?;
+        Some(Held { outputs, rejects })
+    }
+
+    /// Holds the moment of a message; none if it has none, which no message of ours is without.
+    pub(super) fn of_message(message: &InputCapability<Moment>) -> Option<Self> {
+        debug_assert_eq!(message.stamp().len(), 1, "one moment a message");
+        let moment = message.stamp().iter().next()?;
+        Some(Held {
+            outputs: message.delayed(moment, 0),
+            rejects: message.delayed(moment, 1),
+        })
+    }
+
     /// Holds what lets events of the order time `from` be sent later. They came in a message of this
     /// capability, so their order times are not below its moment.
-    pub(super) fn of_message(message: &InputCapability<Moment>, from: EventTime) -> Option<Self> {
-        let stamp = message.stamp().iter().next()?;
+    fn from(&self, from: EventTime) -> Self {
+        let stamp = self.outputs.time();
         debug_assert!(from >= stamp.watermark, "{from} came under {stamp:?}");
-        let watermark = from.min(LAST_OF_READING).max(stamp.watermark);
-        let moment = Moment::new(stamp.epoch, watermark);
-        Some(Held {
-            outputs: message.delayed(&moment, 0),
-            rejects: message.delayed(&moment, 1),
-        })
+        let mut held = self.clone();
+        held.lift(from);
+        held
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.outputs.time().epoch
     }
 
     pub(super) fn watermark(&self) -> EventTime {
         self.outputs.time().watermark
+    }
+
+    /// Moves both into an epoch that is not earlier.
+    pub(super) fn enter(&mut self, epoch: Epoch) {
+        let moment = Moment::new(epoch, self.watermark());
+        self.outputs.downgrade(&moment);
+        self.rejects.downgrade(&moment);
     }
 
     /// Lifts both to a watermark of input that goes on; whether they have risen.
@@ -55,12 +79,24 @@ impl Held {
 pub(super) struct Keeping(Option<Held>);
 
 impl Keeping {
+    /// Some are kept already, and this is held for them.
+    pub(super) fn of(held: Held) -> Self {
+        Keeping(Some(held))
+    }
+
     /// After a message: the operator now keeps events from the order time `from` on.
-    pub(super) fn took(&mut self, message: &InputCapability<Moment>, from: Option<EventTime>) {
+    pub(super) fn took(&mut self, message: &Held, from: Option<EventTime>) {
         let Some(from) = from else { return };
         let is_held = |held: &Held| held.watermark() <= from;
         if !self.0.as_ref().is_some_and(is_held) {
-            self.0 = Held::of_message(message, from);
+            self.0 = Some(message.from(from));
+        }
+    }
+
+    /// What is kept can from now on only be given in this epoch.
+    pub(super) fn enter(&mut self, epoch: Epoch) {
+        if let Some(held) = &mut self.0 {
+            held.enter(epoch);
         }
     }
 

@@ -7,6 +7,8 @@
 
 mod messages;
 mod held;
+mod epochs;
+mod capabilities;
 mod source;
 mod apply;
 mod publish;
@@ -23,6 +25,7 @@ use timely::scheduling::Activator;
 pub use self::messages::Messages;
 pub use self::source::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 
+use crate::control::Part;
 use crate::moment::Moment;
 use crate::pace::{Pace, WaitingRoom};
 use crate::run::{GraphError, RunShared};
@@ -37,8 +40,12 @@ pub struct Graph<'s> {
     job: Arc<RunShared>,
     share: Share,
     probe: ProbeHandle<Moment>,
-    /// Set by the worker when everything below (epoch, MAX) has left the graph.
+    /// Set by the worker when everything below the end has left the graph.
     drained: Rc<Cell<bool>>,
+    /// The end of event time in the last epoch, once that has begun.
+    end: Rc<Cell<Option<Moment>>>,
+    /// Stages that hand over state at the end of each epoch.
+    stages: Cell<usize>,
     /// The source's address, by which the worker wakes it once more when the graph has drained.
     source: RefCell<Option<Rc<[usize]>>>,
     rejects: RefCell<Vec<(String, Rc<Cell<bool>>)>>,
@@ -74,6 +81,8 @@ impl<'s> Graph<'s> {
             share,
             probe: ProbeHandle::new(),
             drained: Rc::default(),
+            end: Rc::default(),
+            stages: Cell::new(0),
             source: RefCell::new(None),
             rejects: RefCell::default(),
         }
@@ -124,9 +133,14 @@ impl<'s> Graph<'s> {
             }
         }
         let source = self.source.take().ok_or(GraphError::NoSource)?;
+        if let Some(epochs) = self.job.epochs() {
+            let stages = Part::Stages(self.stages.get());
+            epochs.hand_over(self.share.worker, stages);
+        }
         Ok(Built {
             probe: self.probe,
             drained: self.drained,
+            end: self.end,
             source,
         })
     }
@@ -136,6 +150,7 @@ impl<'s> Graph<'s> {
 pub(crate) struct Built {
     pub(crate) probe: ProbeHandle<Moment>,
     pub(crate) drained: Rc<Cell<bool>>,
+    pub(crate) end: Rc<Cell<Option<Moment>>>,
     pub(crate) source: Rc<[usize]>,
 }
 

@@ -1,20 +1,22 @@
 //! The head of a graph: polls a reader, feeds an [`Ingest`], holds one capability per partition.
+//!
+//! In a job with checkpoints it also obeys the coordinator, between two polls: it notes where each partition
+//! stands, which ends an epoch, and takes its capabilities into the next. Reading never stops for that.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::dataflow::channels::pushers::Output;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::progress::Timestamp;
 use timely::scheduling::Activator;
 
-use crate::adapter::held::Held;
+use crate::adapter::capabilities::Capabilities;
 use crate::adapter::{Events, Graph, Messages, Rejects};
+use crate::control::{Epochs, Part, PartitionCut, SourceCut, StartEpoch, Then};
 use crate::ingest::{Ingest, Sealed};
-use crate::moment::{EventTime, Moment};
+use crate::moment::{Epoch, EventTime, Moment};
 use crate::pace::Pace;
 use crate::place::PartitionId;
 use crate::run::{RunError, RunShared};
@@ -66,32 +68,36 @@ impl<'s> Graph<'s> {
         let (rejects, reject_stream) = builder.new_output();
         let address = builder.operator_info().address;
         let (activator, wake) = self.activators(&address);
-        let reader = source.open(self.share, &Starts::beginning(), wake.clone())?;
+        let epochs = self.job.epochs().cloned();
+        let starts = epochs
+            .as_ref()
+            .map_or_else(Starts::beginning, |epochs| epochs.beginning.starts());
+        let reader = source.open(self.share, &starts, wake.clone())?;
         self.job.flow.on_room(wake);
         activator.activate();
         *self.source.borrow_mut() = Some(address);
 
         let share = self.share;
-        let partitions: Vec<PartitionId> = source
-            .partitions()
-            .iter()
-            .map(|p| p.id)
-            .filter(|&id| share.reads(id))
-            .collect();
+        let partitions = source.partitions().iter().map(|it| it.id);
+        let mine: Vec<_> = partitions.filter(|&id| share.reads(id)).collect();
         let job = Arc::clone(&self.job);
-        let drained = Rc::clone(&self.drained);
+        let (drained, end) = (Rc::clone(&self.drained), Rc::clone(&self.end));
         builder.build(move |initial| {
-            let capabilities = Capabilities::new(initial, &partitions);
-            job.reached.tell(share.worker, capabilities.watermarks());
-            let head = Head {
-                job,
+            let open = mine.into_iter().filter(|&id| !starts.has_ended(id));
+            let mut head = Head {
                 pace,
                 worker: share.worker,
+                workers: share.workers,
                 reader,
                 ingest,
-                capabilities,
+                capabilities: Capabilities::new(initial, open),
                 sealed: Sealed::default(),
+                epoch: OpenEpoch::default(),
+                end,
+                epochs,
+                job,
             };
+            head.begin();
             let mut ports = Ports { batches, rejects };
             let mut head = Some(head);
             move |_| {
@@ -116,16 +122,60 @@ struct Head<I: Ingest> {
     job: Arc<RunShared>,
     pace: Option<Arc<Pace>>,
     worker: usize,
+    workers: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
     capabilities: Capabilities,
     sealed: Sealed<I::Batch, I::Reject>,
+    epoch: OpenEpoch,
+    /// To be set when the last epoch has begun.
+    end: Rc<Cell<Option<Moment>>>,
+    /// None in a job without checkpoints, which has one epoch.
+    epochs: Option<Arc<Epochs>>,
+}
+
+/// What a source notes of the epoch that is open.
+#[derive(Default)]
+struct OpenEpoch {
+    epoch: Epoch,
+    /// Partitions that have ended, in this run or before.
+    ended: Vec<PartitionCut>,
+    /// Whether the coordinator knows that all have.
+    told_all_ended: bool,
+    /// Whether nothing is read any more.
+    is_stopped: bool,
+    read: u64,
+    dropped: u64,
 }
 
 /// The job was told what failed; this worker only has to end.
 struct Failed;
 
 impl<I: Ingest> Head<I> {
+    /// Goes on where the run begins.
+    fn begin(&mut self) {
+        if let Some(epochs) = &self.epochs {
+            let beginning = &epochs.beginning;
+            self.epoch.epoch = beginning.epoch;
+            self.capabilities.enter(beginning.epoch);
+            for &cut in &beginning.partitions {
+                if let Some(highest) = cut.highest {
+                    self.ingest.resume(cut.partition, highest);
+                }
+                if cut.finished && cut.partition.worker(self.workers) == self.worker {
+                    self.epoch.ended.push(cut);
+                }
+            }
+            let ended: Vec<_> = self.epoch.ended.iter().map(|cut| cut.partition).collect();
+            for partition in ended {
+                self.advance_pace(partition, EventTime::MAX);
+            }
+        } else {
+            self.end.set(Some(Moment::new(Epoch(0), EventTime::MAX)));
+        }
+        self.lift();
+    }
+
     fn step(&mut self, ports: &mut Ports<I::Batch, I::Reject>, again: &Activator) {
         // Asked in this order: a failure stops the run as well.
         let is_stopping = self.job.is_stopping();
@@ -133,11 +183,15 @@ impl<I: Ingest> Head<I> {
             // Nothing is let go of: to the other stages that would look like an end of the input.
             return;
         }
-        if is_stopping {
+        if self.epochs.is_some() {
+            self.obey();
+        } else if is_stopping {
             // What has been read is all there is.
             self.end_all();
         }
-        if self.capabilities.all_finished() || !self.job.flow.has_room_to_read() {
+        self.tell_if_all_ended();
+        let is_done = self.epoch.is_stopped || self.capabilities.all_finished();
+        if is_done || !self.job.flow.has_room_to_read() {
             return;
         }
         match self.poll(ports) {
@@ -145,6 +199,58 @@ impl<I: Ingest> Head<I> {
             Ok(Readiness::Waiting) | Err(Failed) => {}
             Ok(Readiness::LookAgain(after)) => again.activate_after(after),
             Ok(Readiness::Finished) => self.end_all(),
+        }
+        self.tell_if_all_ended();
+    }
+
+    /// Ends the open epoch as often as the coordinator has said.
+    fn obey(&mut self) {
+        let Some(epochs) = self.epochs.clone() else {
+            return;
+        };
+        let Some(line) = epochs.lines.get(self.worker) else {
+            return;
+        };
+        while let Ok(StartEpoch { epoch, then, .. }) = line.commands.try_recv() {
+            let ended = std::mem::replace(&mut self.epoch.epoch, epoch);
+            epochs.hand_over(self.worker, Part::Cut(ended, self.cut()));
+            self.capabilities.enter(epoch);
+            match then {
+                Then::ReadOn => {}
+                Then::EndOfInput => {
+                    epochs.set_last(epoch);
+                    self.end.set(Some(Moment::new(epoch, EventTime::MAX)));
+                }
+                Then::Stop => self.epoch.is_stopped = true,
+            }
+        }
+    }
+
+    /// Where everything stands between two polls: all that was read has been sent.
+    fn cut(&mut self) -> SourceCut {
+        let active = self.capabilities.active.keys();
+        let cut = |&partition: &PartitionId| PartitionCut {
+            partition,
+            position: self.reader.position(partition).unwrap_or_default(),
+            highest: self.ingest.highest(partition),
+            finished: false,
+        };
+        let mut partitions: Vec<_> = active.map(cut).chain(self.epoch.ended.clone()).collect();
+        partitions.sort_by_key(|cut| cut.partition);
+        SourceCut {
+            partitions,
+            watermark: self.capabilities.watermarks().min(),
+            read: std::mem::take(&mut self.epoch.read),
+            dropped: std::mem::take(&mut self.epoch.dropped),
+        }
+    }
+
+    fn tell_if_all_ended(&mut self) {
+        if let Some(epochs) = &self.epochs
+            && self.capabilities.all_finished()
+            && !std::mem::replace(&mut self.epoch.told_all_ended, true)
+        {
+            epochs.hand_over(self.worker, Part::AllEnded);
         }
     }
 
@@ -168,10 +274,12 @@ impl<I: Ingest> Head<I> {
         })?;
         if poll.records > 0 {
             self.job.meters.count_read(poll.records);
+            self.epoch.read += poll.records;
             let ticket = self.job.flow.admit(poll.records, poll.bytes, read_at);
             self.ingest.seal(&ticket, &mut self.sealed);
             let dropped = std::mem::take(&mut self.sealed.dropped);
             self.job.meters.count_dropped(dropped);
+            self.epoch.dropped += dropped;
             self.send(ports)?;
         }
         self.lift();
@@ -183,26 +291,38 @@ impl<I: Ingest> Head<I> {
 
     /// Lifts what is held to the partitions' watermarks, after everything read was sent.
     fn lift(&mut self) {
+        let mut risen = Vec::new();
         for (&partition, held) in &mut self.capabilities.active {
             let watermark = self.ingest.watermark(partition);
-            if held.lift(watermark)
-                && let Some(pace) = &self.pace
-                && pace.advance(partition, watermark)
-            {
-                self.job.flow.wake_all();
+            if held.lift(watermark) {
+                risen.push((partition, watermark));
             }
+        }
+        for (partition, watermark) in risen {
+            self.advance_pace(partition, watermark);
         }
         self.tell();
     }
 
-    /// A partition that has ended holds nothing back any more.
-    fn end(&mut self, partition: PartitionId) {
-        self.capabilities.active.remove(&partition);
+    fn advance_pace(&self, partition: PartitionId, watermark: EventTime) {
         if let Some(pace) = &self.pace
-            && pace.advance(partition, EventTime::MAX)
+            && pace.advance(partition, watermark)
         {
             self.job.flow.wake_all();
         }
+    }
+
+    /// A partition that has ended holds nothing back any more.
+    fn end(&mut self, partition: PartitionId) {
+        if self.capabilities.active.remove(&partition).is_some() {
+            self.epoch.ended.push(PartitionCut {
+                partition,
+                position: self.reader.position(partition).unwrap_or_default(),
+                highest: self.ingest.highest(partition),
+                finished: true,
+            });
+        }
+        self.advance_pace(partition, EventTime::MAX);
     }
 
     fn end_all(&mut self) {
@@ -267,53 +387,5 @@ impl Poll {
         } else {
             ControlFlow::Break(())
         }
-    }
-}
-
-/// One moment per partition that is being read, and one at the end of event time that holds the graph
-/// open until everything read has left it.
-struct Capabilities {
-    active: BTreeMap<PartitionId, Held>,
-    _end: Held,
-}
-
-impl Capabilities {
-    fn new(initial: Vec<Capability<Moment>>, partitions: &[PartitionId]) -> Self {
-        #[expect(
-            clippy::unreachable,
-            reason = "the builder hands out one capability per output"
-        )]
-        let [batches, rejects] = initial.as_slice() else {
-            unreachable!("the source has two outputs");
-        };
-        let held = || Held {
-            outputs: batches.clone(),
-            rejects: rejects.clone(),
-        };
-        let mut end = held();
-        end.lift_to(EventTime::MAX);
-        debug_assert_eq!(batches.time(), &Moment::minimum());
-        Capabilities {
-            active: partitions
-                .iter()
-                .map(|&partition| (partition, held()))
-                .collect(),
-            _end: end,
-        }
-    }
-
-    fn all_finished(&self) -> bool {
-        self.active.is_empty()
-    }
-
-    /// Of the partitions that are being read.
-    fn watermarks(&self) -> impl Iterator<Item = EventTime> {
-        self.active
-            .values()
-            .map(|held| held.outputs.time().watermark)
-    }
-
-    fn first(&self) -> Option<PartitionId> {
-        self.active.first_key_value().map(|(&first, _)| first)
     }
 }

@@ -17,9 +17,8 @@ use crate::adapter::Graph;
 use crate::clock::Clock;
 use crate::flow::Flow;
 use crate::meters::{Latency, Meters, Totals};
-use crate::moment::{Epoch, EventTime, Moment};
 use crate::reached::Reached;
-use crate::run::{RunError, RunShared, Stopper};
+use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::sink::Sink;
 use crate::source::Share;
 
@@ -92,7 +91,8 @@ impl WorkerGroup {
         let meters = Arc::clone(&self.meters);
         let publishing = publisher::start(sink, publications, Arc::clone(&meters), self.stopper())?;
         let (clock, reached) = (self.clock, self.reached);
-        let job = RunShared::new(self.stopper, Arc::clone(&meters), reached, clock, publisher);
+        let outputs = Outputs::AtOnce(publisher);
+        let job = RunShared::new(self.stopper, Arc::clone(&meters), reached, clock, outputs);
         let job = Arc::new(job);
         let workers = self.workers;
         let group_job = Arc::clone(&job);
@@ -147,16 +147,17 @@ fn work(
             return;
         }
     };
-    let end = Moment::new(Epoch(0), EventTime::MAX);
     let source = worker.activator_for(Rc::clone(&built.source));
     while worker.step_or_park(Some(PARK)) {
-        if job.has_failed() {
+        if job.is_to_end() {
             // What is in the graph is not worth draining, and a worker that died would hold it open.
             worker.drop_dataflow(index);
             return;
         }
-        let drained = !built.drained.get() && !built.probe.less_than(&end);
-        if drained {
+        if let Some(end) = built.end.get()
+            && !built.drained.get()
+            && !built.probe.less_than(&end)
+        {
             built.drained.set(true);
             source.activate();
         }

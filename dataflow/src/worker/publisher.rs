@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Receiver;
 
+use crate::flow::Publication;
 use crate::meters::Meters;
-use crate::run::{Publication, RunError, Stopper};
+use crate::run::{RunError, Stopper};
 use crate::sink::Sink;
 
 /// Ends the group when the publisher ends, however it does: also when the sink panics. After a run that ended

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
-use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::Partition;
 

@@ -1,8 +1,8 @@
 //! A feature vector as a record: what training reads, computed by the code that serves.
 
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
-use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::encode::{Chunks, json};

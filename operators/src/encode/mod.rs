@@ -15,9 +15,9 @@ pub use self::dead_letter::{DeadLetterPlan, EncodeDeadLetters};
 pub use self::features::{EncodeFeatures, FeatureRowPlan};
 pub use self::prediction::{EncodePredictions, ModelIdentity, PredictionPlan};
 
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::place::ShardId;
-use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::{OutputChunk, OutputStream};
 
 /// Room per record that a chunk starts with.

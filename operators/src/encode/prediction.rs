@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::moment::Epoch;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
-use slackwater_dataflow::run::Publication;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::batch::Row;

@@ -8,8 +8,8 @@ mod predictions;
 use std::sync::Arc;
 
 use slackwater_dataflow::clock::{Clock, ManualClock};
+use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
-use slackwater_dataflow::run::Publication;
 
 /// When every decision of these tests was made.
 const NOW_MS: i64 = 1_718_054_321_052;

@@ -6,13 +6,15 @@
 mod windows;
 mod declared;
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Emitter, Operator};
-use slackwater_dataflow::place::Spread;
-use slackwater_dataflow::state::{KeyedState, Slot};
+use slackwater_dataflow::operator::{Emitter, Operator, Progress};
+use slackwater_dataflow::place::{KeyHash, Spread};
+use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
+use slackwater_dataflow::state::{KeyedState, Saved, Slot};
 
 pub use self::declared::{Feature, FeatureKind, Transform};
 
@@ -30,6 +32,9 @@ const SWEEPS_PER_TTL: u64 = 8;
 /// Keys that one sweep looks at, at most. Most are not in the processor's caches: it is about a
 /// millisecond, after which events have their turn, however far event time has leapt.
 const PLACES_PER_SWEEP_MAX: u64 = 8_192;
+
+/// Keys written at once for a checkpoint: at a microsecond or two for a full history, well below a millisecond.
+const KEYS_PER_PART: usize = 256;
 
 /// Everything that decides the vectors, compiled from the pipeline file.
 #[derive(Clone, Debug)]
@@ -72,6 +77,8 @@ pub struct FeatureStage {
     /// One feature of all events of a batch.
     values: Vec<f64>,
     swept_to: EventTime,
+    /// Histories of the snapshot under way that had to be written before they changed.
+    saved_early: StateDelta,
 }
 
 impl FeatureStage {
@@ -89,6 +96,7 @@ impl FeatureStage {
             slots: Vec::new(),
             values: Vec::new(),
             swept_to: EventTime::MIN,
+            saved_early: StateDelta::default(),
             plan,
         }
     }
@@ -126,11 +134,34 @@ impl FeatureStage {
         self.slots.extend(rows.rows().iter().map(locate));
         let touch = |sum, &slot| sum ^ self.state.value_mut(slot).touch();
         black_box(self.slots.iter().fold(0, touch));
+        for &slot in &self.slots {
+            if self.state.note_change(slot) {
+                let (hash, key, history) = self.state.entry(slot);
+                let group = self.plan.spread.group(hash);
+                let write = |out: &mut Vec<u8>| histories.write(history, out);
+                self.saved_early.put(group, key, write);
+            }
+        }
         histories.read(rows);
         for (nth, (&time, &slot)) in rows.order_times().iter().zip(&self.slots).enumerate() {
             let window = histories.add(self.state.value_mut(slot), nth, time);
             self.windows.push(&window);
         }
+    }
+
+    /// Drops what no event can see any more from the next histories.
+    fn sweep(&mut self, places: usize) {
+        let Some(histories) = &mut self.histories else {
+            return;
+        };
+        let (saved, spread) = (&mut self.saved_early, &self.plan.spread);
+        let histories = RefCell::new(histories);
+        let save = |hash, key: &[u8], history: &KeyHistory| {
+            let write = |out: &mut Vec<u8>| histories.borrow_mut().write(history, out);
+            saved.put(spread.group(hash), key, write);
+        };
+        let keep = |history: &mut KeyHistory| histories.borrow_mut().keep(history);
+        self.state.sweep(places, save, keep);
     }
 
     /// Computes feature by feature, so that what a feature is has to be asked once a batch.
@@ -160,6 +191,8 @@ impl Operator for FeatureStage {
     type Input = RowBatch;
     type Output = FeatureBatch;
     type Reject = RejectBatch;
+
+    const KEEPS_STATE: bool = true;
 
     fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, RejectBatch>) {
         let refused = self.refused(&batch.rows);
@@ -195,8 +228,43 @@ impl Operator for FeatureStage {
         // Only the time that these places stand for is used up; the rest counts next time.
         let used_ms = due.saturating_mul(round_ms) / places;
         self.swept_to = self.swept_to.plus_ms(used_ms);
-        self.state
-            .sweep(due as usize, |history| histories.keep(history));
+        self.sweep(due as usize);
+    }
+
+    fn will_be_saved(&mut self) {
+        self.state.track_changes();
+    }
+
+    fn on_epoch_closed(&mut self) {
+        self.state.freeze();
+    }
+
+    fn snapshot(&mut self, delta: &mut StateDelta) -> Progress {
+        delta.absorb(&mut self.saved_early);
+        let Some(histories) = &mut self.histories else {
+            return Progress::Done;
+        };
+        let spread = &self.plan.spread;
+        self.state.save(KEYS_PER_PART, |hash, key, saved| {
+            let group = spread.group(hash);
+            match saved {
+                Saved::Value(history) => delta.put(group, key, |out| histories.write(history, out)),
+                Saved::Dropped => delta.remove(group, key),
+            }
+        })
+    }
+
+    fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
+        let Some(histories) = &mut self.histories else {
+            return Err(entry.is_strange());
+        };
+        let history = histories.read_saved(entry.value);
+        let slot = self.state.locate(KeyHash::of(entry.key), entry.key);
+        *self.state.value_mut(slot) = history.ok_or_else(|| entry.is_strange())?;
+        if entry.anew {
+            self.state.note_change(slot);
+        }
+        Ok(())
     }
 }
 

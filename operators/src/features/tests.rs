@@ -1,5 +1,7 @@
 //! Does each feature have exactly the value that its declaration gives it, and does sweeping change none?
 
+mod saving;
+
 use std::sync::Arc;
 
 use proptest::collection::vec;

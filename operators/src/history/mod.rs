@@ -12,12 +12,14 @@
 
 mod texts;
 mod plan;
+mod saved;
 
 use slackwater_dataflow::moment::EventTime;
 
 pub use self::plan::{Condition, HistoryPlan, Tally};
 
 use self::plan::{Compiled, float_bytes};
+use self::saved::Numbering;
 use self::texts::{TextId, Texts};
 use crate::batch::{Cell, Rows};
 
@@ -63,6 +65,8 @@ pub struct Histories {
     entries: Vec<TextId>,
     /// Tallies of a window that was counted by a scan.
     counted: Vec<u32>,
+    /// For histories that are written.
+    numbering: Numbering,
 }
 
 impl Histories {
@@ -74,6 +78,7 @@ impl Histories {
             counted: vec![0; compiled.tallies.len()],
             entries: Vec::new(),
             watermark: EventTime::MIN,
+            numbering: Numbering::default(),
             compiled,
             texts,
         }

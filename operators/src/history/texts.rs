@@ -82,6 +82,21 @@ impl Texts {
         }
     }
 
+    /// One more use of a value that is in use; of a number that is no value's, nothing.
+    pub(super) fn add_use(&mut self, id: TextId) {
+        let at = id.0.checked_sub(RESERVED);
+        if let Some(text) = at.and_then(|at| self.texts.get_mut(at as usize)) {
+            text.uses += 1;
+        }
+    }
+
+    /// The bytes of a value; none of a number that is no value's.
+    pub(super) fn get(&self, id: TextId) -> &[u8] {
+        let at = id.0.checked_sub(RESERVED);
+        let text = at.and_then(|at| self.texts.get(at as usize));
+        text.map_or(&[], |text| text.bytes.as_slice())
+    }
+
     /// Takes back one use; the value is forgotten with its last.
     pub(super) fn release(&mut self, id: TextId) {
         let Some(at) = id.0.checked_sub(RESERVED) else {

@@ -278,6 +278,14 @@ impl Ingest for EventIngest {
             .get(&partition)
             .map_or(EventTime::MIN, |clock| clock.watermark(&self.plan.time))
     }
+
+    fn highest(&self, partition: PartitionId) -> Option<EventTime> {
+        self.clocks.get(&partition)?.highest()
+    }
+
+    fn resume(&mut self, partition: PartitionId, highest: EventTime) {
+        self.clocks.insert(partition, PartitionClock::at(highest));
+    }
 }
 
 fn reason(stage: Stage, code: Code, message: String) -> Reason {

@@ -40,6 +40,18 @@ pub struct PartitionClock {
 }
 
 impl PartitionClock {
+    /// The clock of a partition that has brought this and nothing later.
+    pub fn at(highest: EventTime) -> Self {
+        PartitionClock {
+            highest: Some(highest),
+        }
+    }
+
+    /// The highest event time that counted; none if none did.
+    pub fn highest(&self) -> Option<EventTime> {
+        self.highest
+    }
+
     /// No on-time event of this partition is older than this.
     pub fn watermark(&self, rules: &TimeRules) -> EventTime {
         self.highest.map_or(EventTime::MIN, |time| {

@@ -12,18 +12,25 @@
 //! retired for the bound on events in flight, and as in flight again when it is given.
 
 mod runs;
+mod row;
 mod spilled;
+mod saved;
 mod waiting;
+
+use std::error::Error;
 
 use slackwater_dataflow::adapter::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::operator::{Emitter, Operator, Progress};
 use slackwater_dataflow::pace::WaitingRoom;
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
 use slackwater_dataflow::spill::Spill;
 
 pub use self::spilled::SpillError;
 
+use self::saved::Restoring;
 use self::waiting::Waiting;
 use crate::batch::RowBatch;
 
@@ -43,20 +50,32 @@ struct Part {
 /// Keeps events until the watermark has passed them, and gives them in order.
 pub struct EventTimeOrder {
     worker: usize,
+    spread: Spread,
     room: WaitingRoom,
     waiting: Waiting,
+    restoring: Restoring,
     part: Part,
+    fields: usize,
     /// Of the batches that this turn took.
     taken: Vec<Ticket>,
 }
 
 impl EventTimeOrder {
     /// A stage of `worker` where nothing waits yet, for events with `fields` fields.
-    pub fn new(worker: usize, fields: usize, room: WaitingRoom, spill: Box<dyn Spill>) -> Self {
+    pub fn new(
+        worker: usize,
+        spread: Spread,
+        fields: usize,
+        room: WaitingRoom,
+        spill: Box<dyn Spill>,
+    ) -> Self {
         EventTimeOrder {
             worker,
+            spread,
+            restoring: Restoring::new(fields),
             waiting: Waiting::new(fields, room.memory_bytes_max(), spill),
             part: PART,
+            fields,
             taken: Vec::new(),
             room,
         }
@@ -71,6 +90,8 @@ impl Operator for EventTimeOrder {
     type Input = RowBatch;
     type Output = RowBatch;
     type Reject = std::convert::Infallible;
+
+    const KEEPS_STATE: bool = true;
 
     fn on_batch(&mut self, batch: RowBatch, out: &mut Emitter<RowBatch, Self::Reject>) {
         let kept = self.waiting.add(batch.rows, batch.ticket.read_at());
@@ -111,6 +132,32 @@ impl Operator for EventTimeOrder {
 
     fn on_turn_over(&mut self) {
         self.taken.clear();
+    }
+
+    fn will_be_saved(&mut self) {
+        let spread = self.spread;
+        self.waiting
+            .will_be_saved(Box::new(move |key| spread.group(key)));
+    }
+
+    fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
+        self.restoring.take(entry)
+    }
+
+    fn on_restored(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let empty = Restoring::new(self.fields);
+        self.waiting
+            .restore(std::mem::replace(&mut self.restoring, empty))?;
+        self.tell();
+        Ok(())
+    }
+
+    fn on_epoch_closed(&mut self) {
+        self.waiting.freeze();
+    }
+
+    fn snapshot(&mut self, delta: &mut StateDelta) -> Progress {
+        self.waiting.snapshot(delta)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::batch::{Row, Rows};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) time: EventTime,
-    partition: PartitionId,
-    offset: Offset,
+    pub(super) partition: PartitionId,
+    pub(super) offset: Offset,
 }
 
 impl Place {
@@ -71,10 +71,23 @@ pub(super) struct Run {
     pub(super) order: Vec<Timed>,
     /// How many of them have become due.
     pub(super) due: usize,
-    /// How many were taken.
+    /// How many were taken: always the first ones in order.
     pub(super) taken: usize,
     /// What it counts for.
     pub(super) bytes: u64,
+    /// Whether a checkpoint has still to hear of its rows.
+    pub(super) news: News,
+}
+
+/// Whether checkpoints know the rows of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// They do, or there are none.
+    Known,
+    /// It came in the epoch that is open.
+    OfOpenEpoch,
+    /// It came in the epoch that closed last, whose snapshot is under way.
+    OfSnapshot,
 }
 
 impl Run {
@@ -93,6 +106,7 @@ impl Run {
             due: 0,
             taken: 0,
             bytes: (bytes + size_of::<Run>()) as u64,
+            news: News::Known,
         }
     }
 

@@ -4,18 +4,20 @@
 //! something else than it was given is found out. Where blocks begin and which row comes first in each is
 //! kept in memory.
 //!
-//! A row: its numbers in a fixed order, little-endian, then its cells, each a tag and a value, then its bytes.
+//! A row: its place, little-endian, then itself, see [`row`].
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
+use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::spill::{Spill, SpillFile};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{Cell, NewRow, Row, Rows, Span};
+use crate::batch::{Row, Rows};
+use crate::bytes::Reader;
+use crate::order::row::{self, RowReader};
 use crate::order::runs::Place;
 
 /// A block is this part of what may be held in memory, at the end of the row that passes it: 64 KiB, some
@@ -178,7 +180,7 @@ impl SpilledRun {
         row: &Row,
     ) -> Result<(), SpillError> {
         self.open_first.get_or_insert(place);
-        encode(rows, row, place.time, &mut self.open);
+        write_row(place, rows, row, &mut self.open);
         if self.open.len() >= self.block_bytes {
             self.end_block()?;
         }
@@ -217,131 +219,30 @@ impl SpilledRun {
         if xxh3_64(&encoded) != block.hash {
             return Err(SpillError::Damaged);
         }
-        decode(&encoded, fields)
+        read_rows(&encoded, fields)
             .map(Some)
             .ok_or(SpillError::Damaged)
     }
 }
 
-const TAG_NULL: u8 = 0;
-const TAG_PLAIN: u8 = 1;
-const TAG_UNESCAPED: u8 = 2;
-const TAG_INT: u8 = 3;
-const TAG_FLOAT: u8 = 4;
-const TAG_BOOL: u8 = 5;
-
-fn encode(rows: &Rows, row: &Row, order_time: EventTime, out: &mut Vec<u8>) {
-    let bytes = rows.bytes_of(row);
-    // Every span of a row lies in its bytes, and these begin with the record.
-    let base = row.record.start;
-    let scratch_len = bytes.len() as u32 - row.record.len - row.key.len;
-    out.extend_from_slice(&row.partition.0.to_le_bytes());
-    out.extend_from_slice(&row.offset.0.to_le_bytes());
-    out.extend_from_slice(&row.time.0.to_le_bytes());
-    out.extend_from_slice(&order_time.0.to_le_bytes());
-    out.extend_from_slice(&row.key_hash.0.to_le_bytes());
-    for len in [row.record.len, scratch_len, row.key.len] {
-        out.extend_from_slice(&len.to_le_bytes());
-    }
-    for cell in rows.cells(row) {
-        let (tag, value) = match cell {
-            Cell::Null => (TAG_NULL, 0),
-            Cell::Text { span, plain } => {
-                let (tag, from) = if plain {
-                    (TAG_PLAIN, base)
-                } else {
-                    (TAG_UNESCAPED, base + row.record.len)
-                };
-                (
-                    tag,
-                    u64::from(span.start - from) << 32 | u64::from(span.len),
-                )
-            }
-            Cell::Int(value) => (TAG_INT, value as u64),
-            Cell::Float(value) => (TAG_FLOAT, value.to_bits()),
-            Cell::Bool(value) => (TAG_BOOL, u64::from(value)),
-        };
-        out.push(tag);
-        out.extend_from_slice(&value.to_le_bytes());
-    }
-    out.extend_from_slice(bytes);
+fn write_row(place: Place, rows: &Rows, row: &Row, out: &mut Vec<u8>) {
+    out.extend_from_slice(&place.time.0.to_le_bytes());
+    out.extend_from_slice(&place.partition.0.to_le_bytes());
+    out.extend_from_slice(&place.offset.0.to_le_bytes());
+    row::write(rows, row, out);
 }
 
-/// Reads numbers and pieces from the front.
-struct Reader<'b>(&'b [u8]);
-
-impl<'b> Reader<'b> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*array)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    fn piece(&mut self, len: u32) -> Option<&'b [u8]> {
-        let (piece, rest) = self.0.split_at_checked(len as usize)?;
-        self.0 = rest;
-        Some(piece)
-    }
-}
-
-fn cell(tag: u8, value: u64) -> Option<Cell> {
-    let text = |plain| Cell::Text {
-        span: Span {
-            start: (value >> 32) as u32,
-            len: value as u32,
-        },
-        plain,
-    };
-    Some(match tag {
-        TAG_NULL => Cell::Null,
-        TAG_PLAIN => text(true),
-        TAG_UNESCAPED => text(false),
-        TAG_INT => Cell::Int(value as i64),
-        TAG_FLOAT => Cell::Float(f64::from_bits(value)),
-        TAG_BOOL => Cell::Bool(value != 0),
-        _ => return None,
-    })
-}
-
-fn decode(block: &[u8], fields: usize) -> Option<Rows> {
+fn read_rows(block: &[u8], fields: usize) -> Option<Rows> {
     let mut rows = Rows::with_capacity(fields, 0, block.len());
+    let mut row_reader = RowReader::new(fields);
     let mut reader = Reader(block);
-    let mut cells = Vec::with_capacity(fields);
     while !reader.0.is_empty() {
-        let partition = PartitionId(reader.u32()?);
-        let offset = Offset(reader.u64()?);
-        let time = EventTime(reader.i64()?);
-        let order_time = EventTime(reader.i64()?);
-        let key_hash = KeyHash(reader.u64()?);
-        let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
-        cells.clear();
-        for _ in 0..fields {
-            let [tag] = reader.array()?;
-            cells.push(cell(tag, reader.u64()?)?);
-        }
-        rows.push(NewRow {
-            partition,
-            offset,
-            time,
-            order_time,
-            key_hash,
-            record: reader.piece(record)?,
-            scratch: reader.piece(scratch)?,
-            key: reader.piece(key)?,
-            cells: &cells,
-        });
+        let place = Place {
+            time: EventTime(reader.i64()?),
+            partition: PartitionId(reader.u32()?),
+            offset: Offset(reader.u64()?),
+        };
+        row_reader.read(place, &mut reader, &mut rows)?;
     }
     Some(rows)
 }

@@ -1,5 +1,7 @@
 //! Does every event come out once, in order, whole, and as soon as the watermark has passed it?
 
+mod saving;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,13 +11,19 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::pace::{PaceLimits, WaitingRoom};
-use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
+use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
 use slackwater_dataflow::spill::{MemoryFiles, Spill, SpillFile};
 
 use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
 use crate::order::{EventTimeOrder, Part};
 
 const FIELDS: usize = 5;
+
+const SPREAD: Spread = Spread {
+    key_groups: 64,
+    workers: 3,
+    shards: 4,
+};
 
 /// The first thing that the order goes by; the others are made of it.
 type Event = (i64, u32, u64);
@@ -79,7 +87,7 @@ fn stage(bytes: u64, spill: impl Spill + 'static) -> EventTimeOrder {
         waiting_bytes_per_worker: bytes,
     };
     let room = WaitingRoom::detached(limits);
-    let stage = EventTimeOrder::new(2, FIELDS, room, Box::new(spill));
+    let stage = EventTimeOrder::new(2, SPREAD, FIELDS, room, Box::new(spill));
     EventTimeOrder {
         part: Part {
             events: 3,

@@ -14,10 +14,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::operator::Progress;
+use slackwater_dataflow::place::{KeyGroup, KeyHash};
+use slackwater_dataflow::snapshot::StateDelta;
 use slackwater_dataflow::spill::Spill;
 
 use crate::batch::{ROW_BYTES_EXPECTED, Rows};
 use crate::order::runs::{Origin, Place, Run, Runs, Timed};
+use crate::order::saved::{Restoring, Saving};
 use crate::order::spilled::{SpillError, Spilled, SpilledRun};
 
 /// Rows that wait for the watermark, of one worker.
@@ -35,6 +39,8 @@ pub(super) struct Waiting {
     events: u64,
     /// How many came.
     batches: u64,
+    /// None in a job without checkpoints.
+    saving: Option<Saving>,
 }
 
 impl Waiting {
@@ -50,7 +56,60 @@ impl Waiting {
             spilled: Spilled::new(spill, bytes_max),
             events: 0,
             batches: 0,
+            saving: None,
         }
+    }
+
+    /// From now on checkpoints keep what waits; `group` is where a key belongs.
+    pub(super) fn will_be_saved(&mut self, group: Box<dyn Fn(KeyHash) -> KeyGroup>) {
+        self.saving = Some(Saving::new(group));
+    }
+
+    /// The open epoch has closed.
+    pub(super) fn freeze(&mut self) {
+        let first = self.first();
+        if let Some(saving) = &mut self.saving {
+            saving.freeze(&mut self.runs, first);
+        }
+    }
+
+    /// Goes on with the snapshot of the epoch that closed last.
+    pub(super) fn snapshot(&mut self, delta: &mut StateDelta) -> Progress {
+        match &mut self.saving {
+            Some(saving) => saving.snapshot(&mut self.runs, delta),
+            None => Progress::Done,
+        }
+    }
+
+    /// Takes what a checkpoint has kept, before anything else.
+    pub(super) fn restore(&mut self, restored: Restoring) -> Result<(), SpillError> {
+        let (all, anew) = restored.finish();
+        for rows in all {
+            self.events += rows.rows().len() as u64;
+            let run = Run::new(rows, Duration::ZERO, Origin::Block);
+            self.keep(run, anew);
+            self.spill_if_full()?;
+        }
+        Ok(())
+    }
+
+    /// The place of the first row of all that waits.
+    fn first(&self) -> Option<Place> {
+        let place = |timed: &Timed| self.runs.get(timed.run())?.place(*timed);
+        if let Some(due) = self.due.get(self.next_due) {
+            return place(due);
+        }
+        let least = self.heads.peek().map(|Reverse((time, _))| *time);
+        // Several runs may begin at the same time, and then their places decide.
+        let first_runs = self
+            .heads
+            .iter()
+            .filter(|Reverse((time, _))| Some(*time) == least);
+        let in_memory = first_runs.filter_map(|Reverse((_, at))| {
+            let run = self.runs.get(*at)?;
+            run.place(*run.order.get(run.due)?)
+        });
+        in_memory.chain(self.spilled.first()).min()
     }
 
     /// Rows that wait, due ones too.
@@ -76,7 +135,11 @@ impl Waiting {
         let origin = Origin::Batch(first.partition, self.batches);
         self.batches += 1;
         self.events += rows.rows().len() as u64;
-        self.keep(Run::new(rows, read_at, origin));
+        self.keep(Run::new(rows, read_at, origin), true);
+        self.spill_if_full()
+    }
+
+    fn spill_if_full(&mut self) -> Result<(), SpillError> {
         if self.runs.bytes > self.bytes_max && self.bytes_not_passed() > self.bytes_max / 2 {
             self.spill()?;
         }
@@ -96,10 +159,14 @@ impl Waiting {
         runs.flatten().filter(waits).map(|run| run.bytes).sum()
     }
 
-    fn keep(&mut self, run: Run) {
-        if let Some(head) = run.head() {
-            let at = self.runs.add(run);
-            self.heads.push(Reverse((head, at)));
+    fn keep(&mut self, run: Run, is_new: bool) {
+        let Some(head) = run.head() else { return };
+        let at = self.runs.add(run);
+        self.heads.push(Reverse((head, at)));
+        if let (true, Some(saving)) = (is_new, &mut self.saving)
+            && let Some(run) = self.runs.get_mut(at)
+        {
+            saving.on_new(at, run);
         }
     }
 
@@ -154,14 +221,15 @@ impl Waiting {
                     break;
                 }
                 self.next_due += 1;
-                let Some(run) = self.runs.get(timed.run()) else {
+                let Some(run) = self.runs.get_mut(timed.run()) else {
                     continue;
                 };
+                if let Some(saving) = &mut self.saving {
+                    saving.before_leaving(run);
+                }
                 taken.push_from(&run.rows, timed.row() as usize);
                 read_at = read_at.min(run.read_at);
-                if let Some(run) = self.runs.get_mut(timed.run()) {
-                    run.taken += 1;
-                }
+                run.taken += 1;
                 self.runs.forget_if_taken(timed.run());
             }
         }
@@ -186,7 +254,7 @@ impl Waiting {
             }
             // What comes first lies on disk.
             if let Some((rows, read_at)) = self.spilled.read_first(self.fields)? {
-                self.keep(Run::new(rows, read_at, Origin::Block));
+                self.keep(Run::new(rows, read_at, Origin::Block), false);
             }
         }
     }
@@ -232,6 +300,9 @@ impl Waiting {
         let mut read_at = Duration::MAX;
         for &Reverse((_, at)) in &self.heads {
             if let Some(run) = self.runs.get_mut(at) {
+                if let Some(saving) = &mut self.saving {
+                    saving.before_leaving(run);
+                }
                 let passed = run.order.partition_point(|timed| has_passed(timed.time()));
                 for timed in run.order.split_off(passed) {
                     let place = run.place(timed);
@@ -244,6 +315,9 @@ impl Waiting {
         let mut written = SpilledRun::create(&self.spilled, read_at)?;
         for &(place, timed) in &order {
             if let Some((run, row)) = self.runs.row(timed) {
+                if let Some(saving) = &mut self.saving {
+                    saving.on_spilled(place, run, row);
+                }
                 written.append(place, &run.rows, row)?;
             }
         }

@@ -1,0 +1,154 @@
+//! What a coordinator tells workers, and what they hand over of each epoch.
+//!
+//! The two travel on one line per worker. Commands are applied by the worker's source between two polls; what is
+//! handed over comes from every stage that has something of an epoch to keep, each when the epoch has closed for
+//! it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::flow::Publication;
+use crate::moment::{Epoch, EventTime};
+use crate::place::{Offset, PartitionId};
+use crate::snapshot::{SavedState, StateDelta};
+use crate::source::{Start, Starts};
+
+/// The command to begin an epoch, which ends the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartEpoch {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// No watermark of an idle or new partition is below this; none as long as nothing is known.
+    pub floor: Option<EventTime>,
+    /// What follows.
+    pub then: Then,
+}
+
+/// What a source does in the epoch that it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It reads on.
+    ReadOn,
+    /// All partitions have ended: event time goes to its end, and what waits for it is handled.
+    EndOfInput,
+    /// It reads no more, and event time stands still: the run is to end with the checkpoint of the epoch before.
+    Stop,
+}
+
+/// Where a partition stood when an epoch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionCut {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Offset of the next record to read.
+    pub position: Offset,
+    /// Highest event time so far.
+    pub highest: Option<EventTime>,
+    /// Whether it has ended.
+    pub finished: bool,
+}
+
+/// How a source ended an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceCut {
+    /// Each of the worker's partitions.
+    pub partitions: Vec<PartitionCut>,
+    /// Least watermark of those that have not ended; none if all have.
+    pub watermark: Option<EventTime>,
+    /// Records read in this epoch.
+    pub read: u64,
+    /// Late events dropped on purpose in it.
+    pub dropped: u64,
+}
+
+/// What a worker hands over.
+#[derive(Debug)]
+pub enum Part {
+    /// The graph is built: so many stages hand over state at the end of each epoch.
+    Stages(usize),
+    /// Finished records.
+    Output(Epoch, Publication),
+    /// The source has ended this epoch.
+    Cut(Epoch, SourceCut),
+    /// What changed in it in a stage's state.
+    State(Epoch, Arc<str>, StateDelta),
+    /// All outputs of it were handed over.
+    OutputsEnd(Epoch),
+    /// All partitions of the worker have ended.
+    AllEnded,
+}
+
+/// A worker's end of its line.
+#[derive(Debug)]
+pub struct Line {
+    /// What it is told.
+    pub commands: Receiver<StartEpoch>,
+    /// What it hands over.
+    pub parts: Sender<Part>,
+}
+
+/// Where a run begins.
+#[derive(Clone, Default)]
+pub struct Beginning {
+    /// Its first epoch.
+    pub epoch: Epoch,
+    /// Where each partition goes on; one that is not named begins at its beginning.
+    pub partitions: Vec<PartitionCut>,
+    /// The state to go on with; none at the very beginning.
+    pub state: Option<Arc<dyn SavedState>>,
+}
+
+impl Beginning {
+    /// Where sources begin to read.
+    pub fn starts(&self) -> Starts {
+        let start = |cut: &PartitionCut| {
+            let start = if cut.finished {
+                Start::Ended
+            } else {
+                Start::At(cut.position)
+            };
+            (cut.partition, start)
+        };
+        self.partitions.iter().map(start).collect()
+    }
+}
+
+/// What the workers of a run with checkpoints share.
+pub struct Epochs {
+    /// Where it begins.
+    pub beginning: Beginning,
+    /// By worker.
+    pub lines: Vec<Line>,
+    /// The last epoch of all, once it has begun.
+    last: AtomicU64,
+}
+
+impl Epochs {
+    /// Of a run that begins there, with a line for each worker.
+    pub fn new(beginning: Beginning, lines: Vec<Line>) -> Self {
+        Epochs {
+            beginning,
+            lines,
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes which epoch is the last, before any source lets go of it.
+    pub fn set_last(&self, epoch: Epoch) {
+        self.last.store(epoch.0, Ordering::SeqCst);
+    }
+
+    /// The last epoch of all; [`Epoch`] 0, which is before the first of any run, while that is not known.
+    pub fn last(&self) -> Epoch {
+        Epoch(self.last.load(Ordering::SeqCst))
+    }
+
+    /// Hands something over. Who should take it may be gone, which then is on record already.
+    pub fn hand_over(&self, worker: usize, part: Part) {
+        if let Some(line) = self.lines.get(worker) {
+            drop(line.parts.send(part));
+        }
+    }
+}
