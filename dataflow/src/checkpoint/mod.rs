@@ -1,3 +1,8 @@
 //! Checkpoints: what they are made of, when one is taken, and how a run begins from one.
 //!
-//! `docs/checkpoint-format.md` of the repository describes every byte.
+//! `docs/checkpoint-format.md` of the repository describes every byte. What is decided here is decided by plain
+//! values, with no clock and no file in reach:
+//!
+//! - [`coordinator`]: when an epoch starts, which checkpoints are complete, which failed, when the job ends.
+
+pub mod coordinator;
