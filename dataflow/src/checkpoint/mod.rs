@@ -4,7 +4,9 @@
 //! values, with no clock and no file in reach:
 //!
 //! - [`coordinator`]: when an epoch starts, which checkpoints are complete, which failed, when the job ends;
-//! - [`settle`]: at recovery, which outputs are published already and which are not yet.
+//! - [`settle`]: at recovery, which outputs are published already and which are not yet;
+//! - [`retention`]: which objects and records nothing needs any more.
 
 pub mod coordinator;
 pub mod settle;
+pub mod retention;
