@@ -1,0 +1,115 @@
+//! What the coordinator wants done, and why a checkpoint or the job failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::moment::{Epoch, EventTime};
+
+/// Something to be done, in the order in which it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Tell all workers to end the epoch before and to go on in this one.
+    StartEpoch {
+        /// The epoch that starts. The checkpoint that begins is that of the epoch before.
+        epoch: Epoch,
+        /// No source without events of its own holds event time back beyond this; none where no worker has
+        /// said yet how far it is.
+        floor: Option<EventTime>,
+        /// The input has ended. Event time reaches its end in this epoch, which closes when nothing of it is
+        /// on its way any more, and has the final checkpoint.
+        last: bool,
+        /// The job was asked to stop. Nothing is read in this epoch, it has no checkpoint: that of the epoch
+        /// before is the final one.
+        stop: bool,
+    },
+    /// Create the manifest of `epoch`. It lists what all workers left in each of `covers`.
+    PutManifest {
+        /// The epoch whose checkpoint this is: the last of `covers`.
+        epoch: Epoch,
+        /// In ascending order: all epochs since the last durable manifest.
+        covers: Vec<Epoch>,
+    },
+    /// Create the manifest of `epoch` once more: the same number, the same bytes.
+    RetryPut {
+        /// As in [`Self::PutManifest`].
+        epoch: Epoch,
+    },
+    /// The checkpoint of `epoch` is durable: the outputs of `covers` may be published, in their order.
+    Durable {
+        /// The epoch whose checkpoint this is.
+        epoch: Epoch,
+        /// The epochs that it holds and no manifest held before.
+        covers: Vec<Epoch>,
+    },
+    /// The checkpoint of `epoch` failed. What workers keep of it counts towards the next one, and is to be
+    /// kept until that is durable.
+    CheckpointFailed {
+        /// The epoch.
+        epoch: Epoch,
+        /// Why.
+        reason: CheckpointFailure,
+    },
+    /// The job is to be started again from its last durable checkpoint. The last action of a run.
+    FailJob(JobFailure),
+    /// A newer run of the job has the log. This one ends, touches nothing more and isn't started again. The
+    /// last action of a run.
+    Fenced,
+    /// The final checkpoint is durable and everything is published. The last action of a run.
+    Finished,
+}
+
+/// Why a checkpoint failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointFailure {
+    /// It was not durable in time.
+    TimedOut {
+        /// The time that it had.
+        timeout: Duration,
+        /// Workers whose parts, of this epoch or of one that its manifest has to list, were missing. When none
+        /// was, it waited for the manifest before its own.
+        missing: Vec<usize>,
+    },
+    /// A worker could not write its parts.
+    NotWritten {
+        /// The worker.
+        worker: usize,
+    },
+}
+
+impl fmt::Display for CheckpointFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointFailure::TimedOut { timeout, missing } if missing.is_empty() => {
+                let reason = "the manifest before its own was still being written";
+                write!(f, "it was not durable after {timeout:?}: {reason}")
+            }
+            CheckpointFailure::TimedOut { timeout, missing } => {
+                let workers: Vec<String> = missing.iter().map(usize::to_string).collect();
+                let workers = workers.join(", ");
+                write!(
+                    f,
+                    "it was not durable after {timeout:?}: still missing are the parts of worker {workers}"
+                )
+            }
+            CheckpointFailure::NotWritten { worker } => {
+                write!(f, "worker {worker} could not write its parts")
+            }
+        }
+    }
+}
+
+/// More checkpoints failed in a row than the job survives.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{failures} checkpoints failed in a row, `tolerable_failures` is {tolerable}; the last was that of epoch {epoch}: {last}"
+)]
+pub struct JobFailure {
+    /// Failures in a row.
+    pub failures: u32,
+    /// How many were allowed.
+    pub tolerable: u32,
+    /// The epoch whose checkpoint failed last.
+    pub epoch: Epoch,
+    /// Why that one failed.
+    pub last: CheckpointFailure,
+}

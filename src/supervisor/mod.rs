@@ -1,0 +1,3 @@
+//! What stands above the runs of a job: whether one that failed is followed by another.
+
+pub mod restart;
