@@ -20,8 +20,9 @@ pub struct Listing {
     pub objects: BTreeSet<String>,
 }
 
-/// What may be deleted: the objects before the records, so that a crash in between leaves a record that still
-/// names what is left.
+/// What may be deleted: the records before the objects. The deletion of a record is durable at once, that of an
+/// object is not: so no crash leaves a record that lists what is gone. Objects that a crash leaves are found by the next
+/// recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletable {
     /// Names of objects, in ascending order.
