@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 
+use crate::checkpoint::coordinator::JobFailure;
+use crate::checkpoint::fault::FormatError;
 use crate::clock::Clock;
 use crate::control::{Epochs, Part};
 use crate::flow::{Flow, Publication};
@@ -59,6 +61,18 @@ pub enum RunError {
     /// The state of a checkpoint could not be taken in.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// What a checkpoint holds could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] FormatError),
+    /// More checkpoints failed than the job survives.
+    #[error(transparent)]
+    Checkpoints(#[from] JobFailure),
+    /// A newer run of the job has taken over: this one has written nothing since that counts.
+    #[error("another run of the job has taken over: {winner}. This one has ended, and is not to be started again")]
+    Fenced {
+        /// Who.
+        winner: String,
+    },
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
     #[error("a thread of the job panicked: {0}")]
     Panicked(String),
