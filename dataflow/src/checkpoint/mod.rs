@@ -1,3 +1,17 @@
 //! Checkpoints: what they are made of, when one is taken, and how a run begins from one.
 //!
-//! `docs/checkpoint-format.md` of the repository describes every byte.
+//! `docs/checkpoint-format.md` of the repository describes every byte. Read in this order:
+//!
+//! - [`names`]: what objects are called.
+//! - [`fault`]: what can be wrong with one, and how it is said.
+//! - [`fields`]: numbers and byte strings at the front of a payload.
+//! - [`frame`]: what every object has around its content, and how damage is found.
+
+pub mod names;
+pub mod fault;
+mod fields;
+pub mod frame;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod shelf;
