@@ -6,11 +6,16 @@
 //! - [`fault`]: what can be wrong with one, and how it is said.
 //! - [`fields`]: numbers and byte strings at the front of a payload.
 //! - [`frame`]: what every object has around its content, and how damage is found.
+//! - [`groups`]: sets of key groups.
+//! - [`state_file`]: what changed of a worker's state, and [`state_merge`]: what a chain of such objects means.
 
 pub mod names;
 pub mod fault;
 mod fields;
 pub mod frame;
+pub mod groups;
+pub mod state_file;
+pub mod state_merge;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
