@@ -8,6 +8,7 @@
 //! - [`frame`]: what every object has around its content, and how damage is found.
 //! - [`groups`]: sets of key groups.
 //! - [`state_file`]: what changed of a worker's state, and [`state_merge`]: what a chain of such objects means.
+//! - [`outbox`]: a worker's outputs of an epoch.
 
 pub mod names;
 pub mod fault;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod groups;
 pub mod state_file;
 pub mod state_merge;
+pub mod outbox;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
