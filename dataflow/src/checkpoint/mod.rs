@@ -9,6 +9,8 @@
 //! - [`groups`]: sets of key groups.
 //! - [`state_file`]: what changed of a worker's state, and [`state_merge`]: what a chain of such objects means.
 //! - [`outbox`]: a worker's outputs of an epoch.
+//! - [`job`]: what must not change of a job. [`manifest`]: what claims and manifests say; [`soundness`]: whether that
+//!   can be; [`record`]: the same as bytes.
 
 pub mod names;
 pub mod fault;
@@ -18,6 +20,10 @@ pub mod groups;
 pub mod state_file;
 pub mod state_merge;
 pub mod outbox;
+pub mod job;
+pub mod manifest;
+mod soundness;
+pub mod record;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
