@@ -28,3 +28,7 @@ pub mod record;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod shelf;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod damage;
