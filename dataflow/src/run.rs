@@ -68,7 +68,9 @@ pub enum RunError {
     #[error(transparent)]
     Checkpoints(#[from] JobFailure),
     /// A newer run of the job has taken over: this one has written nothing since that counts.
-    #[error("another run of the job has taken over: {winner}. This one has ended, and is not to be started again")]
+    #[error(
+        "another run of the job has taken over: {winner}. This one has ended, and is not to be started again"
+    )]
     Fenced {
         /// Who.
         winner: String,
@@ -144,6 +146,10 @@ impl RunShared {
     /// Whether the workers are to end at once: the run has failed, or is over.
     pub(crate) fn is_to_end(&self) -> bool {
         self.stopper.has_failed() || self.stopper.is_over()
+    }
+
+    pub(crate) fn stopper(&self) -> &Stopper {
+        &self.stopper
     }
 
     /// The failure, if there was one.
