@@ -6,9 +6,9 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `oversize` | what is kept of a record longer than `max_bytes`; all sources use it |
-//! | [`mod@file`] | source: JSONL files, one partition each; sink: `root/<stream>/shard-<n>.jsonl` |
+//! | [`mod@file`] | source: JSONL files, one partition each; sinks: `root/<stream>/shard-<n>.jsonl`, as outputs come or by whole epochs |
 //! | [`generator`] | source of made-up events, the same on every run; also behind the `generate` command |
-//! | [`memory`] | scripted source and collecting sink, for tests and benches |
+//! | [`memory`] | scripted source and sinks, for tests and benches |
 //! | [`discard`] | sink that only counts |
 //! | [`stdout`] | sink that writes all streams to one output |
 //!
