@@ -75,6 +75,9 @@ pub enum RunError {
         /// Who.
         winner: String,
     },
+    /// Somebody ended the run at once.
+    #[error("the run was ended at once: what it had read and not yet written is not written")]
+    Aborted,
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
     #[error("a thread of the job panicked: {0}")]
     Panicked(String),
@@ -231,8 +234,9 @@ impl Stopper {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Ends the run because it failed: what is in the graph is left where it is.
-    pub(crate) fn abort(&self) {
+    /// Ends the run at once, like a failure: what is in the graph is left where it is. With checkpoints the next run
+    /// goes on from the last one.
+    pub fn abort(&self) {
         // In this order: to a source that sees the second without the first, the input would have ended.
         self.failed.store(true, Ordering::SeqCst);
         self.raised.store(true, Ordering::SeqCst);

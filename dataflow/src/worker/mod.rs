@@ -118,10 +118,12 @@ impl WorkerGroup {
         build: impl Fn(&Graph<'_>) -> Result<(), RunError> + Send + Sync + 'static,
     ) -> Result<Finished, RunError> {
         let meters = Arc::clone(&self.meters);
+        let stopper = self.stopper();
         let (job, threads) = checkpointing::start(&self, recovered)?;
         run_workers(self.workers, &job, build);
         match threads.join(job) {
             Some(error) => Err(error),
+            None if stopper.has_failed() => Err(RunError::Aborted),
             None => Ok(finished(&meters)),
         }
     }
