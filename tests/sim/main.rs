@@ -9,7 +9,6 @@
 #[path = "../canonical.rs"]
 mod canonical;
 #[path = "../replay/reference.rs"]
-#[expect(dead_code, reason = "this binary runs jobs in its own way")]
 mod reference;
 
 mod crashes;

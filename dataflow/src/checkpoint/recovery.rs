@@ -35,9 +35,10 @@ use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
 use crate::store::{Store, StoreError};
 
-/// Times that the first manifest of a job is tried, with [`RETRY_PAUSE`] between them.
-const FIRST_MANIFEST_ATTEMPTS: u32 = 50;
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Times that the first manifest of a job is tried, with [`RETRY_PAUSE`] between them: enough for a hiccup. A store
+/// that is away for longer is an error, and whoever started the run decides about another.
+const FIRST_MANIFEST_ATTEMPTS: u32 = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A run could not begin. Nothing was lost, and nothing was published that should not be.
 #[derive(Debug, thiserror::Error)]
