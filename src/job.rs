@@ -91,7 +91,10 @@ impl Job {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let workers = workers(pipeline);
         let ending = match product {
-            Product::Predictions => Ending::Score(load_model(pipeline)?),
+            Product::Predictions => {
+                preflight::takes_checkpoints(pipeline)?;
+                Ending::Score(load_model(pipeline)?)
+            }
             Product::Features(_) => Ending::WriteFeatures,
         };
         let source = open_source(pipeline, &clock)?;
@@ -177,6 +180,9 @@ pub struct Findings {
 /// Does the preflight of a job that makes predictions, without writing.
 pub fn examine(pipeline: &Pipeline) -> Findings {
     let mut found = Findings::default();
+    found
+        .faults
+        .extend(preflight::takes_checkpoints(pipeline).err());
     match load_model(pipeline) {
         Ok(model) => found.model = Some(model.info().clone()),
         Err(fault) => found.faults.push(fault),
