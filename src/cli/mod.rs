@@ -4,6 +4,7 @@
 //! where they go); everything said on the way goes to stderr. Exit codes are a contract, see [`Failure`].
 
 mod check;
+mod checkpoints;
 mod explain;
 mod features;
 mod generate;
@@ -55,6 +56,8 @@ enum Command {
     Features(features::Features),
     /// Look at a pipeline's model: what it is, what it says of rows, how fast it is
     Model(model::Model),
+    /// Look at a job's checkpoints: what there is, whether it is whole, what is known of each key
+    Checkpoints(checkpoints::Checkpoints),
     /// Print the version
     Version(version::Version),
 }
@@ -72,6 +75,7 @@ impl Arguments {
             Command::Generate(command) => command.run(),
             Command::Features(command) => command.run(),
             Command::Model(command) => command.run(),
+            Command::Checkpoints(command) => command.run(),
             Command::Version(command) => command.run(),
         };
         match result {
@@ -123,6 +127,17 @@ pub enum Failure {
     /// Exit code 4: the job must not go on as it is.
     #[error("refused: {0}")]
     Refused(Refusal),
+    /// Exit code 2: there are no checkpoints to look at.
+    #[error("job `{0}` has no [checkpoint] in its pipeline file, and so no checkpoints")]
+    NoCheckpoints(String),
+    /// Exit code 1: a checkpoint store can't be read, or is damaged.
+    #[error("checkpoint store `{folder}`: {reason}")]
+    Store {
+        /// The store's folder.
+        folder: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Exit code 3: so are all of these.
     #[error("{}", lines(.0))]
     Faults(Vec<PreflightError>),
@@ -145,8 +160,11 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Refused(_) | Failure::Running(RunError::Fenced { .. }) => 4,
-            Failure::Running(_) | Failure::Output { .. } | Failure::Input { .. } => 1,
-            Failure::Mistakes(_) | Failure::NoPipeline { .. } => 2,
+            Failure::Running(_)
+            | Failure::Output { .. }
+            | Failure::Input { .. }
+            | Failure::Store { .. } => 1,
+            Failure::Mistakes(_) | Failure::NoPipeline { .. } | Failure::NoCheckpoints(_) => 2,
             Failure::Preflight(_) | Failure::Faults(_) => 3,
         }
     }

@@ -146,7 +146,9 @@ impl Leader {
                 }
             }
             Event::Published(epoch) => {
-                for (read_at, records) in self.ledger.published(epoch) {
+                let (read_at, bytes) = self.ledger.published(epoch);
+                self.job.flow.release_published(bytes);
+                for (read_at, records) in read_at {
                     let latency = now.saturating_sub(read_at);
                     self.meters.record_visible(latency, u64::from(records));
                 }
