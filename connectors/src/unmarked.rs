@@ -66,6 +66,7 @@ mod tests {
             shard: ShardId(1),
             before: [0; 4],
             after: [4, 0, 0, 0],
+            chunk_count: 2,
             chunks: &mut chunks,
         })
         .unwrap();
