@@ -21,6 +21,7 @@ use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::{ProductName, Report};
 use crate::status::{Subject, Watch};
+use crate::supervisor::protocol;
 
 /// A job did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +93,9 @@ impl Job {
         let workers = workers(pipeline);
         let ending = match product {
             Product::Predictions => {
+                let model = load_model(pipeline)?;
                 preflight::takes_checkpoints(pipeline)?;
-                Ending::Score(load_model(pipeline)?)
+                Ending::Score(model)
             }
             Product::Features(_) => Ending::WriteFeatures,
         };
@@ -129,6 +131,17 @@ impl Job {
         let (meters, reached) = (self.group.meters(), self.group.reached());
         let (pace, clock) = (self.blueprint.pace(), Arc::clone(&self.clock));
         Watch::new(self.subject.clone(), meters, reached, pace, clock)
+    }
+
+    /// Tells how the run is, for its supervisor.
+    pub fn health(&self) -> impl FnMut() -> Option<protocol::Status> + Send + 'static {
+        let meters = self.group.meters();
+        move || {
+            Some(protocol::Status {
+                events: (&meters.totals()).into(),
+                ..protocol::Status::default()
+            })
+        }
     }
 
     /// Runs to the end of the input.
