@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::moment::Epoch;
 use crate::sink::OutputStream;
 
 /// Longest latency that is told apart; slower events count as this long.
@@ -19,17 +20,29 @@ pub struct Meters {
     dropped: AtomicU64,
     /// One lock per batch, not per event. `None` if no histogram could be made.
     latency_us: Option<Mutex<Histogram<u64>>>,
+    /// From read to visible, with checkpoints.
+    visible_us: Option<Mutex<Histogram<u64>>>,
+    checkpoint_us: Option<Mutex<Histogram<u64>>>,
+    last_checkpoint: Mutex<Option<(Epoch, Duration)>>,
+    failed_checkpoints: AtomicU64,
+    /// What went wrong last that the run survives.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Default for Meters {
     fn default() -> Self {
         // Three digits: a percentile is within 0.1 %.
-        let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).ok();
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).ok();
         Meters {
             read: AtomicU64::new(0),
             outcomes: Default::default(),
             dropped: AtomicU64::new(0),
-            latency_us: histogram.map(Mutex::new),
+            latency_us: histogram().map(Mutex::new),
+            visible_us: histogram().map(Mutex::new),
+            checkpoint_us: histogram().map(Mutex::new),
+            last_checkpoint: Mutex::new(None),
+            failed_checkpoints: AtomicU64::new(0),
+            trouble: Mutex::new(None),
         }
     }
 }
@@ -54,12 +67,44 @@ impl Meters {
 
     /// Counts `events` that took `latency` from being read to being encoded.
     pub fn record_latency(&self, latency: Duration, events: u64) {
-        if let Some(histogram) = &self.latency_us {
-            let us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
-            histogram
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .saturating_record_n(us.clamp(1, LATENCY_US_MAX), events);
+        record(self.latency_us.as_ref(), latency, events);
+    }
+
+    /// Counts `events` that took `latency` from being read to being visible.
+    pub fn record_visible(&self, latency: Duration, events: u64) {
+        record(self.visible_us.as_ref(), latency, events);
+    }
+
+    /// Counts a checkpoint, that of `epoch`, which became durable so long after it began.
+    pub fn record_checkpoint(&self, epoch: Epoch, duration: Duration) {
+        record(self.checkpoint_us.as_ref(), duration, 1);
+        let last = &self.last_checkpoint;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, duration));
+    }
+
+    /// Counts a checkpoint that failed.
+    pub fn count_failed_checkpoint(&self) {
+        self.failed_checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes something that went wrong and that the run survives.
+    pub fn note_trouble(&self, what: String) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some(what);
+    }
+
+    /// Takes what went wrong last since this was asked before, if anything did.
+    pub fn take_trouble(&self) -> Option<String> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.take()
+    }
+
+    /// Begins with what a job had counted before this run.
+    pub fn begin_with(&self, totals: &Totals) {
+        self.read.store(totals.read, Ordering::Relaxed);
+        self.dropped.store(totals.dropped, Ordering::Relaxed);
+        for (counter, total) in self.outcomes.iter().zip(totals.outcomes) {
+            counter.store(total, Ordering::Relaxed);
         }
     }
 
@@ -78,17 +123,64 @@ impl Meters {
 
     /// Latency of all events so far.
     pub fn latency(&self) -> Latency {
-        let Some(histogram) = &self.latency_us else {
-            return Latency::default();
-        };
-        let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
-        Latency {
-            p50: at(0.5),
-            p99: at(0.99),
-            max: at(1.0),
+        percentiles(self.latency_us.as_ref())
+    }
+
+    /// From read to visible, of all events so far. Without checkpoints nothing.
+    pub fn visible(&self) -> Latency {
+        percentiles(self.visible_us.as_ref())
+    }
+
+    /// Checkpoints so far.
+    pub fn checkpoints(&self) -> Checkpoints {
+        let histogram = self.checkpoint_us.as_ref();
+        let completed = histogram.map_or(0, |it| {
+            it.lock().unwrap_or_else(PoisonError::into_inner).len()
+        });
+        let last = &self.last_checkpoint;
+        Checkpoints {
+            completed,
+            last: *last.lock().unwrap_or_else(PoisonError::into_inner),
+            failed: self.failed_checkpoints.load(Ordering::Relaxed),
+            duration: percentiles(histogram),
         }
     }
+}
+
+fn record(histogram: Option<&Mutex<Histogram<u64>>>, value: Duration, times: u64) {
+    if let Some(histogram) = histogram {
+        let us = u64::try_from(value.as_micros()).unwrap_or(LATENCY_US_MAX);
+        histogram
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saturating_record_n(us.clamp(1, LATENCY_US_MAX), times);
+    }
+}
+
+fn percentiles(histogram: Option<&Mutex<Histogram<u64>>>) -> Latency {
+    let Some(histogram) = histogram else {
+        return Latency::default();
+    };
+    let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
+    Latency {
+        p50: at(0.5),
+        p99: at(0.99),
+        max: at(1.0),
+    }
+}
+
+/// What became of a run's checkpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// Became durable.
+    pub completed: u64,
+    /// The last of these: its epoch, and how long it took.
+    pub last: Option<(Epoch, Duration)>,
+    /// Failed.
+    pub failed: u64,
+    /// From the beginning of those that became durable until they did.
+    pub duration: Latency,
 }
 
 /// Counts of a run. Every event read has exactly one outcome, so
@@ -130,7 +222,7 @@ impl Totals {
     }
 }
 
-/// From being read to being encoded.
+/// Percentiles of a time, for instance of that from being read to being encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// Median.

@@ -6,8 +6,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A partition of the source: a file, a generator's partition, a Kafka partition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct PartitionId(pub u32);
 
 impl PartitionId {
@@ -19,7 +23,9 @@ impl PartitionId {
 }
 
 /// Place of a record in its partition. For files: byte position of the record's first byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Offset(pub u64);
 
 /// Stable 64-bit hash of a key's canonical bytes: xxh3, seed 0.
@@ -39,7 +45,9 @@ impl KeyHash {
 pub struct KeyGroup(pub u16);
 
 /// Unit of publishing; the number of shards is fixed for the life of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct ShardId(pub u16);
 
 /// How keys and partitions are spread over groups, workers and shards. All rules are fixed: another
@@ -61,10 +69,16 @@ impl Spread {
         KeyGroup((key.0 % u64::from(self.key_groups.max(1))) as u16)
     }
 
-    /// The worker that owns a key: `group * workers / key_groups`, integer division.
+    /// The worker that owns a key.
     #[inline]
     pub fn worker(&self, key: KeyHash) -> usize {
-        usize::from(self.group(key).0) * self.workers / usize::from(self.key_groups.max(1))
+        self.owner(self.group(key))
+    }
+
+    /// The worker that owns a group: `group * workers / key_groups`, integer division.
+    #[inline]
+    pub fn owner(&self, group: KeyGroup) -> usize {
+        usize::from(group.0) * self.workers / usize::from(self.key_groups.max(1))
     }
 
     /// The shard that publishes outputs of a key.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 
+use crate::checkpoint::coordinator::JobFailure;
+use crate::checkpoint::fault::FormatError;
 use crate::clock::Clock;
 use crate::control::{Epochs, Part};
 use crate::flow::{Flow, Publication};
@@ -59,6 +61,23 @@ pub enum RunError {
     /// The state of a checkpoint could not be taken in.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// What a checkpoint holds could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] FormatError),
+    /// More checkpoints failed than the job survives.
+    #[error(transparent)]
+    Checkpoints(#[from] JobFailure),
+    /// A newer run of the job has taken over: this one has written nothing since that counts.
+    #[error(
+        "another run of the job has taken over: {winner}. This one has ended, and is not to be started again"
+    )]
+    Fenced {
+        /// Who.
+        winner: String,
+    },
+    /// Somebody ended the run at once.
+    #[error("the run was ended at once: what it had read and not yet written is not written")]
+    Aborted,
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
     #[error("a thread of the job panicked: {0}")]
     Panicked(String),
@@ -130,6 +149,10 @@ impl RunShared {
     /// Whether the workers are to end at once: the run has failed, or is over.
     pub(crate) fn is_to_end(&self) -> bool {
         self.stopper.has_failed() || self.stopper.is_over()
+    }
+
+    pub(crate) fn stopper(&self) -> &Stopper {
+        &self.stopper
     }
 
     /// The failure, if there was one.
@@ -211,8 +234,9 @@ impl Stopper {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Ends the run because it failed: what is in the graph is left where it is.
-    pub(crate) fn abort(&self) {
+    /// Ends the run at once, like a failure: what is in the graph is left where it is. With checkpoints the next run
+    /// goes on from the last one.
+    pub fn abort(&self) {
         // In this order: to a source that sees the second without the first, the input would have ended.
         self.failed.store(true, Ordering::SeqCst);
         self.raised.store(true, Ordering::SeqCst);

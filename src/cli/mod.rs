@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::job::JobError;
+use crate::job::{JobError, Refusal};
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use crate::supervisor::SuperviseError;
@@ -165,6 +165,9 @@ pub enum Failure {
     /// Exit code 3: something that the pipeline needs is not as it should be.
     #[error("preflight failed: {0}")]
     Preflight(#[from] PreflightError),
+    /// Exit code 4: the job must not go on as it is.
+    #[error("refused: {0}")]
+    Refused(Refusal),
     /// Exit code 3: so are all of these.
     #[error("{}", lines(.0))]
     Faults(Vec<PreflightError>),
@@ -187,6 +190,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Failure::Said { code } => *code,
+            Failure::Refused(_) | Failure::Running(RunError::Fenced { .. }) => 4,
             Failure::Running(_)
             | Failure::Output { .. }
             | Failure::Input { .. }
@@ -206,6 +210,7 @@ impl From<JobError> for Failure {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Preflight(error) => Failure::Preflight(error),
+            JobError::Refused(refusal) => Failure::Refused(refusal),
             JobError::Run(error) => Failure::Running(error),
         }
     }

@@ -11,11 +11,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use slackwater_connectors::file::Existing;
+use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::run::{RunError, Stopper};
 
 use crate::cli::supervised::{Worker, supervise};
 use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
-use crate::job::{Job, Product, workers};
+use crate::job::{Job, Prepared, Product, Resuming, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
@@ -31,11 +32,47 @@ pub struct Run {
     /// Replace the outputs of an earlier run
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    resuming: ResumingArguments,
     /// End with one JSON object on stdout instead of a table; on stderr if the records go to stdout
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     worker: Worker,
+}
+
+/// How a job with checkpoints is to begin.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Jobs with checkpoints")]
+struct ResumingArguments {
+    /// Start over: move the outputs of earlier runs aside and forget their checkpoints
+    #[arg(long)]
+    fresh: bool,
+    /// Where outputs do not fit the checkpoint, publish what it lists, though it may be there already
+    #[arg(long, conflicts_with = "skip_outbox")]
+    accept_duplicates: bool,
+    /// Where outputs do not fit the checkpoint, publish none of what it lists, though it may be missing
+    #[arg(long)]
+    skip_outbox: bool,
+    /// Go on from a checkpoint that was taken with other features or another model
+    #[arg(long)]
+    allow_new_features: bool,
+}
+
+impl ResumingArguments {
+    /// What they say to a worker; one that goes on after another begins nothing anew, whatever was said to the first.
+    fn resuming(&self, goes_on: bool) -> Resuming {
+        Resuming {
+            fresh: self.fresh && !goes_on,
+            choice: match (self.accept_duplicates, self.skip_outbox) {
+                _ if goes_on => None,
+                (true, _) => Some(Choice::AcceptDuplicates),
+                (_, true) => Some(Choice::SkipOutbox),
+                _ => None,
+            },
+            allow_new_features: self.allow_new_features,
+        }
+    }
 }
 
 impl Run {
@@ -64,10 +101,31 @@ impl Run {
         } else {
             Existing::Refuse
         };
-        let job = Job::prepare(pipeline, &Product::Predictions, existing)?;
+        let job = match &pipeline.checkpoint {
+            None => Job::prepare(pipeline, &Product::Predictions, existing)?,
+            Some(checkpoint) => {
+                let resuming = self.resuming.resuming(self.worker.goes_on());
+                match Job::resume(pipeline, checkpoint, resuming)? {
+                    Prepared::Ready(job) => job,
+                    Prepared::Complete(report) => {
+                        say(
+                            "already complete: the input had ended, and all of it is published. `--fresh` starts over",
+                        );
+                        return show(&report, self.json);
+                    }
+                }
+            }
+        };
         announce(pipeline, &sink(pipeline, replace));
         let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
-        let ran = run_live(pipeline, job, records_to_stdout, reporter);
+        let mut ran = run_live(pipeline, job, records_to_stdout, reporter);
+        if let Ok(Report {
+            epochs: Some(epochs),
+            ..
+        }) = &mut ran
+        {
+            epochs.restarts = self.worker.restarts();
+        }
         if records_to_stdout {
             return beside_records(ran, self.json);
         }
@@ -93,6 +151,8 @@ pub(super) fn run_live(
     };
     if let Some(reporter) = reporter {
         reporter.look(job.health());
+        // A supervisor that does not hear it has ended, and ends this process.
+        drop(reporter.begun());
         let brakes = brakes.clone();
         reporter.obey(move |command| match command {
             Command::Go => {}

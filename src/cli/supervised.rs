@@ -27,12 +27,25 @@ pub(super) struct Worker {
     /// Starts of a worker so far, this one included
     #[arg(long, value_name = "N", hide = true, requires = "supervisor")]
     attempt: Option<u32>,
+    /// An earlier worker has begun the job
+    #[arg(long, hide = true, requires = "supervisor")]
+    goes_on: bool,
 }
 
 impl Worker {
     /// Whether this process is one.
     pub(super) fn is_one(&self) -> bool {
         self.supervisor.is_some()
+    }
+
+    /// Whether it goes on with what an earlier one has begun.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// Workers that have failed before this one.
+    pub(super) fn restarts(&self) -> u32 {
+        self.attempt.unwrap_or_default().saturating_sub(1)
     }
 
     /// First of all: a worker whose supervisor has ended must not work beside the next one's.
@@ -88,10 +101,13 @@ pub(super) fn supervise(
         job: &pipeline.job.name,
         store: &checkpoint.store,
         strategy: pipeline.restart,
-        program: &|attempt| {
+        program: &|attempt, goes_on| {
             let mut command = Command::new(&program);
             let (supervisor, attempt) = (process::id().to_string(), attempt.to_string());
             command.args(["run", "--worker", &supervisor, "--attempt", &attempt]);
+            if goes_on {
+                command.arg("--goes-on");
+            }
             // All that was said behind `run`.
             command.args(env::args_os().skip(2));
             command

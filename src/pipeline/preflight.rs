@@ -70,17 +70,9 @@ pub enum PreflightError {
     /// The outputs cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The pipeline wants checkpoints, and nothing takes them yet.
-    #[error("[checkpoint] is read, but this version takes no checkpoints yet: leave it out")]
-    NoCheckpoints,
-}
-
-/// Refuses a pipeline that wants checkpoints: a run without them would look like one that keeps what it says.
-pub(crate) fn takes_checkpoints(pipeline: &Pipeline) -> Result<(), PreflightError> {
-    match pipeline.checkpoint {
-        Some(_) => Err(PreflightError::NoCheckpoints),
-        None => Ok(()),
-    }
+    /// The checkpoint store can't be used.
+    #[error("{0}")]
+    Store(String),
 }
 
 /// The fields of generated events, as a sentence says them.

@@ -57,6 +57,9 @@ pub enum Step {
     Start {
         /// For this attempt, from 1.
         attempt: u32,
+        /// An earlier one has begun the job: this one only goes on, and does nothing that is done once at the
+        /// beginning.
+        goes_on: bool,
     },
     /// Ask the worker to stop with a final checkpoint.
     Stop,
@@ -118,6 +121,7 @@ pub struct Attempts {
     /// The latest time that any call has given.
     now: Duration,
     attempt: u32,
+    has_begun: bool,
     stopping: Option<Stopping>,
     /// What the worker said last, and when.
     last: Option<(Status, Duration)>,
@@ -136,6 +140,7 @@ impl Attempts {
             since: now,
             now,
             attempt: 0,
+            has_begun: false,
             stopping: None,
             last: None,
             failed: 0,
@@ -154,6 +159,7 @@ impl Attempts {
         worker.silent = Duration::ZERO;
         match report {
             Report::Attempt(_) => {}
+            Report::Begun => self.has_begun = true,
             Report::Status(status) => {
                 worker.has_spoken = true;
                 worker.healthy |= status.checkpoints.completed > 0;
@@ -324,6 +330,7 @@ impl Attempts {
         self.enter(Phase::Working(Working::default()));
         Step::Start {
             attempt: self.attempt,
+            goes_on: self.has_begun,
         }
     }
 

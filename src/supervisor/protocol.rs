@@ -5,7 +5,7 @@
 //! `stop` when the job has ended.
 
 use serde::{Deserialize, Serialize};
-use slackwater_dataflow::meters::Totals;
+use slackwater_dataflow::meters::{self, Totals};
 use slackwater_dataflow::sink::OutputStream;
 
 /// Longest line, in bytes: room for the history of failures, each with a long cause; a line that is longer comes
@@ -18,8 +18,6 @@ pub const CAUSE_CHARS_MAX: usize = 2_000;
 /// How a run is, as its worker says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The epoch that is open, once there is one.
-    pub epoch: Option<u64>,
     /// What became of the run's checkpoints.
     pub checkpoints: Checkpoints,
     /// What was read and what became of it.
@@ -37,6 +35,18 @@ pub struct Checkpoints {
     pub last_epoch: Option<u64>,
     /// How long the last durable one took, in milliseconds.
     pub last_ms: Option<f64>,
+}
+
+impl From<&meters::Checkpoints> for Checkpoints {
+    fn from(checkpoints: &meters::Checkpoints) -> Self {
+        let last = checkpoints.last;
+        Checkpoints {
+            completed: checkpoints.completed,
+            failed: checkpoints.failed,
+            last_epoch: last.map(|(epoch, _)| epoch.0),
+            last_ms: last.map(|(_, duration)| duration.as_secs_f64() * 1e3),
+        }
+    }
 }
 
 /// What was read and what became of it.
@@ -75,6 +85,8 @@ impl From<&Totals> for Events {
 pub enum Report {
     /// That it is there, first of all.
     Attempt(u32),
+    /// That the job has begun: whatever was asked of its beginning is done, and not to be done again.
+    Begun,
     /// How it is: the heartbeat.
     Status(Status),
     /// Why it ends.
@@ -207,13 +219,14 @@ mod tests {
     fn is_each_line_what_others_write_and_read() {
         let check = |found: String, expected: &str| assert_eq!(found, format!("{expected}\n"));
         check(line(&Report::Attempt(2)), r#"{"attempt":2}"#);
+        check(line(&Report::Begun), r#""begun""#);
         check(line(&Report::Failed("why".into())), r#"{"failed":"why"}"#);
         check(line(&Command::Stop), r#""stop""#);
         check(line(&Request { ask: Ask::Stop }), r#"{"ask":"stop"}"#);
         check(line(&Answer::Ended(0)), r#"{"ended":0}"#);
         check(
             line(&Report::Status(Status::default())),
-            r#"{"status":{"epoch":null,"checkpoints":{"completed":0,"failed":0,"last_epoch":null,"last_ms":null},"events":{"read":0,"predictions":0,"validation_errors":0,"processing_errors":0,"late_events":0,"in_flight":0}}}"#,
+            r#"{"status":{"checkpoints":{"completed":0,"failed":0,"last_epoch":null,"last_ms":null},"events":{"read":0,"predictions":0,"validation_errors":0,"processing_errors":0,"late_events":0,"in_flight":0}}}"#,
         );
     }
 

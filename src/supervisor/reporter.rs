@@ -102,6 +102,14 @@ impl Reporter {
         *locked(&self.obey) = Some(Box::new(obey));
     }
 
+    /// Says that the job has begun: what is done once at its beginning is not to be done again.
+    ///
+    /// # Errors
+    /// Nobody takes it.
+    pub fn begun(&self) -> io::Result<()> {
+        say(&self.stream, &Report::Begun)
+    }
+
     /// Says how the run is, out of turn.
     ///
     /// # Errors

@@ -45,8 +45,9 @@ pub struct Setup<'a> {
     pub store: &'a Path,
     /// What happens when it fails.
     pub strategy: RestartStrategy,
-    /// The program of a worker, for an attempt. It connects a [`Reporter`](super::reporter::Reporter).
-    pub program: &'a dyn Fn(u32) -> Program,
+    /// The program of a worker, for an attempt, and whether it only goes on with what an earlier one has begun. It
+    /// connects a [`Reporter`](super::reporter::Reporter).
+    pub program: &'a dyn Fn(u32, bool) -> Program,
     /// Says something to the person at the terminal.
     pub say: &'a dyn Fn(&str),
 }
@@ -178,8 +179,8 @@ impl Supervisor<'_> {
         let mut steps = VecDeque::from(steps);
         while let Some(step) = steps.pop_front() {
             match step {
-                Step::Start { attempt } => {
-                    if let Err(error) = self.start(attempt) {
+                Step::Start { attempt, goes_on } => {
+                    if let Err(error) = self.start(attempt, goes_on) {
                         self.ended(End::NotStarted(error.to_string()));
                     }
                 }
@@ -192,8 +193,8 @@ impl Supervisor<'_> {
         }
     }
 
-    fn start(&mut self, attempt: u32) -> io::Result<()> {
-        let mut child = (self.setup.program)(attempt).spawn()?;
+    fn start(&mut self, attempt: u32, goes_on: bool) -> io::Result<()> {
+        let mut child = (self.setup.program)(attempt, goes_on).spawn()?;
         let (pid, tell) = (Pid::from_child(&child), self.tell.clone());
         let wait = move || {
             // Only looks: until its supervisor has waited for it too, nobody else can get its number.

@@ -6,10 +6,12 @@ mod compressed;
 mod growing;
 mod lines;
 mod sink;
+mod epochs;
 mod source;
 mod stdin;
 
 pub use compressed::is_compressed;
+pub use epochs::{EpochFiles, EpochFilesConfig};
 pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, SHARDS_MAX, StreamFolders};
 pub use source::{FileConfig, FileSource};
 pub use stdin::StdinSource;

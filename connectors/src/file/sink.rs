@@ -146,7 +146,7 @@ impl FileSink {
 /// Opens every file under a name that is not an output's, so that a failure costs no old output. Nor does
 /// a link that stands in an output's place: it is replaced, never written through.
 fn open_beside(config: &FileSinkConfig, made: &mut Made) -> Result<FileSink, SinkError> {
-    let folders = folders(config);
+    let folders = folders(&config.root, &config.folders);
     for folder in &folders {
         made.folder(folder)
             .map_err(|error| failed("create", folder, error))?;
@@ -171,7 +171,7 @@ fn open_beside(config: &FileSinkConfig, made: &mut Made) -> Result<FileSink, Sin
 }
 
 /// Where the file that becomes `path` is opened.
-fn new_path(path: &Path) -> PathBuf {
+pub(super) fn new_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(NEW_SUFFIX);
     name.into()
@@ -215,7 +215,7 @@ impl Made {
     }
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> SinkError {
+pub(super) fn failed(action: &'static str, path: &Path, source: io::Error) -> SinkError {
     SinkError {
         action,
         subject: path.display().to_string(),
@@ -223,19 +223,21 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> SinkError {
     }
 }
 
-fn invalid(message: String) -> io::Error {
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-fn check_names(config: &FileSinkConfig) -> Result<(), SinkError> {
-    let refuse = |message| Err(failed("use", &config.root, invalid(message)));
-    if !(1..=SHARDS_MAX).contains(&config.shards) {
-        return refuse(format!(
-            "{} shards, expected 1 to {SHARDS_MAX}",
-            config.shards
-        ));
+/// Whether files of so many shards can be made in these folders below `root`.
+pub(super) fn check_names(
+    root: &Path,
+    folders: &StreamFolders,
+    shards: u16,
+) -> Result<(), SinkError> {
+    let refuse = |message| Err(failed("use", root, invalid(message)));
+    if !(1..=SHARDS_MAX).contains(&shards) {
+        return refuse(format!("{shards} shards, expected 1 to {SHARDS_MAX}"));
     }
-    let names = OutputStream::ALL.map(|stream| config.folders.of(stream));
+    let names = OutputStream::ALL.map(|stream| folders.of(stream));
     for (index, name) in names.iter().enumerate() {
         if name.is_empty() || *name == "." || *name == ".." || name.contains(['/', '\\', '\0']) {
             return refuse(format!("`{name}` is not the name of a folder"));
@@ -248,26 +250,26 @@ fn check_names(config: &FileSinkConfig) -> Result<(), SinkError> {
 }
 
 /// The streams' folders, in the order of [`OutputStream::ALL`].
-fn folders(config: &FileSinkConfig) -> [PathBuf; OutputStream::ALL.len()] {
-    OutputStream::ALL.map(|stream| config.root.join(config.folders.of(stream)))
+pub(super) fn folders(root: &Path, folders: &StreamFolders) -> [PathBuf; OutputStream::ALL.len()] {
+    OutputStream::ALL.map(|stream| root.join(folders.of(stream)))
 }
 
 /// The files of an earlier run, once it is known that there could be some.
 fn outputs(config: &FileSinkConfig) -> Result<Vec<PathBuf>, SinkError> {
-    check_names(config)?;
+    check_names(&config.root, &config.folders, config.shards)?;
     if config.root.exists() && !config.root.is_dir() {
         let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
         return Err(failed("write below", &config.root, error));
     }
     let mut outputs = Vec::new();
-    for folder in folders(config) {
+    for folder in folders(&config.root, &config.folders) {
         outputs.extend(outputs_in(&folder)?);
     }
     Ok(outputs)
 }
 
 /// The files of an earlier run in `folder`, in the order of their names; none if there is no folder.
-fn outputs_in(folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
+pub(super) fn outputs_in(folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         result => result.map_err(|error| failed("list", folder, error))?,
@@ -275,7 +277,11 @@ fn outputs_in(folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
     let mut outputs = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| failed("list", folder, error))?;
-        if entry.file_name().to_str().is_some_and(is_shard_name) {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| is_of_shard(name, ".jsonl"))
+        {
             outputs.push(entry.path());
         }
     }
@@ -283,10 +289,10 @@ fn outputs_in(folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
     Ok(outputs)
 }
 
-/// Whether a file's name is `shard-<n>.jsonl`.
-fn is_shard_name(name: &str) -> bool {
+/// Whether a file's name is `shard-<n>` and this ending.
+pub(super) fn is_of_shard(name: &str, ending: &str) -> bool {
     name.strip_prefix("shard-")
-        .and_then(|rest| rest.strip_suffix(".jsonl"))
+        .and_then(|rest| rest.strip_suffix(ending))
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -1,7 +1,9 @@
-//! A source and a sink in memory: doubles for tests, and input without a disk for benches.
+//! A source and sinks in memory: doubles for tests, and input without a disk for benches.
 
+mod epochs;
 mod sink;
 mod source;
 
+pub use epochs::{Committed, MemoryEpochSink, PublishFault};
 pub use sink::MemorySink;
 pub use source::{MemorySource, Schedule, Turn};

@@ -103,7 +103,9 @@ impl<'s> Graph<'s> {
             move |_| {
                 if drained.get() {
                     // Dropping the head drops its capabilities: the frontier empties and the worker ends.
-                    head = None;
+                    if let Some(mut head) = head.take() {
+                        head.end_last_epoch();
+                    }
                 } else if let Some(head) = &mut head {
                     head.step(&mut ports, &activator);
                 }
@@ -223,6 +225,13 @@ impl<I: Ingest> Head<I> {
                 }
                 Then::Stop => self.epoch.is_stopped = true,
             }
+        }
+    }
+
+    /// Nothing follows the last epoch that could end it.
+    fn end_last_epoch(&mut self) {
+        if let Some(epochs) = self.epochs.clone() {
+            epochs.hand_over(self.worker, Part::Cut(self.epoch.epoch, self.cut()));
         }
     }
 

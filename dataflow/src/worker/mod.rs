@@ -5,6 +5,7 @@
 //! end in order. A run that ended well has written everything that it read.
 
 mod publisher;
+mod checkpointing;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use std::time::Duration;
 use timely::worker::Worker;
 
 use crate::adapter::Graph;
+use crate::checkpoint::recovery::Recovered;
 use crate::clock::Clock;
 use crate::flow::Flow;
-use crate::meters::{Latency, Meters, Totals};
+use crate::meters::{Checkpoints, Latency, Meters, Totals};
 use crate::reached::Reached;
 use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::sink::Sink;
@@ -36,6 +38,10 @@ pub struct Finished {
     pub totals: Totals,
     /// From read to encoded.
     pub latency: Latency,
+    /// From read to visible, with checkpoints.
+    pub visible: Latency,
+    /// What became of them.
+    pub checkpoints: Checkpoints,
 }
 
 /// A group of workers that is about to run.
@@ -90,21 +96,8 @@ impl WorkerGroup {
         let (publisher, publications) = crossbeam_channel::unbounded();
         let meters = Arc::clone(&self.meters);
         let publishing = publisher::start(sink, publications, Arc::clone(&meters), self.stopper())?;
-        let (clock, reached) = (self.clock, self.reached);
-        let outputs = Outputs::AtOnce(publisher);
-        let job = RunShared::new(self.stopper, Arc::clone(&meters), reached, clock, outputs);
-        let job = Arc::new(job);
-        let workers = self.workers;
-        let group_job = Arc::clone(&job);
-        let config = timely::Config::process(workers);
-        let group = timely::execute(config, move |worker| work(worker, &group_job, &build));
-        let joined = match group {
-            Ok(guards) => guards.join(),
-            Err(reason) => return Err(RunError::Start { workers, reason }),
-        };
-        for message in joined.into_iter().filter_map(Result::err) {
-            job.fail(RunError::Panicked(message));
-        }
+        let job = self.shared(Outputs::AtOnce(publisher));
+        run_workers(self.workers, &job, build);
         let failure = job.take_failure();
         // Hanging up tells the publisher that no more comes.
         drop(job);
@@ -114,10 +107,63 @@ impl WorkerGroup {
         }
         published
             .map_err(|_| RunError::Panicked("the publisher, see the message above".to_owned()))??;
-        Ok(Finished {
-            totals: meters.totals(),
-            latency: meters.latency(),
-        })
+        Ok(finished(&meters))
+    }
+
+    /// The same with checkpoints: goes on where `recovered` begins, and writes its outputs epoch by epoch, when
+    /// each is durable.
+    pub fn run_in_epochs(
+        self,
+        recovered: Recovered,
+        build: impl Fn(&Graph<'_>) -> Result<(), RunError> + Send + Sync + 'static,
+    ) -> Result<Finished, RunError> {
+        let meters = Arc::clone(&self.meters);
+        let stopper = self.stopper();
+        let (job, threads) = checkpointing::start(&self, recovered)?;
+        run_workers(self.workers, &job, build);
+        match threads.join(job) {
+            Some(error) => Err(error),
+            None if stopper.has_failed() => Err(RunError::Aborted),
+            None => Ok(finished(&meters)),
+        }
+    }
+
+    fn shared(&self, outputs: Outputs) -> Arc<RunShared> {
+        Arc::new(RunShared::new(
+            self.stopper(),
+            Arc::clone(&self.meters),
+            Arc::clone(&self.reached),
+            Arc::clone(&self.clock),
+            outputs,
+        ))
+    }
+}
+
+fn finished(meters: &Meters) -> Finished {
+    Finished {
+        totals: meters.totals(),
+        latency: meters.latency(),
+        visible: meters.visible(),
+        checkpoints: meters.checkpoints(),
+    }
+}
+
+/// Runs a graph on every worker to its end. What fails is on record then.
+fn run_workers(
+    workers: usize,
+    job: &Arc<RunShared>,
+    build: impl Fn(&Graph<'_>) -> Result<(), RunError> + Send + Sync + 'static,
+) {
+    let group_job = Arc::clone(job);
+    let config = timely::Config::process(workers);
+    let group = timely::execute(config, move |worker| work(worker, &group_job, &build));
+    match group {
+        Ok(guards) => {
+            for message in guards.join().into_iter().filter_map(Result::err) {
+                job.fail(RunError::Panicked(message));
+            }
+        }
+        Err(reason) => job.fail(RunError::Start { workers, reason }),
     }
 }
 

@@ -19,6 +19,12 @@ fn fixed(attempts: u32, seconds: u64) -> RestartStrategy {
     }
 }
 
+/// The start of a worker that no other has begun the job for.
+fn start(attempt: u32) -> Step {
+    let goes_on = false;
+    Step::Start { attempt, goes_on }
+}
+
 fn over(code: u8) -> Step {
     Step::Over(Outcome::Code(code))
 }
@@ -45,7 +51,7 @@ impl Scene {
     /// A job whose first worker has been started.
     fn new(strategy: RestartStrategy) -> Self {
         let (attempts, steps) = Attempts::begin("tides", strategy, SECOND);
-        assert_eq!(steps, [Step::Start { attempt: 1 }]);
+        assert_eq!(steps, [start(1)]);
         Scene {
             attempts,
             now: SECOND,
@@ -104,7 +110,7 @@ fn which_ends_are_followed_by_another_attempt() {
         }
         assert!(matches!(steps.as_slice(), [Step::Say(_)]), "{steps:?}");
         assert_eq!(scene.state(), JobState::Restarting);
-        assert_eq!(scene.pass(3), [(3, Step::Start { attempt: 2 })], "{end:?}");
+        assert_eq!(scene.pass(3), [(3, start(2))], "{end:?}");
         // One more is one too many.
         let steps = scene.ended(end.clone());
         assert!(
@@ -185,8 +191,23 @@ fn is_a_restart_at_once_at_once() {
     let mut scene = Scene::new(RestartStrategy::default());
     scene.heard(beat(1));
     let said = "job `tides` failed: its process was ended by SIGKILL\nattempt 2 starts at once (restart 1 of 3 without a durable checkpoint)";
-    let expected = [Step::Say(said.into()), Step::Start { attempt: 2 }];
+    let expected = [Step::Say(said.into()), start(2)];
     assert_eq!(scene.ended(End::Signal(SIGKILL)), expected);
+}
+
+#[test]
+fn is_what_is_done_once_at_the_beginning_done_once() {
+    let mut scene = Scene::new(fixed(3, 0));
+    let goes_on = |steps: Vec<Step>| match steps.last() {
+        Some(Step::Start { goes_on, .. }) => *goes_on,
+        other => panic!("{other:?}"),
+    };
+    // A worker that ended before it had begun has done nothing.
+    scene.heard(beat(0));
+    assert!(!goes_on(scene.ended(End::Code(1))));
+    scene.heard(Report::Begun);
+    assert!(goes_on(scene.ended(End::Code(1))));
+    assert!(goes_on(scene.ended(End::Code(1))));
 }
 
 #[test]
@@ -203,7 +224,7 @@ fn is_a_silent_worker_ended_and_one_that_speaks_not() {
     let steps = scene.ended(End::Signal(SIGKILL));
     assert_eq!(scene.cause(&steps), "no heartbeat for 30 s");
     // The next one has all its time.
-    assert_eq!(scene.pass(3), [(3, Step::Start { attempt: 2 })]);
+    assert_eq!(scene.pass(3), [(3, start(2))]);
     assert_eq!(scene.pass(silence + 5), [(silence, Step::Kill)]);
 }
 

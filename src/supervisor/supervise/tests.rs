@@ -46,7 +46,7 @@ impl Supervised {
                 job: "tides",
                 store: &place,
                 strategy,
-                program: &|attempt| {
+                program: &|attempt, _| {
                     let mut program = Program::new("sh");
                     program
                         .args(["-c", line])
@@ -253,7 +253,7 @@ fn has_a_job_one_supervisor_at_a_time() {
             job: "tides",
             store: &supervised.store,
             strategy: RestartStrategy::None,
-            program: &|_| Program::new("true"),
+            program: &|_, _| Program::new("true"),
             say: &|_| {},
         })
     };
@@ -280,7 +280,7 @@ fn is_a_socket_that_was_left_over_taken() {
         job: "tides",
         store,
         strategy: RestartStrategy::None,
-        program: &|_| Program::new("true"),
+        program: &|_, _| Program::new("true"),
         say: &|_| {},
     });
     assert_eq!(outcome.unwrap(), Outcome::Code(0));

@@ -1,0 +1,307 @@
+//! The thread that leads a run with checkpoints: it tells the coordinator what happens, does what the coordinator
+//! says, and keeps the ledger and the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
+use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
+use crate::checkpoint::log::{ManifestLog, Recorded};
+use crate::checkpoint::manifest::{Manifest, Record};
+use crate::checkpoint::names::RecordNumber;
+use crate::checkpoint::publishing::ToPublish;
+use crate::checkpoint::record::encode;
+use crate::checkpoint::retention::{Deletable, Retention};
+use crate::clock::Clock;
+use crate::control::{StartEpoch, Then};
+use crate::identity::CheckpointId;
+use crate::meters::Meters;
+use crate::moment::{Epoch, EventTime};
+use crate::run::{RunError, RunShared};
+use crate::sink::SinkError;
+use crate::store::Store;
+
+/// How long the thread sleeps at most before it looks whether the run was asked to stop.
+const LOOK_MOST: Duration = Duration::from_millis(20);
+
+/// What happens in a run with checkpoints.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Some worker holds an output.
+    FirstOutput,
+    /// How far a worker's partitions are that have not ended.
+    Watermark(usize, Option<EventTime>),
+    /// A worker's part of an epoch is durable.
+    Reported(usize, Report),
+    /// It could not be written; the worker's writer tries again.
+    NotWritten(usize, Epoch, FormatError),
+    /// All partitions of a worker have ended.
+    AllEnded(usize),
+    /// An epoch is published.
+    Published(Epoch),
+    /// It could not be; the publisher tries again.
+    NotPublished(SinkError),
+    /// The run can't go on.
+    Failed(RunError),
+    /// A thread panicked.
+    Panicked,
+}
+
+/// Tells the leader that a thread is unwinding, which would otherwise wait for it for ever.
+pub(crate) struct Alarm(pub(crate) Sender<Event>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            drop(self.0.send(Event::Panicked));
+        }
+    }
+}
+
+/// What the leader works with.
+pub(crate) struct Leader {
+    pub(crate) coordinator: Coordinator,
+    pub(crate) ledger: Ledger,
+    pub(crate) log: ManifestLog,
+    pub(crate) retention: Retention,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meters: Arc<Meters>,
+    /// By worker.
+    pub(crate) commands: Vec<Sender<StartEpoch>>,
+    pub(crate) events: Receiver<Event>,
+    pub(crate) publisher: Sender<ToPublish>,
+    pub(crate) job: Arc<RunShared>,
+    /// Workers whose input has ended.
+    pub(crate) ended: Vec<bool>,
+    /// The last epoch, once it has begun.
+    pub(crate) last: Option<Epoch>,
+    /// The manifest under way.
+    pub(crate) putting: Option<(Manifest, Vec<u8>)>,
+    pub(crate) is_stopping: bool,
+}
+
+impl Leader {
+    /// Leads the run to its end.
+    pub(crate) fn run(mut self) {
+        let first = self.coordinator.open_epoch();
+        self.ledger.begin(first, CheckpointId(rand::random()));
+        loop {
+            let now = self.clock.monotonic();
+            let actions = match self.wait(now) {
+                Some(event) => self.take(event),
+                None => self.coordinator.tick(self.clock.monotonic()),
+            };
+            if self.act(actions) || self.job.has_failed() {
+                return;
+            }
+            if self.job.is_stopping() && !std::mem::replace(&mut self.is_stopping, true) {
+                let actions = self.coordinator.stop(self.clock.monotonic());
+                if self.act(actions) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait(&self, now: Duration) -> Option<Event> {
+        let deadline = self.coordinator.next_deadline();
+        let left = deadline.map_or(LOOK_MOST, |deadline| deadline.saturating_sub(now));
+        match self.events.recv_timeout(left.min(LOOK_MOST)) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Vec<Action> {
+        let now = self.clock.monotonic();
+        match event {
+            Event::FirstOutput => self.coordinator.first_output(now),
+            Event::Watermark(worker, least) => {
+                self.coordinator.watermarks(worker, least);
+                Vec::new()
+            }
+            Event::Reported(worker, report) => {
+                let epoch = report.epoch;
+                self.ledger.report(worker, report);
+                self.coordinator.reported(now, worker, epoch)
+            }
+            Event::NotWritten(worker, epoch, error) => {
+                self.meters.note_trouble(error.to_string());
+                self.coordinator.report_failed(now, worker, epoch)
+            }
+            Event::AllEnded(worker) => {
+                if let Some(ended) = self.ended.get_mut(worker) {
+                    *ended = true;
+                }
+                if self.ended.iter().all(|ended| *ended) {
+                    self.coordinator.all_finished(now)
+                } else {
+                    Vec::new()
+                }
+            }
+            Event::Published(epoch) => {
+                for (read_at, records) in self.ledger.published(epoch) {
+                    let latency = now.saturating_sub(read_at);
+                    self.meters.record_visible(latency, u64::from(records));
+                }
+                self.coordinator.published(now, epoch)
+            }
+            Event::NotPublished(error) => {
+                self.meters.note_trouble(error.to_string());
+                Vec::new()
+            }
+            Event::Failed(error) => {
+                self.job.fail(error);
+                Vec::new()
+            }
+            Event::Panicked => {
+                let message = "see the message above".to_owned();
+                self.job.fail(RunError::Panicked(message));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does what the coordinator says; whether the run is over.
+    fn act(&mut self, actions: Vec<Action>) -> bool {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::StartEpoch {
+                    epoch,
+                    floor,
+                    last,
+                    stop,
+                } => {
+                    let then = match (last, stop) {
+                        (true, _) => Then::EndOfInput,
+                        (_, true) => Then::Stop,
+                        _ => Then::ReadOn,
+                    };
+                    self.start_epoch(StartEpoch { epoch, floor, then });
+                }
+                Action::PutManifest { epoch, covers } => {
+                    actions.extend(self.put_manifest(epoch, &covers));
+                }
+                Action::RetryPut { epoch } => actions.extend(self.put(epoch)),
+                Action::Durable { covers, .. } => self.durable(&covers),
+                Action::CheckpointFailed { epoch, reason } => self.failed(epoch, &reason),
+                Action::FailJob(failure) => {
+                    self.job.fail(RunError::Checkpoints(failure));
+                    return true;
+                }
+                Action::Fenced => {
+                    let winner = self.winner();
+                    self.job.fail(RunError::Fenced { winner });
+                    return true;
+                }
+                Action::Finished => {
+                    self.job.stopper().end();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn start_epoch(&mut self, command: StartEpoch) {
+        self.ledger
+            .begin(command.epoch, CheckpointId(rand::random()));
+        if command.then == Then::EndOfInput {
+            self.last = Some(command.epoch);
+        }
+        for worker in &self.commands {
+            // Only a worker that has ended does not listen, and then the run has failed.
+            worker.send(command).ok();
+        }
+        self.job.flow.wake_all();
+    }
+
+    fn put_manifest(&mut self, epoch: Epoch, covers: &[Epoch]) -> Vec<Action> {
+        let placing = Placing {
+            number: self.log.next(),
+            created_ms: self.clock.wall_ms(),
+            // The end of event time is no floor for a run that goes on from here.
+            floor: self.coordinator.floor().filter(|it| *it < EventTime::MAX),
+            complete: self.last == Some(epoch),
+        };
+        let manifest = self.ledger.manifest(covers, placing);
+        let record = Record::Manifest(Box::new(manifest.clone()));
+        match encode(&record) {
+            Ok(bytes) => {
+                self.putting = Some((manifest, bytes));
+                self.put(epoch)
+            }
+            Err(error) => {
+                self.job.fail(RunError::Checkpoint(error));
+                Vec::new()
+            }
+        }
+    }
+
+    fn put(&mut self, epoch: Epoch) -> Vec<Action> {
+        let Some((_, bytes)) = &self.putting else {
+            return Vec::new();
+        };
+        let recorded = self.log.put(bytes);
+        let now = self.clock.monotonic();
+        match recorded {
+            Recorded::Created => self.coordinator.put_created(now, epoch),
+            Recorded::Unknown(error) => {
+                self.meters.note_trouble(error.to_string());
+                self.coordinator.put_unknown(now, epoch)
+            }
+            Recorded::Lost(_) => self.coordinator.put_lost(now, epoch),
+        }
+    }
+
+    fn durable(&mut self, covers: &[Epoch]) {
+        let counts = self.coordinator.counts();
+        if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
+            self.meters.record_checkpoint(epoch, duration);
+        }
+        for &epoch in covers {
+            let mut listed = self.ledger.unconfirmed();
+            let outputs = listed.find(|it| it.epoch == epoch).cloned();
+            drop(self.publisher.send(ToPublish { epoch, outputs }));
+        }
+        if let Some((manifest, _)) = self.putting.take() {
+            let unpublished = self.ledger.unpublished_objects();
+            let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
+            delete(self.store.as_ref(), &deletable, &self.meters);
+        }
+    }
+
+    fn failed(&self, epoch: Epoch, reason: &CheckpointFailure) {
+        self.meters.count_failed_checkpoint();
+        self.meters
+            .note_trouble(format!("the checkpoint of epoch {epoch} failed: {reason}"));
+    }
+
+    fn winner(&self) -> String {
+        match crate::checkpoint::log::newest_claim(self.store.as_ref()) {
+            Ok(Some(claim)) => format!(
+                "generation {} on {}, process {}",
+                claim.number, claim.host, claim.process
+            ),
+            _ => "a newer run of the job".to_owned(),
+        }
+    }
+}
+
+/// Deletes what nothing needs any more. What can't be deleted is left: it costs room, and the next recovery finds it.
+pub(crate) fn delete(store: &dyn Store, deletable: &Deletable, meters: &Meters) {
+    let records = deletable.records.iter();
+    let records = records.map(|&number| RecordNumber(number).name());
+    for name in records.chain(deletable.objects.iter().cloned()) {
+        if let Err(error) = store.delete(&name) {
+            meters.note_trouble(error.to_string());
+        }
+    }
+}

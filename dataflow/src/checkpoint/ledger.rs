@@ -1,0 +1,391 @@
+//! What the next manifest says: everything that is known of a job's checkpoints, kept up to date by what workers
+//! report and what was published.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::checkpoint::frame::ObjectRef;
+use crate::checkpoint::job::JobIdentity;
+use crate::checkpoint::manifest::{
+    ChainObject, ConfirmedShard, Manifest, PartitionPosition, Segment, UnconfirmedEpoch,
+    UnconfirmedShard,
+};
+use crate::checkpoint::names::RecordNumber;
+use crate::checkpoint::outbox::SealedOutbox;
+use crate::checkpoint::retention::Listing;
+use crate::checkpoint::settle::Confirmed;
+use crate::control::{PartitionCut, SourceCut};
+use crate::identity::{CheckpointId, Generation};
+use crate::moment::{Epoch, EventTime};
+use crate::place::{PartitionId, ShardId};
+use crate::sink::{Lengths, OutputStream};
+use crate::source::Partition;
+
+/// Counted: records read.
+pub const READ: &str = "read";
+/// Counted: late events dropped on purpose.
+pub const DROPPED: &str = "dropped";
+
+/// When records were read from the source, and how many they were.
+pub(crate) type ReadAt = Vec<(Duration, u32)>;
+
+/// What a worker has made durable of an epoch.
+#[derive(Debug)]
+pub struct Report {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// How its source ended it.
+    pub cut: SourceCut,
+    /// What changed in its state; none if nothing did.
+    pub state: Option<ObjectRef>,
+    /// Its outputs; none if there were none.
+    pub outbox: Option<SealedOutbox>,
+    /// Number of records by stream.
+    pub records: Lengths,
+    /// When these were read.
+    pub read_at: ReadAt,
+}
+
+/// A job as it is at the beginning of a run.
+pub struct Opening {
+    /// What must not change.
+    pub job: JobIdentity,
+    /// Who runs it.
+    pub generation: Generation,
+    /// Number of workers.
+    pub workers: usize,
+    /// What is read.
+    pub partitions: Vec<Partition>,
+}
+
+/// Everything that the next manifest says.
+pub struct Ledger {
+    job: JobIdentity,
+    generation: Generation,
+    topics: BTreeMap<PartitionId, Arc<str>>,
+    cuts: BTreeMap<PartitionId, PartitionCut>,
+    /// By worker.
+    chains: Vec<Vec<ChainObject>>,
+    /// Whether the next object of a worker begins its chain.
+    begins: Vec<bool>,
+    unconfirmed: VecDeque<UnconfirmedEpoch>,
+    confirmed: BTreeMap<ShardId, Confirmed>,
+    lengths: Vec<Lengths>,
+    totals: BTreeMap<String, u64>,
+    /// Of epochs that no manifest lists, by worker.
+    reports: BTreeMap<Epoch, Vec<Option<Report>>>,
+    ids: BTreeMap<Epoch, CheckpointId>,
+    /// When the outputs of epochs that are not published were read.
+    read_at: BTreeMap<Epoch, ReadAt>,
+}
+
+impl Ledger {
+    /// Of a job at its very beginning.
+    pub fn new(opening: Opening) -> Self {
+        let shards = usize::from(opening.job.shards);
+        let topic = |it: Partition| (it.id, it.topic);
+        let topics: BTreeMap<_, _> = opening.partitions.into_iter().map(topic).collect();
+        let beginning = |&partition: &PartitionId| {
+            let cut = PartitionCut {
+                partition,
+                position: Default::default(),
+                highest: None,
+                finished: false,
+            };
+            (partition, cut)
+        };
+        Ledger {
+            job: opening.job,
+            generation: opening.generation,
+            cuts: topics.keys().map(beginning).collect(),
+            topics,
+            chains: vec![Vec::new(); opening.workers],
+            begins: vec![true; opening.workers],
+            unconfirmed: VecDeque::new(),
+            confirmed: BTreeMap::new(),
+            lengths: vec![Lengths::default(); shards],
+            totals: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            read_at: BTreeMap::new(),
+        }
+    }
+
+    /// Of a job that goes on from a manifest. A number of workers that is another begins new chains.
+    pub fn resume(opening: Opening, manifest: Manifest) -> Self {
+        let is_same = manifest.chains.len() == opening.workers;
+        let mut ledger = Ledger::new(opening);
+        for position in manifest.partitions {
+            let cut = PartitionCut {
+                partition: position.id,
+                position: position.position,
+                highest: position.highest,
+                finished: position.finished,
+            };
+            ledger.cuts.insert(position.id, cut);
+            let topics = &mut ledger.topics;
+            topics
+                .entry(position.id)
+                .or_insert_with(|| position.topic.into());
+        }
+        if is_same {
+            ledger.begins = manifest.chains.iter().map(Vec::is_empty).collect();
+            ledger.chains = manifest.chains;
+        }
+        ledger.unconfirmed = manifest.unconfirmed.into();
+        let confirmed = |it: ConfirmedShard| {
+            let ConfirmedShard {
+                shard,
+                epoch,
+                checkpoint,
+            } = it;
+            (shard, Confirmed { epoch, checkpoint })
+        };
+        ledger.confirmed = manifest.confirmed.into_iter().map(confirmed).collect();
+        ledger.lengths = manifest.lengths;
+        ledger.totals = manifest.totals;
+        ledger
+    }
+
+    /// Where each partition goes on.
+    pub fn cuts(&self) -> Vec<PartitionCut> {
+        self.cuts.values().copied().collect()
+    }
+
+    /// Epochs that are durable and not known to be published, oldest first.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &UnconfirmedEpoch> {
+        self.unconfirmed.iter()
+    }
+
+    /// What was published last of each shard.
+    pub fn confirmed(&self, shard: ShardId) -> Option<Confirmed> {
+        self.confirmed.get(&shard).copied()
+    }
+
+    /// What the job had counted when the last manifest was written.
+    pub fn total(&self, name: &str) -> u64 {
+        self.totals.get(name).copied().unwrap_or_default()
+    }
+
+    /// An epoch has begun: this is its checkpoint's id, whichever manifest will list it.
+    pub fn begin(&mut self, epoch: Epoch, id: CheckpointId) {
+        self.ids.insert(epoch, id);
+    }
+
+    /// A worker has made its part of an epoch durable.
+    pub fn report(&mut self, worker: usize, report: Report) {
+        let workers = self.chains.len();
+        let reports = self.reports.entry(report.epoch);
+        let reports = reports.or_insert_with(|| (0..workers).map(|_| None).collect());
+        if let Some(place) = reports.get_mut(worker) {
+            *place = Some(report);
+        }
+    }
+
+    /// The manifest of the last of the epochs `covers`, all of whose reports are here. From now on they are part of
+    /// what is known: this manifest will be durable, or the run is over.
+    pub fn manifest(&mut self, covers: &[Epoch], place: Placing) -> Manifest {
+        for &epoch in covers {
+            self.take_in(epoch);
+        }
+        let epoch = covers.last().copied().unwrap_or_default();
+        let id = self.id(epoch);
+        let position = |cut: &PartitionCut| PartitionPosition {
+            id: cut.partition,
+            topic: self
+                .topics
+                .get(&cut.partition)
+                .map_or_else(String::new, |it| it.to_string()),
+            position: cut.position,
+            highest: cut.highest,
+            finished: cut.finished,
+        };
+        let confirmed = |(&shard, confirmed): (&ShardId, &Confirmed)| ConfirmedShard {
+            shard,
+            epoch: confirmed.epoch,
+            checkpoint: confirmed.checkpoint,
+        };
+        let manifest = Manifest {
+            number: place.number,
+            generation: self.generation,
+            epoch,
+            checkpoint: id,
+            created_ms: place.created_ms,
+            job: self.job.clone(),
+            floor: place.floor,
+            workers: self.chains.len() as u32,
+            partitions: self.cuts.values().map(position).collect(),
+            chains: self.chains.clone(),
+            unconfirmed: self.unconfirmed.iter().cloned().collect(),
+            confirmed: self.confirmed.iter().map(confirmed).collect(),
+            lengths: self.lengths.clone(),
+            totals: self.totals.clone(),
+            complete: place.complete,
+        };
+        self.ids.retain(|other, _| *other > epoch);
+        manifest
+    }
+
+    fn id(&self, epoch: Epoch) -> CheckpointId {
+        let id = self.ids.get(&epoch).copied();
+        id.unwrap_or_else(|| CheckpointId(rand::random()))
+    }
+
+    fn take_in(&mut self, epoch: Epoch) {
+        let reports = self.reports.remove(&epoch).unwrap_or_default();
+        let checkpoint = self.id(epoch);
+        self.ids.insert(epoch, checkpoint);
+        let mut shards = BTreeMap::<ShardId, UnconfirmedShard>::new();
+        let mut read_at = ReadAt::new();
+        for (worker, report) in reports.into_iter().enumerate() {
+            let Some(report) = report else { continue };
+            for cut in report.cut.partitions {
+                self.cuts.insert(cut.partition, cut);
+            }
+            self.count(READ, report.cut.read);
+            self.count(DROPPED, report.cut.dropped);
+            for (stream, records) in OutputStream::ALL.iter().zip(report.records) {
+                self.count(stream.name(), records);
+            }
+            self.extend_chain(worker, epoch, report.state);
+            if let Some(outbox) = report.outbox {
+                self.add_outputs(&mut shards, outbox);
+            }
+            read_at.extend(report.read_at);
+        }
+        for shard in shards.values() {
+            if let Some(lengths) = self.lengths.get_mut(usize::from(shard.shard.0)) {
+                *lengths = shard.after;
+            }
+        }
+        if !shards.is_empty() {
+            self.read_at.insert(epoch, read_at);
+            self.unconfirmed.push_back(UnconfirmedEpoch {
+                epoch,
+                checkpoint,
+                shards: shards.into_values().collect(),
+            });
+        }
+    }
+
+    fn count(&mut self, name: &str, more: u64) {
+        *self.totals.entry(name.to_owned()).or_default() += more;
+    }
+
+    fn extend_chain(&mut self, worker: usize, epoch: Epoch, state: Option<ObjectRef>) {
+        let (Some(chain), Some(begins)) =
+            (self.chains.get_mut(worker), self.begins.get_mut(worker))
+        else {
+            return;
+        };
+        let Some(object) = state else { return };
+        let whole = std::mem::take(begins);
+        if whole {
+            chain.clear();
+        }
+        chain.push(ChainObject {
+            name: object.name,
+            length: object.length,
+            crc32c: object.crc32c,
+            epoch,
+            whole,
+        });
+    }
+
+    fn add_outputs(&self, shards: &mut BTreeMap<ShardId, UnconfirmedShard>, outbox: SealedOutbox) {
+        for (shard, outputs) in outbox.shards {
+            let before = self.lengths.get(usize::from(shard.0)).copied();
+            let before = before.unwrap_or_default();
+            let all = shards.entry(shard).or_insert_with(|| UnconfirmedShard {
+                shard,
+                before,
+                after: before,
+                segments: Vec::new(),
+            });
+            for (after, more) in all.after.iter_mut().zip(outputs.lengths) {
+                *after += more;
+            }
+            all.segments.push(Segment {
+                name: outbox.object.name,
+                length: outbox.object.length,
+                crc32c: outbox.object.crc32c,
+                chunks: outputs.chunks,
+            });
+        }
+    }
+
+    /// All outputs of an epoch are published. Gives when they were read.
+    pub fn published(&mut self, epoch: Epoch) -> ReadAt {
+        while let Some(first) = self.unconfirmed.pop_front_if(|it| it.epoch <= epoch) {
+            for shard in &first.shards {
+                let confirmed = Confirmed {
+                    epoch: first.epoch,
+                    checkpoint: first.checkpoint,
+                };
+                self.confirmed.insert(shard.shard, confirmed);
+            }
+        }
+        self.read_at.remove(&epoch).unwrap_or_default()
+    }
+
+    /// A fold stands for neighbours in a worker's chain, if they are still there.
+    pub fn fold(&mut self, worker: usize, folded: &[ChainObject], into: ObjectRef) -> bool {
+        let Some(chain) = self.chains.get_mut(worker) else {
+            return false;
+        };
+        let (Some(first), Some(last)) = (folded.first(), folded.last()) else {
+            return false;
+        };
+        let Some(at) = chain.iter().position(|it| it == first) else {
+            return false;
+        };
+        if chain.get(at..at + folded.len()) != Some(folded) {
+            return false;
+        }
+        let object = ChainObject {
+            name: into.name,
+            length: into.length,
+            crc32c: into.crc32c,
+            epoch: last.epoch,
+            whole: first.whole,
+        };
+        chain.splice(at..at + folded.len(), [object]);
+        true
+    }
+
+    /// The chain of a worker.
+    pub fn chain(&self, worker: usize) -> &[ChainObject] {
+        self.chains.get(worker).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names of all objects of epochs that are not published.
+    pub fn unpublished_objects(&self) -> BTreeSet<String> {
+        let shards = self.unconfirmed.iter().flat_map(|epoch| &epoch.shards);
+        let segments = shards.flat_map(|shard| &shard.segments);
+        segments.map(|segment| segment.name.to_string()).collect()
+    }
+}
+
+/// Where and when a manifest stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Placing {
+    /// Its place in the log.
+    pub number: RecordNumber,
+    /// Wall clock.
+    pub created_ms: i64,
+    /// Highest floor issued.
+    pub floor: Option<EventTime>,
+    /// Whether the input has ended and all of it is in here.
+    pub complete: bool,
+}
+
+/// What retention has to know of a manifest.
+pub fn listing(manifest: &Manifest) -> Listing {
+    let objects = manifest.objects();
+    Listing {
+        number: manifest.number.0,
+        generation: manifest.generation,
+        objects: objects.keys().map(ToString::to_string).collect(),
+    }
+}

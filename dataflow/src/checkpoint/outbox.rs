@@ -1,0 +1,267 @@
+//! Outputs of one worker in one epoch, as an object that grows while the epoch lasts.
+//!
+//! Records are gathered by shard and stream until they are worth a block, and cut into chunks, which a sink commits
+//! at once. Here is how an outbox is written; [`reading`] is how its chunks are read back.
+
+pub mod reading;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::frame::{BLOCK_BYTES, BlockType, Encoding, FrameWriter, ObjectRef};
+use crate::checkpoint::names::DataName;
+use crate::place::ShardId;
+use crate::sink::{Lengths, OutputChunk, OutputStream};
+use crate::store::Store;
+
+const LINES: BlockType = BlockType(1);
+const INDEX: BlockType = BlockType(2);
+
+/// At most so many bytes of records are in a chunk, unless it is one record: whoever publishes holds a chunk in
+/// memory, and a sink commits it at once, while a commit of less would cost more than what it commits.
+pub const CHUNK_BYTES_MOST: u64 = 8 << 20;
+
+/// At most so many bytes of records wait for their blocks to be full; then the fullest block goes out as it is. Without
+/// this a job of many shards would hold a block of each stream of each.
+const GATHERED_BYTES_MOST: usize = 32 << 20;
+
+/// Some consecutive blocks of one shard in an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkRef {
+    /// Position of the first of them in the object.
+    pub at: u64,
+    /// How many of the shard's blocks.
+    pub blocks: u32,
+    /// How many records they hold.
+    pub records: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+}
+
+/// What an outbox holds of one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardOutputs {
+    /// Its chunks, in order.
+    pub chunks: Vec<ChunkRef>,
+    /// Bytes of records by stream.
+    pub lengths: Lengths,
+}
+
+/// An outbox that was sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedOutbox {
+    /// The object.
+    pub object: ObjectRef,
+    /// What it holds; only shards that have outputs.
+    pub shards: BTreeMap<ShardId, ShardOutputs>,
+}
+
+/// Records that are in no block yet.
+#[derive(Debug, Default)]
+struct Gathered {
+    records: u32,
+    bytes: Vec<u8>,
+}
+
+/// Sizes that a test makes small.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    block: usize,
+    chunk: u64,
+    gathered: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            block: BLOCK_BYTES,
+            chunk: CHUNK_BYTES_MOST,
+            gathered: GATHERED_BYTES_MOST,
+        }
+    }
+}
+
+/// Takes the outputs of a worker in an epoch. After an error the object is worth nothing.
+pub struct OutboxWriter {
+    store: Arc<dyn Store>,
+    name: DataName,
+    bounds: Bounds,
+    /// Made when there is something to write.
+    frame: Option<FrameWriter>,
+    gathered: BTreeMap<(ShardId, OutputStream), Gathered>,
+    gathered_bytes: usize,
+    /// A block, before it is packed.
+    payload: Vec<u8>,
+    /// Position and shard of each block.
+    index: Vec<u8>,
+    shards: BTreeMap<ShardId, ShardOutputs>,
+}
+
+impl OutboxWriter {
+    /// An outbox of this name. The object is made when there is something to write to it: an epoch without
+    /// outputs leaves none.
+    pub fn new(store: Arc<dyn Store>, name: DataName) -> Self {
+        OutboxWriter {
+            store,
+            name,
+            bounds: Bounds::default(),
+            frame: None,
+            gathered: BTreeMap::new(),
+            gathered_bytes: 0,
+            payload: Vec::new(),
+            index: Vec::new(),
+            shards: BTreeMap::new(),
+        }
+    }
+
+    /// Takes records after all those of their shard and stream that were given before.
+    ///
+    /// # Errors
+    /// The store fails, or the chunk is not what it claims: records that each end with a line feed.
+    pub fn append(&mut self, chunk: &OutputChunk) -> Result<(), FormatError> {
+        if chunk.bytes.is_empty() && chunk.records == 0 {
+            return Ok(());
+        }
+        if chunk.records == 0 || chunk.bytes.last() != Some(&b'\n') {
+            return Err(self.refused("it would hold records without their line feed"));
+        }
+        let place = (chunk.shard, chunk.stream);
+        if chunk.bytes.len() <= self.bounds.block {
+            return self.gather(place, chunk.records, &chunk.bytes);
+        }
+        // More than a block's worth at once, which would make a chunk too large: cut where records end.
+        let mut records = 0;
+        for piece in pieces(&chunk.bytes, self.bounds.block) {
+            let ends = piece.iter().filter(|byte| **byte == b'\n').count() as u32;
+            records += ends;
+            self.gather(place, ends, piece)?;
+        }
+        if records != chunk.records {
+            return Err(self.refused("it would hold other records than were counted"));
+        }
+        Ok(())
+    }
+
+    /// Ends the object, which is durable when this comes back. `None` if there were no outputs, and then there
+    /// is no object.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn seal(mut self) -> Result<Option<SealedOutbox>, FormatError> {
+        for (place, gathered) in std::mem::take(&mut self.gathered) {
+            self.write(place, &gathered)?;
+        }
+        let Some(mut frame) = self.frame else {
+            return Ok(None);
+        };
+        frame.block(INDEX, &self.index, Encoding::Plain)?;
+        Ok(Some(SealedOutbox {
+            object: frame.finish()?,
+            shards: self.shards,
+        }))
+    }
+
+    /// Adds records that are no more than a block's worth, or one record.
+    fn gather(
+        &mut self,
+        place: (ShardId, OutputStream),
+        records: u32,
+        bytes: &[u8],
+    ) -> Result<(), FormatError> {
+        let gathered = self.gathered.entry(place).or_default();
+        let waiting = gathered.bytes.len();
+        if waiting > 0 && waiting + bytes.len() > self.bounds.block {
+            self.flush(place)?;
+        }
+        let gathered = self.gathered.entry(place).or_default();
+        gathered.records += records;
+        gathered.bytes.extend_from_slice(bytes);
+        self.gathered_bytes += bytes.len();
+        if self.gathered_bytes > self.bounds.gathered {
+            let fullest = self
+                .gathered
+                .iter()
+                .max_by_key(|(_, gathered)| gathered.bytes.len());
+            if let Some(place) = fullest.map(|(place, _)| *place) {
+                self.flush(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered of a stream of a shard.
+    fn flush(&mut self, place: (ShardId, OutputStream)) -> Result<(), FormatError> {
+        let Some(gathered) = self.gathered.remove(&place) else {
+            return Ok(());
+        };
+        self.gathered_bytes -= gathered.bytes.len();
+        self.write(place, &gathered)
+    }
+
+    fn write(
+        &mut self,
+        (shard, stream): (ShardId, OutputStream),
+        gathered: &Gathered,
+    ) -> Result<(), FormatError> {
+        let frame = match &mut self.frame {
+            Some(frame) => frame,
+            // An epoch without outputs must leave no object, so it is made here and not before.
+            none => none.insert(FrameWriter::create(self.store.as_ref(), self.name)?),
+        };
+        self.payload.clear();
+        self.payload.extend_from_slice(&shard.0.to_le_bytes());
+        self.payload.extend_from_slice(&[stream.index() as u8, 0]);
+        self.payload
+            .extend_from_slice(&gathered.records.to_le_bytes());
+        self.payload.extend_from_slice(&gathered.bytes);
+        let at = frame.block(LINES, &self.payload, Encoding::Lz4)?;
+        self.index.extend_from_slice(&at.to_le_bytes());
+        self.index.extend_from_slice(&shard.0.to_le_bytes());
+
+        let (records, bytes) = (gathered.records.into(), gathered.bytes.len() as u64);
+        let outputs = self.shards.entry(shard).or_default();
+        if let Some(length) = outputs.lengths.get_mut(stream.index()) {
+            *length += bytes;
+        }
+        match outputs.chunks.last_mut() {
+            Some(chunk) if chunk.bytes + bytes <= self.bounds.chunk => {
+                chunk.blocks += 1;
+                chunk.records += records;
+                chunk.bytes += bytes;
+            }
+            _ => outputs.chunks.push(ChunkRef {
+                at,
+                blocks: 1,
+                records,
+                bytes,
+            }),
+        }
+        Ok(())
+    }
+
+    fn refused(&self, reason: &str) -> FormatError {
+        FormatError::refused(&self.name, reason)
+    }
+}
+
+/// Cuts records into pieces of at most `most` bytes, or of one record.
+fn pieces(records: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let window = rest.get(..most).unwrap_or(rest);
+        let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+        let last = window.iter().rposition(|byte| *byte == b'\n');
+        let length = last.or_else(|| end(rest)).map_or(rest.len(), |at| at + 1);
+        let (piece, after) = rest.split_at_checked(length)?;
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests;

@@ -1,0 +1,150 @@
+//! The thread that owns the sink of a job with checkpoints: it makes the outputs of durable epochs visible, in the
+//! order of epochs, each shard's by itself.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::leading::{Alarm, Event};
+use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
+use crate::checkpoint::outbox::reading::OutboxReader;
+use crate::identity::Generation;
+use crate::moment::Epoch;
+use crate::run::{RunError, Stopper};
+use crate::sink::{EpochChunk, EpochSink, ShardEpoch, SinkError};
+use crate::store::Store;
+
+/// Pause before an epoch is published again that a sink could not take.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Outputs of a durable epoch that are to be published; none if it has none.
+pub(crate) struct ToPublish {
+    pub(crate) epoch: Epoch,
+    pub(crate) outputs: Option<UnconfirmedEpoch>,
+}
+
+/// What the publisher works with.
+pub(crate) struct PublisherSetup {
+    pub(crate) generation: Generation,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sink: Box<dyn EpochSink>,
+    pub(crate) epochs: Receiver<ToPublish>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) stopper: Stopper,
+}
+
+/// Starts the publisher. It ends when no more epochs will come, or the run has failed.
+pub(crate) fn start(setup: PublisherSetup) -> Result<JoinHandle<()>, RunError> {
+    thread::Builder::new()
+        .name("publisher".to_owned())
+        .spawn(move || run(setup))
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
+}
+
+fn run(mut setup: PublisherSetup) {
+    let _alarm = Alarm(setup.events.clone());
+    while let Ok(ToPublish { epoch, outputs }) = setup.epochs.recv() {
+        for shard in outputs.iter().flat_map(|outputs| &outputs.shards) {
+            let Some(outputs) = &outputs else { continue };
+            loop {
+                let published = publish(
+                    setup.store.as_ref(),
+                    setup.sink.as_mut(),
+                    setup.generation,
+                    outputs,
+                    shard,
+                    0,
+                );
+                match published {
+                    Ok(()) => break,
+                    Err(error) if can_pass(&error) && !setup.stopper.has_failed() => {
+                        drop(setup.events.send(Event::NotPublished(error)));
+                        thread::sleep(RETRY_PAUSE);
+                    }
+                    Err(error) => {
+                        drop(setup.events.send(Event::Failed(RunError::Sink(error))));
+                        return;
+                    }
+                }
+            }
+        }
+        drop(setup.events.send(Event::Published(epoch)));
+    }
+}
+
+/// Whether what failed can succeed later, with nothing done but waiting.
+fn can_pass(error: &SinkError) -> bool {
+    matches!(
+        error.source.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+    )
+}
+
+/// Publishes one shard of an epoch, from a chunk on.
+pub(crate) fn publish(
+    store: &dyn Store,
+    sink: &mut dyn EpochSink,
+    generation: Generation,
+    epoch: &UnconfirmedEpoch,
+    shard: &UnconfirmedShard,
+    from_chunk: u32,
+) -> Result<(), SinkError> {
+    let all = shard.segments.iter().flat_map(|segment| {
+        let object = segment.object();
+        segment.chunks.iter().map(move |chunk| (object, chunk))
+    });
+    let chunks = all.clone().count() as u32;
+    let mut open: Option<OutboxReader> = None;
+    let mut opened = None;
+    let mut read = all
+        .enumerate()
+        .skip(from_chunk as usize)
+        .map(|(number, (object, chunk))| {
+            if opened != Some(object.name) {
+                open = Some(OutboxReader::open(store, &object).map_err(unreadable)?);
+                opened = Some(object.name);
+            }
+            let outputs = match &mut open {
+                Some(reader) => reader.chunk(shard.shard, chunk).map_err(unreadable)?,
+                None => Vec::new(),
+            };
+            let chunk = number as u32;
+            Ok(EpochChunk {
+                chunk,
+                chunks,
+                outputs,
+            })
+        });
+    sink.publish(ShardEpoch {
+        generation,
+        epoch: epoch.epoch,
+        checkpoint: epoch.checkpoint,
+        shard: shard.shard,
+        before: shard.before,
+        after: shard.after,
+        chunks: &mut read,
+    })
+}
+
+fn unreadable(error: FormatError) -> SinkError {
+    let kind = match &error {
+        FormatError::Store(error) => error.source.kind(),
+        _ => ErrorKind::InvalidData,
+    };
+    SinkError {
+        action: "read back",
+        subject: "outputs of a checkpoint".to_owned(),
+        source: std::io::Error::new(kind, error),
+    }
+}

@@ -1,0 +1,527 @@
+//! How a run begins from what another has left.
+//!
+//! The order is fixed. The log is claimed, so that no older run can add to it; then the newest manifest is read and
+//! every object that it lists; then the sink is taken over, so that no older run can write to it, and its markers say
+//! which outputs are there already; what is missing is published; only then are state and positions loaded.
+//! Nothing is ever taken for empty because it could not be read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::checkpoint::coordinator::CheckpointSettings;
+use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::frame::reading::verify_whole;
+use crate::checkpoint::frame::{ObjectKind, ObjectRef};
+use crate::checkpoint::groups::GroupSet;
+use crate::checkpoint::job::{Difference, JobIdentity};
+use crate::checkpoint::ledger::{DROPPED, Ledger, Opening, Placing, READ, listing};
+use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests};
+use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
+use crate::checkpoint::names::{DATA, DataKind, DataName, RecordNumber};
+use crate::checkpoint::publishing::publish;
+use crate::checkpoint::record::encode;
+use crate::checkpoint::retention::Retention;
+use crate::checkpoint::settle::{Choice, Halt, Step, Unpublished, decide};
+use crate::checkpoint::state_merge::StateChain;
+use crate::control::Beginning;
+use crate::identity::{CheckpointId, Generation};
+use crate::meters::Totals;
+use crate::moment::{Epoch, EventTime};
+use crate::place::{KeyGroup, ShardId, Spread};
+use crate::sink::{EpochSink, Marker, OutputStream, SinkError};
+use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
+use crate::source::Partition;
+use crate::store::probe::{ConditionsError, check_conditions};
+use crate::store::{Store, StoreError};
+
+/// Times that the first manifest of a job is tried, with [`RETRY_PAUSE`] between them: enough for a hiccup. A store
+/// that is away for longer is an error, and whoever started the run decides about another.
+const FIRST_MANIFEST_ATTEMPTS: u32 = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A run could not begin. Nothing was lost, and nothing was published that should not be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The store can't keep two runs apart.
+    #[error(transparent)]
+    Conditions(#[from] ConditionsError),
+    /// The store fails, or holds what can't be used.
+    #[error(transparent)]
+    Store(#[from] FormatError),
+    /// No manifest can be used, though there are some.
+    #[error("no checkpoint of the job can be used: {}. Restore the store from a copy, or start over with `--fresh`", .0.join("; "))]
+    Damaged(Vec<String>),
+    /// Outputs do not fit the checkpoint.
+    #[error("shard {shard}: {halt}{damage}", damage = Damage(.damaged))]
+    Halted {
+        /// The shard.
+        shard: ShardId,
+        /// What does not fit.
+        halt: Box<Halt>,
+        /// Newer checkpoints that are damaged.
+        damaged: Vec<String>,
+    },
+    /// There are outputs, and no checkpoint that has led to them.
+    #[error(
+        "the outputs have a marker of epoch {epoch} (checkpoint {checkpoint}), but the store holds no checkpoint of the job: was it emptied, or is `store` another one? `--fresh` starts over and moves these outputs aside"
+    )]
+    OutputsWithoutCheckpoint {
+        /// The marker's epoch.
+        epoch: Epoch,
+        /// Its checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The sink can't be taken over, or can't take what is missing.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Another run has claimed the job meanwhile.
+    #[error("another run of the job has begun meanwhile and goes on (record {0} of the log)")]
+    Fenced(RecordNumber),
+}
+
+/// Newer checkpoints that are damaged, as the end of a message.
+struct Damage<'a>(&'a [String]);
+
+impl std::fmt::Display for Damage<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.0.is_empty() {
+            write!(f, ". Newer checkpoints are damaged: {}", self.0.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<StoreError> for RecoveryError {
+    fn from(error: StoreError) -> Self {
+        RecoveryError::Store(error.into())
+    }
+}
+
+/// A job's log that this run has claimed, and what it says.
+pub struct Claimed {
+    store: Arc<dyn Store>,
+    log: ManifestLog,
+    /// All that can be read, oldest first.
+    manifests: Vec<Manifest>,
+    /// Which of them the run goes on from.
+    chosen: Option<Manifest>,
+    /// Newer ones that can't be used.
+    damaged: Vec<String>,
+    /// The last epoch that any of them is of.
+    last_epoch: Option<Epoch>,
+}
+
+/// Claims a job's log for a new run and finds the checkpoint that it goes on from.
+///
+/// # Errors
+/// The store fails or cannot keep runs apart.
+pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, RecoveryError> {
+    check_conditions(store.as_ref())?;
+    let log = ManifestLog::claim(Arc::clone(&store), claimant)?;
+    let found = manifests(store.as_ref())?;
+    let (mut readable, mut damaged) = (Vec::new(), Vec::new());
+    let mut chosen = None;
+    for Found { manifest, .. } in found.into_iter().rev() {
+        match manifest {
+            Ok(manifest) => {
+                if chosen.is_none() {
+                    match verify(&store, &manifest) {
+                        Ok(()) => chosen = Some(manifest.clone()),
+                        Err(error) => damaged.push(error.to_string()),
+                    }
+                }
+                readable.push(manifest);
+            }
+            // A record that is older than the checkpoint is of no use, whole or not.
+            Err(error) if chosen.is_none() => damaged.push(error.to_string()),
+            Err(_) => {}
+        }
+    }
+    readable.reverse();
+    Ok(Claimed {
+        last_epoch: readable.iter().map(|manifest| manifest.epoch).max(),
+        store,
+        log,
+        manifests: readable,
+        chosen,
+        damaged,
+    })
+}
+
+/// Reads every object that a manifest lists.
+fn verify(store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), FormatError> {
+    let objects: Vec<ObjectRef> = manifest.objects().into_values().collect();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let part = objects.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let parts = objects.chunks(part).map(|objects| {
+            scope.spawn(|| {
+                objects.iter().try_for_each(|object| {
+                    let kind = match object.name.kind {
+                        DataKind::State => ObjectKind::State,
+                        DataKind::Outbox => ObjectKind::Outbox,
+                    };
+                    verify_whole(store.as_ref(), object, kind)
+                })
+            })
+        });
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().try_for_each(|part| {
+            part.join().unwrap_or_else(|_| {
+                Err(FormatError::Store(StoreError {
+                    action: "verify",
+                    name: DATA.to_owned(),
+                    source: std::io::Error::other("a thread panicked, see the message above"),
+                }))
+            })
+        })
+    })
+}
+
+/// What a run asks of recovery.
+pub struct Asked {
+    /// What must not have changed.
+    pub job: JobIdentity,
+    /// How keys are spread now.
+    pub spread: Spread,
+    /// What is read now; those that a checkpoint knows have the same numbers.
+    pub partitions: Vec<Partition>,
+    /// When checkpoints are taken.
+    pub settings: CheckpointSettings,
+    /// How many are kept.
+    pub retain: usize,
+    /// What a person chose where outputs do not fit the checkpoint.
+    pub choice: Option<Choice>,
+    /// Wall clock.
+    pub now_ms: i64,
+}
+
+/// A run that can begin.
+pub struct Recovered {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sink: Box<dyn EpochSink>,
+    pub(crate) log: ManifestLog,
+    pub(crate) ledger: Ledger,
+    pub(crate) retention: Retention,
+    pub(crate) settings: CheckpointSettings,
+    pub(crate) floor: Option<EventTime>,
+    pub(crate) beginning: Beginning,
+    /// The checkpoint that it goes on from.
+    pub from: Option<(Epoch, CheckpointId)>,
+    /// Whether there is nothing left to do: the input had ended.
+    pub is_complete: bool,
+}
+
+impl Recovered {
+    /// What the job had counted.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            read: self.ledger.total(READ),
+            outcomes: OutputStream::ALL.map(|stream| self.ledger.total(stream.name())),
+            dropped: self.ledger.total(DROPPED),
+        }
+    }
+}
+
+impl Claimed {
+    /// Of this run.
+    pub fn generation(&self) -> Generation {
+        self.log.generation()
+    }
+
+    /// The checkpoint that the run will go on from; none if there is none.
+    ///
+    /// # Errors
+    /// There are some, and none can be used.
+    pub fn manifest(&self) -> Result<Option<&Manifest>, RecoveryError> {
+        if self.chosen.is_none() && !self.damaged.is_empty() {
+            return Err(RecoveryError::Damaged(self.damaged.clone()));
+        }
+        Ok(self.chosen.as_ref())
+    }
+
+    /// What the job has changed since that checkpoint.
+    pub fn differences(&self, job: &JobIdentity) -> Vec<Difference> {
+        let chosen = self.chosen.as_ref();
+        chosen.map_or_else(Vec::new, |manifest| manifest.job.differences(job))
+    }
+
+    /// Starts over: nothing is taken from earlier runs but the numbers of their epochs.
+    pub fn forget(&mut self) {
+        self.chosen = None;
+        self.damaged.clear();
+    }
+
+    /// Takes the sink over, publishes what is missing, and begins.
+    ///
+    /// # Errors
+    /// The outputs do not fit the checkpoint, or store or sink fail.
+    pub fn begin(
+        mut self,
+        asked: Asked,
+        mut sink: Box<dyn EpochSink>,
+    ) -> Result<Recovered, RecoveryError> {
+        self.manifest()?;
+        let markers = sink.take_over(self.generation())?;
+        let marked = markers.iter().flatten().map(|marker| marker.epoch).max();
+        let seen = self.last_epoch.max(marked);
+        let chosen = self.chosen.take();
+        let opening = Opening {
+            job: asked.job,
+            generation: self.generation(),
+            workers: asked.spread.workers,
+            partitions: asked.partitions,
+        };
+        let mut ledger = match &chosen {
+            Some(manifest) => Ledger::resume(opening, manifest.clone()),
+            None => Ledger::new(opening),
+        };
+        self.settle(&mut ledger, &markers, asked.choice, sink.as_mut())?;
+        let mut retention = Retention::new(asked.retain, self.generation());
+        for manifest in &self.manifests {
+            // What is to be deleted now is found below, by name.
+            let unpublished = ledger.unpublished_objects();
+            drop(retention.on_durable(listing(manifest), &unpublished));
+        }
+        let first = match &chosen {
+            Some(_) => next(seen),
+            None => {
+                let epoch = seen.map_or(Epoch(0), |seen| next(Some(seen)));
+                self.record_beginning(&mut ledger, &mut retention, epoch, asked.now_ms)?;
+                next(Some(epoch))
+            }
+        };
+        self.delete_orphans(chosen.as_ref())?;
+        let state = chosen.as_ref().map(|manifest| {
+            let state = ChainState::new(&self.store, manifest, asked.spread);
+            Arc::new(state) as Arc<dyn SavedState>
+        });
+        Ok(Recovered {
+            beginning: Beginning {
+                epoch: first,
+                partitions: ledger.cuts(),
+                state,
+            },
+            floor: chosen.as_ref().and_then(|manifest| manifest.floor),
+            is_complete: chosen.as_ref().is_some_and(|it| it.complete),
+            from: chosen.map(|it| (it.epoch, it.checkpoint)),
+            store: self.store,
+            log: self.log,
+            settings: asked.settings,
+            sink,
+            ledger,
+            retention,
+        })
+    }
+
+    /// Publishes what the checkpoint lists and the markers do not say to be there.
+    fn settle(
+        &self,
+        ledger: &mut Ledger,
+        markers: &[Option<Marker>],
+        choice: Option<Choice>,
+        sink: &mut dyn EpochSink,
+    ) -> Result<(), RecoveryError> {
+        let listed: Vec<UnconfirmedEpoch> = ledger.unconfirmed().cloned().collect();
+        // All shards are decided before anything is published.
+        let mut steps = Vec::new();
+        for (number, marker) in (0..).zip(markers) {
+            let shard = ShardId(number);
+            steps.push((
+                shard,
+                self.steps(ledger, shard, marker.as_ref(), &listed, choice)?,
+            ));
+        }
+        for epoch in &listed {
+            for (shard, steps) in &steps {
+                let from_chunk = steps.iter().find_map(|step| match step {
+                    Step::Publish {
+                        epoch: published,
+                        from_chunk,
+                    } if *published == epoch.epoch => Some(*from_chunk),
+                    _ => None,
+                });
+                let outputs = epoch.shards.iter().find(|it| it.shard == *shard);
+                if let Some((from_chunk, outputs)) = from_chunk.zip(outputs) {
+                    let store = self.store.as_ref();
+                    publish(store, sink, self.generation(), epoch, outputs, from_chunk)?;
+                }
+            }
+            ledger.published(epoch.epoch);
+        }
+        Ok(())
+    }
+
+    fn steps(
+        &self,
+        ledger: &Ledger,
+        shard: ShardId,
+        marker: Option<&Marker>,
+        listed: &[UnconfirmedEpoch],
+        choice: Option<Choice>,
+    ) -> Result<Vec<Step>, RecoveryError> {
+        let has_checkpoint = self.last_epoch.is_some();
+        if let (Some(marker), false) = (marker, has_checkpoint) {
+            return Err(RecoveryError::OutputsWithoutCheckpoint {
+                epoch: marker.epoch,
+                checkpoint: marker.checkpoint,
+            });
+        }
+        let unpublished = listed.iter().filter_map(|epoch| {
+            let outputs = epoch.shards.iter().find(|it| it.shard == shard)?;
+            let chunks = outputs.segments.iter().map(|segment| segment.chunks.len());
+            Some(Unpublished {
+                epoch: epoch.epoch,
+                checkpoint: epoch.checkpoint,
+                chunks: chunks.sum::<usize>() as u32,
+            })
+        });
+        let unpublished: Vec<_> = unpublished.collect();
+        match (
+            decide(marker, ledger.confirmed(shard), &unpublished),
+            choice,
+        ) {
+            (Ok(steps), _) => Ok(steps),
+            (Err(_), Some(choice)) => Ok(choice.steps(&unpublished)),
+            (Err(halt), None) => Err(RecoveryError::Halted {
+                shard,
+                halt: Box::new(halt),
+                damaged: self.damaged.clone(),
+            }),
+        }
+    }
+
+    /// Makes it durable where the job begins, before its first record is read.
+    fn record_beginning(
+        &mut self,
+        ledger: &mut Ledger,
+        retention: &mut Retention,
+        epoch: Epoch,
+        now_ms: i64,
+    ) -> Result<(), RecoveryError> {
+        let placing = Placing {
+            number: self.log.next(),
+            created_ms: now_ms,
+            floor: None,
+            complete: false,
+        };
+        let manifest = ledger.manifest(&[epoch], placing);
+        let bytes = encode(&Record::Manifest(Box::new(manifest.clone())))?;
+        let mut attempt = 1;
+        loop {
+            match self.log.put(&bytes) {
+                Recorded::Created => break,
+                Recorded::Lost(number) => return Err(RecoveryError::Fenced(number)),
+                Recorded::Unknown(error) if attempt == FIRST_MANIFEST_ATTEMPTS => {
+                    return Err(error.into());
+                }
+                Recorded::Unknown(_) => thread::sleep(RETRY_PAUSE),
+            }
+            attempt += 1;
+        }
+        drop(retention.on_durable(listing(&manifest), &ledger.unpublished_objects()));
+        Ok(())
+    }
+
+    /// Deletes what older runs have left and no manifest lists: they were writing it when they ended.
+    fn delete_orphans(&self, chosen: Option<&Manifest>) -> Result<(), RecoveryError> {
+        let manifests = self.manifests.iter().chain(chosen);
+        let listed: BTreeSet<DataName> = manifests
+            .flat_map(|manifest| manifest.objects().into_keys())
+            .collect();
+        for name in self.store.list(DATA)? {
+            // What has another name is none of ours.
+            let Ok(data) = name.parse::<DataName>() else {
+                continue;
+            };
+            if data.generation < self.generation() && !listed.contains(&data) {
+                self.store.delete(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn next(epoch: Option<Epoch>) -> Epoch {
+    Epoch(epoch.map_or(0, |epoch| epoch.0) + 1)
+}
+
+/// The state of a checkpoint, in its store.
+struct ChainState {
+    store: Arc<dyn Store>,
+    /// By the worker that wrote it.
+    chains: Vec<Vec<ObjectRef>>,
+    spread: Spread,
+    /// Whether workers own what they owned when they wrote it.
+    is_same: bool,
+}
+
+impl ChainState {
+    fn new(store: &Arc<dyn Store>, manifest: &Manifest, spread: Spread) -> Self {
+        let objects = |chain: &Vec<ChainObject>| chain.iter().map(ChainObject::object).collect();
+        ChainState {
+            store: Arc::clone(store),
+            chains: manifest.chains.iter().map(objects).collect(),
+            is_same: manifest.chains.len() == spread.workers,
+            spread,
+        }
+    }
+
+    /// The key groups of a worker.
+    fn groups(&self, worker: usize) -> GroupSet {
+        let all = 0..self.spread.key_groups;
+        let owned = all.map(KeyGroup);
+        owned
+            .filter(|&group| self.spread.owner(group) == worker)
+            .collect()
+    }
+
+    fn read(
+        &self,
+        chain: &[ObjectRef],
+        stage: &str,
+        worker: usize,
+        take: &mut TakeEntry<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let groups = self.groups(worker);
+        let mut chain = StateChain::open(self.store.as_ref(), chain)?;
+        let mut merge = chain.merge(stage, &groups)?;
+        while let Some(entry) = merge.next_entry()? {
+            // A merge leaves removals out.
+            let Some(value) = entry.value else { continue };
+            take(SavedEntry {
+                group: entry.group,
+                key: entry.key,
+                value,
+                anew: !self.is_same,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl SavedState for ChainState {
+    fn entries(
+        &self,
+        stage: &str,
+        worker: usize,
+        take: &mut TakeEntry<'_>,
+    ) -> Result<(), RestoreError> {
+        let own = self.chains.get(worker).filter(|_| self.is_same);
+        let chains = match own {
+            Some(chain) => std::slice::from_ref(chain),
+            None => self.chains.as_slice(),
+        };
+        // Chains of different workers have no key in common.
+        chains.iter().try_for_each(|chain| {
+            self.read(chain, stage, worker, take)
+                .map_err(|reason| RestoreError {
+                    stage: stage.to_owned(),
+                    reason,
+                })
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! The thread beside each worker that makes durable what the worker hands over, so that no worker waits for a
+//! disk.
+//!
+//! Outputs go into their epoch's outbox as they come. When a worker has handed over all of an epoch, which is known
+//! by counting (one cut, one delta of each stage, the end of the outputs), its state is written and both objects
+//! are synced; then the epoch is reported. What cannot be written is kept and tried again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::frame::{Encoding, ObjectRef};
+use crate::checkpoint::leading::Event;
+use crate::checkpoint::ledger::{ReadAt, Report};
+use crate::checkpoint::names::{DataKind, DataName};
+use crate::checkpoint::outbox::OutboxWriter;
+use crate::checkpoint::state_file::{Entry, StateWriter};
+use crate::control::{Part, SourceCut};
+use crate::flow::Publication;
+use crate::identity::Generation;
+use crate::meters::Meters;
+use crate::moment::Epoch;
+use crate::run::{RunError, Stopper};
+use crate::sink::Lengths;
+use crate::snapshot::StateDelta;
+use crate::store::Store;
+
+/// Pause before something is written again that could not be.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a writer works with.
+pub(crate) struct WriterSetup {
+    pub(crate) worker: usize,
+    pub(crate) generation: Generation,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) parts: Receiver<Part>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) stopper: Stopper,
+}
+
+/// Starts a worker's writer. It ends when the worker has hung up, or the run has failed.
+pub(crate) fn start(setup: WriterSetup) -> Result<JoinHandle<()>, RunError> {
+    let run = move || {
+        let _alarm = super::leading::Alarm(setup.events.clone());
+        Writer::new(setup).run();
+    };
+    thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(run)
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
+}
+
+/// What has come of an epoch so far.
+#[derive(Default)]
+struct Pending {
+    outbox: Option<OutboxWriter>,
+    records: Lengths,
+    read_at: ReadAt,
+    cut: Option<SourceCut>,
+    states: BTreeMap<Arc<str>, StateDelta>,
+    has_all_outputs: bool,
+}
+
+struct Writer {
+    setup: WriterSetup,
+    /// Stages that hand over state; unknown before the graph is built.
+    stages: Option<usize>,
+    pending: BTreeMap<Epoch, Pending>,
+    has_output: bool,
+}
+
+/// The run has failed meanwhile.
+struct Abandoned;
+
+impl Writer {
+    fn new(setup: WriterSetup) -> Self {
+        Writer {
+            setup,
+            stages: None,
+            pending: BTreeMap::new(),
+            has_output: false,
+        }
+    }
+
+    fn run(mut self) {
+        while let Ok(part) = self.setup.parts.recv() {
+            if self.take(part).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Only a run that is over has nobody who listens.
+        drop(self.setup.events.send(event));
+    }
+
+    fn take(&mut self, part: Part) -> Result<(), Abandoned> {
+        let epoch = match part {
+            Part::Stages(stages) => {
+                self.stages = Some(stages);
+                return Ok(());
+            }
+            Part::AllEnded => {
+                self.tell(Event::AllEnded(self.setup.worker));
+                return Ok(());
+            }
+            Part::Output(epoch, publication) => return self.output(epoch, publication),
+            Part::Cut(epoch, cut) => {
+                self.tell(Event::Watermark(self.setup.worker, cut.watermark));
+                self.pending.entry(epoch).or_default().cut = Some(cut);
+                epoch
+            }
+            Part::State(epoch, stage, delta) => {
+                let pending = self.pending.entry(epoch).or_default();
+                pending.states.insert(stage, delta);
+                epoch
+            }
+            Part::OutputsEnd(epoch) => {
+                self.pending.entry(epoch).or_default().has_all_outputs = true;
+                epoch
+            }
+        };
+        let is_whole = self.pending.get(&epoch).is_some_and(|pending| {
+            let has_states = Some(pending.states.len()) == self.stages;
+            has_states && pending.cut.is_some() && pending.has_all_outputs
+        });
+        if is_whole && let Some(pending) = self.pending.remove(&epoch) {
+            self.write(epoch, pending)?;
+        }
+        Ok(())
+    }
+
+    fn name(&self, epoch: Epoch, kind: DataKind) -> DataName {
+        DataName {
+            generation: self.setup.generation,
+            epoch,
+            worker: self.setup.worker as u32,
+            random: rand::random(),
+            kind,
+        }
+    }
+
+    fn output(&mut self, epoch: Epoch, publication: Publication) -> Result<(), Abandoned> {
+        let Publication { chunk, ticket } = publication;
+        let name = self.name(epoch, DataKind::Outbox);
+        let pending = self.pending.entry(epoch).or_default();
+        let store = &self.setup.store;
+        let outbox = pending
+            .outbox
+            .get_or_insert_with(|| OutboxWriter::new(Arc::clone(store), name));
+        if let Err(error) = outbox.append(&chunk) {
+            return Err(self.abandon(error));
+        }
+        let records = u64::from(chunk.records);
+        if let Some(count) = pending.records.get_mut(chunk.stream.index()) {
+            *count += records;
+        }
+        pending.read_at.push((ticket.read_at(), chunk.records));
+        self.setup.meters.count_written(chunk.stream, records);
+        // Its events count as retired; what is not published is bounded by the number of epochs.
+        drop(ticket);
+        if !std::mem::replace(&mut self.has_output, true) {
+            self.tell(Event::FirstOutput);
+        }
+        Ok(())
+    }
+
+    /// What is in an outbox can't be written again from memory: the job goes on from its last checkpoint.
+    fn abandon(&self, error: FormatError) -> Abandoned {
+        self.tell(Event::Failed(RunError::Checkpoint(error)));
+        Abandoned
+    }
+
+    fn write(&mut self, epoch: Epoch, pending: Pending) -> Result<(), Abandoned> {
+        let mut states: Vec<_> = pending.states.into_iter().collect();
+        for (_, delta) in &mut states {
+            delta.sort();
+        }
+        let state = self.write_state(epoch, &states)?;
+        let sealed = pending.outbox.map(OutboxWriter::seal).transpose();
+        let outbox = sealed.map_err(|error| self.abandon(error))?.flatten();
+        self.tell(Event::Reported(
+            self.setup.worker,
+            Report {
+                epoch,
+                cut: pending.cut.unwrap_or_default(),
+                state,
+                outbox,
+                records: pending.records,
+                read_at: pending.read_at,
+            },
+        ));
+        Ok(())
+    }
+
+    fn write_state(
+        &self,
+        epoch: Epoch,
+        states: &[(Arc<str>, StateDelta)],
+    ) -> Result<Option<ObjectRef>, Abandoned> {
+        if states.iter().all(|(_, delta)| delta.is_empty()) {
+            return Ok(None);
+        }
+        loop {
+            let name = self.name(epoch, DataKind::State);
+            match write_state(self.setup.store.as_ref(), name, states) {
+                Ok(object) => return Ok(Some(object)),
+                Err(error @ FormatError::Store(_)) => {
+                    self.tell(Event::NotWritten(self.setup.worker, epoch, error));
+                    thread::sleep(RETRY_PAUSE);
+                    if self.setup.stopper.has_failed() {
+                        return Err(Abandoned);
+                    }
+                }
+                Err(error) => return Err(self.abandon(error)),
+            }
+        }
+    }
+}
+
+fn write_state(
+    store: &dyn Store,
+    name: DataName,
+    states: &[(Arc<str>, StateDelta)],
+) -> Result<ObjectRef, FormatError> {
+    let mut writer = StateWriter::create(store, name, Encoding::Plain)?;
+    for (stage, delta) in states.iter().filter(|(_, delta)| !delta.is_empty()) {
+        writer.section(stage, delta.bound())?;
+        for (group, key, value) in delta.entries() {
+            writer.entry(Entry { group, key, value })?;
+        }
+    }
+    writer.finish()
+}

@@ -1,0 +1,152 @@
+//! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::checkpoint::coordinator::Coordinator;
+use crate::checkpoint::leading::{Alarm, Event, Leader};
+use crate::checkpoint::publishing::{self, PublisherSetup};
+use crate::checkpoint::recovery::Recovered;
+use crate::checkpoint::writing::{self, WriterSetup};
+use crate::control::{Epochs, Line, Part};
+use crate::run::{Outputs, RunError, RunShared, Stopper};
+use crate::worker::WorkerGroup;
+
+/// The threads of a run.
+pub(super) struct Threads {
+    writers: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Waits until all have ended, which the leader does when the run is over or has failed; gives the failure.
+    pub(super) fn join(self, job: Arc<RunShared>) -> Option<RunError> {
+        for thread in self.others {
+            if thread.join().is_err() {
+                let message = "see the message above".to_owned();
+                job.fail(RunError::Panicked(message));
+            }
+        }
+        let failure = job.take_failure();
+        // Hanging up tells the writers that no more comes.
+        drop(job);
+        for thread in self.writers {
+            // One that panicked has told the leader.
+            drop(thread.join());
+        }
+        failure
+    }
+}
+
+/// Starts the threads of a run.
+pub(super) fn start(
+    group: &WorkerGroup,
+    recovered: Recovered,
+) -> Result<(Arc<RunShared>, Threads), RunError> {
+    group.meters.begin_with(&recovered.totals());
+    let (tell, events) = crossbeam_channel::unbounded();
+    let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..group.workers {
+        let (command, commanded) = crossbeam_channel::unbounded();
+        // Unbounded as a channel; what can be in it is bounded by the flow and by the state.
+        let (hand_over, handed_over) = crossbeam_channel::unbounded();
+        commands.push(command);
+        parts.push(handed_over);
+        lines.push(Line {
+            commands: commanded,
+            parts: hand_over,
+        });
+    }
+    let epochs = Epochs::new(recovered.beginning.clone(), lines);
+    let job = group.shared(Outputs::ByEpoch(Arc::new(epochs)));
+    let writers = start_writers(group, &recovered, parts, &tell)?;
+    let (publish, epochs) = crossbeam_channel::unbounded();
+    let publisher = publishing::start(PublisherSetup {
+        generation: recovered.log.generation(),
+        store: Arc::clone(&recovered.store),
+        sink: recovered.sink,
+        epochs,
+        events: tell.clone(),
+        stopper: group.stopper(),
+    })?;
+    let coordinator = Coordinator::new(
+        recovered.settings,
+        group.workers,
+        recovered.beginning.epoch,
+        recovered.floor,
+        group.clock.monotonic(),
+    );
+    let leader = Leader {
+        coordinator,
+        ledger: recovered.ledger,
+        log: recovered.log,
+        retention: recovered.retention,
+        store: recovered.store,
+        clock: Arc::clone(&group.clock),
+        meters: Arc::clone(&group.meters),
+        commands,
+        events,
+        publisher: publish,
+        job: Arc::clone(&job),
+        ended: vec![false; group.workers],
+        last: None,
+        putting: None,
+        is_stopping: false,
+    };
+    let leading = lead(leader, tell)?;
+    let threads = Threads {
+        writers,
+        others: vec![leading, publisher],
+    };
+    Ok((job, threads))
+}
+
+fn start_writers(
+    group: &WorkerGroup,
+    recovered: &Recovered,
+    parts: Vec<Receiver<Part>>,
+    tell: &Sender<Event>,
+) -> Result<Vec<JoinHandle<()>>, RunError> {
+    let writers = parts.into_iter().enumerate().map(|(worker, parts)| {
+        writing::start(WriterSetup {
+            worker,
+            generation: recovered.log.generation(),
+            store: Arc::clone(&recovered.store),
+            parts,
+            events: tell.clone(),
+            meters: Arc::clone(&group.meters),
+            stopper: group.stopper(),
+        })
+    });
+    writers.collect()
+}
+
+fn lead(leader: Leader, tell: Sender<Event>) -> Result<JoinHandle<()>, RunError> {
+    let stopper = leader.job.stopper().clone();
+    let run = move || {
+        let _alarm = Alarm(tell);
+        let group = EndAtPanic(stopper);
+        leader.run();
+        drop(group);
+    };
+    thread::Builder::new()
+        .name("leader".to_owned())
+        .spawn(run)
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
+}
+
+/// Ends the group when the leader unwinds: nobody would end its epochs.
+struct EndAtPanic(Stopper);
+
+impl Drop for EndAtPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort();
+        }
+    }
+}
