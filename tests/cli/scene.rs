@@ -196,10 +196,10 @@ pub fn finish(command: &mut Command) -> Ran {
     }
 }
 
-/// The files of records in a folder, sorted. With checkpoints there are others, that say how much of these counts.
+/// The files of a folder but for those that say how much of the others counts, which come with checkpoints; sorted.
 fn parts(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let files = files(folder).into_iter();
-    files.filter(|path| path.extension().is_some_and(|it| it == "jsonl"))
+    files.filter(|path| path.extension().is_none_or(|it| it != "committed"))
 }
 
 /// The files of a folder, sorted.
