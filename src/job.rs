@@ -33,6 +33,7 @@ use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::{CheckpointSpec, SinkKind, SourceSpec};
 use crate::report::{EpochFigures, ProductName, Report};
 use crate::status::{Subject, Watch};
+use crate::supervisor::protocol;
 
 /// A job did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +211,17 @@ impl Job {
         let (meters, reached) = (self.group.meters(), self.group.reached());
         let (pace, clock) = (self.blueprint.pace(), Arc::clone(&self.clock));
         Watch::new(self.subject.clone(), meters, reached, pace, clock)
+    }
+
+    /// Tells how the run is, for its supervisor.
+    pub fn health(&self) -> impl FnMut() -> Option<protocol::Status> + Send + 'static {
+        let meters = self.group.meters();
+        move || {
+            Some(protocol::Status {
+                checkpoints: (&meters.checkpoints()).into(),
+                events: (&meters.totals()).into(),
+            })
+        }
     }
 
     /// Runs to the end of the input.

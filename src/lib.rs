@@ -1,6 +1,6 @@
 //! Slackwater as a library: what the binary is made of, for its own tests and benches.
 //!
-//! - [`supervisor`]: whether a job that failed is started again.
+//! - [`supervisor`]: the process above the runs of a job, which starts it again when it has failed.
 //! - [`pipeline`]: a pipeline file, from its text to a typed value to a graph of operators.
 //! - [`report`]: what a run says at its end. [`status`]: what it says meanwhile.
 //! - [`job`]: runs one pipeline in this process.

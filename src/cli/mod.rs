@@ -9,7 +9,10 @@ mod explain;
 mod features;
 mod generate;
 mod model;
+mod supervised;
 mod run;
+mod status;
+mod stop;
 mod version;
 
 use std::fs::File;
@@ -22,6 +25,9 @@ use clap::{Parser, Subcommand};
 use crate::job::{JobError, Refusal};
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
+use crate::supervisor::SuperviseError;
+use crate::supervisor::control::AskError;
+use crate::supervisor::protocol::Answer;
 use slackwater_dataflow::run::RunError;
 
 /// The reference pipeline, embedded: what `run` runs when no file is named.
@@ -35,7 +41,7 @@ const REFERENCE_NAME: &str = "pipelines/user-events.toml (embedded)";
 #[command(
     name = "slackwater",
     version,
-    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs)."
+    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs, or nobody runs the job that is asked)."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -58,6 +64,10 @@ enum Command {
     Model(model::Model),
     /// Look at a job's checkpoints: what there is, whether it is whole, what is known of each key
     Checkpoints(checkpoints::Checkpoints),
+    /// Say how a job with checkpoints is that runs
+    Status(status::Status),
+    /// Stop a job with checkpoints that runs, after a final checkpoint
+    Stop(stop::Stop),
     /// Print the version
     Version(version::Version),
 }
@@ -76,12 +86,16 @@ impl Arguments {
             Command::Features(command) => command.run(),
             Command::Model(command) => command.run(),
             Command::Checkpoints(command) => command.run(),
+            Command::Status(command) => command.run(),
+            Command::Stop(command) => command.run(),
             Command::Version(command) => command.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                say(&failure.to_string());
+                if !matches!(failure, Failure::Said { .. }) {
+                    say(&failure.to_string());
+                }
                 ExitCode::from(failure.exit_code())
             }
         }
@@ -110,6 +124,37 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// Exit code 1: a worker without its supervisor.
+    #[error("this worker has no supervisor: {0}")]
+    NoSupervisor(io::Error),
+    /// Exit code 1: the program does not find itself.
+    #[error("cannot find the program itself, to start a worker: {0}")]
+    NoProgram(io::Error),
+    /// Exit code 1: a supervisor answered something else.
+    #[error("the job's supervisor gave an answer that does not fit: {0:?}")]
+    Answer(Answer),
+    /// Any exit code: whoever knew why has said so already.
+    #[error("")]
+    Said {
+        /// The exit code.
+        code: u8,
+    },
+    /// Exit code 2: a job that nobody can ask.
+    #[error(
+        "job `{0}` has no [checkpoint] in its pipeline file: only a job with one can be asked while it runs"
+    )]
+    NotSupervised(String),
+    /// Exit code 3: nobody answers for a job.
+    #[error("cannot ask job `{job}`: {source}")]
+    NotAsked {
+        /// The job's name.
+        job: String,
+        /// Why not.
+        source: AskError,
+    },
+    /// Exit code 3: the job is supervised already, or cannot be.
+    #[error("preflight failed: {0}")]
+    Supervise(#[from] SuperviseError),
     /// Exit code 2: the pipeline file has mistakes.
     #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0.list().len() as u64, "mistake"))]
     Mistakes(Mistakes),
@@ -159,13 +204,23 @@ fn counted(count: u64, thing: &str) -> String {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
+            Failure::Said { code } => *code,
             Failure::Refused(_) | Failure::Running(RunError::Fenced { .. }) => 4,
             Failure::Running(_)
             | Failure::Output { .. }
             | Failure::Input { .. }
-            | Failure::Store { .. } => 1,
-            Failure::Mistakes(_) | Failure::NoPipeline { .. } | Failure::NoCheckpoints(_) => 2,
-            Failure::Preflight(_) | Failure::Faults(_) => 3,
+            | Failure::Store { .. }
+            | Failure::NoSupervisor(_)
+            | Failure::NoProgram(_)
+            | Failure::Answer(_) => 1,
+            Failure::Mistakes(_)
+            | Failure::NoPipeline { .. }
+            | Failure::NoCheckpoints(_)
+            | Failure::NotSupervised(_) => 2,
+            Failure::Preflight(_)
+            | Failure::Faults(_)
+            | Failure::NotAsked { .. }
+            | Failure::Supervise(_) => 3,
         }
     }
 }

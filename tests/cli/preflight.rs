@@ -237,23 +237,6 @@ fn is_an_input_among_the_outputs_never_written_over() {
 }
 
 #[test]
-fn are_checkpoints_that_nothing_takes_refused() {
-    let form = "form = \"envelope\"\n";
-    let change = (form, &*format!("{form}\n[checkpoint]\n"));
-    let scene = Scene::with(&[change], EVENT.as_bytes());
-    let said = "preflight failed: [checkpoint] is read, but this version takes no checkpoints yet: leave it out\n";
-    for command in ["run", "check"] {
-        let ran = scene.run(&[command, "job.toml"]).ended(3);
-        assert_eq!((ran.stdout.as_str(), &*ran.stderr), ("", said), "{command}");
-    }
-    assert!(!scene.path("out").exists());
-    // Feature vectors need none: they are computed from the beginning.
-    scene
-        .run(&["features", "job.toml", "--out", "rows"])
-        .ended(0);
-}
-
-#[test]
 fn is_a_generator_of_other_events_refused() {
     let required = "name = \"label\"\ntype = \"string\"";
     let scene = Scene::new();

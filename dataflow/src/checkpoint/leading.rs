@@ -265,8 +265,8 @@ impl Leader {
 
     fn durable(&mut self, covers: &[Epoch]) {
         let counts = self.coordinator.counts();
-        if let Some(duration) = counts.last_duration {
-            self.meters.record_checkpoint(duration);
+        if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
+            self.meters.record_checkpoint(epoch, duration);
         }
         for &epoch in covers {
             let mut listed = self.ledger.unconfirmed();
