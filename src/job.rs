@@ -1,4 +1,8 @@
 //! Runs one pipeline in this process: preflight, workers, report.
+//!
+//! - [`epochs`]: how one with checkpoints is made ready.
+
+mod epochs;
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -8,19 +12,28 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use slackwater_connectors::file::Existing;
+use slackwater_dataflow::adapter::Graph;
+use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::meters::Latency;
+use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
+use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::worker::{WORKERS_MAX, WorkerGroup};
 use slackwater_models::ModelInfo;
+
+use self::epochs::{Begun, Blocked, begin};
+pub use self::epochs::{Refusal, Resuming};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
 use crate::pipeline::preflight::{self, PreflightError};
-use crate::pipeline::spec::{SinkKind, SourceSpec};
-use crate::report::{ProductName, Report};
+use crate::pipeline::spec::{CheckpointSpec, SinkKind, SourceSpec};
+use crate::report::{EpochFigures, ProductName, Report};
 use crate::status::{Subject, Watch};
+use crate::supervisor::protocol;
 
 /// A job did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +41,21 @@ pub enum JobError {
     /// It could not start; nothing was read or written.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
+    /// It must not go on as it is; nothing was read or published.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// It failed while running.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl From<Blocked> for JobError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::Preflight(error) => JobError::Preflight(error),
+            Blocked::Refused(refusal) => JobError::Refused(refusal),
+        }
+    }
 }
 
 /// What a job is to produce.
@@ -77,7 +102,23 @@ pub struct Job {
     group: WorkerGroup,
     clock: Arc<dyn Clock>,
     blueprint: Blueprint,
-    output: OpenSink,
+    output: Output,
+}
+
+/// Where a job's outputs go, and how.
+enum Output {
+    /// As they come.
+    AtOnce(OpenSink),
+    /// Epoch by epoch, each when it is durable.
+    ByEpoch(Box<Recovered>, Vec<(OutputStream, String)>),
+}
+
+/// A job that passed its preflight, or has nothing left to do.
+pub enum Prepared {
+    /// It can run.
+    Ready(Job),
+    /// Its input had ended, and all of it was handled.
+    Complete(Report),
 }
 
 impl Job {
@@ -112,8 +153,52 @@ impl Job {
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
-            output,
+            output: Output::AtOnce(output),
         })
+    }
+
+    /// The same for a job with checkpoints, which makes predictions: goes on where the one before has ended.
+    pub fn resume(
+        pipeline: &Pipeline,
+        checkpoint: &CheckpointSpec,
+        resuming: Resuming,
+    ) -> Result<Prepared, JobError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let started = clock.monotonic();
+        let workers = workers(pipeline);
+        let model = load_model(pipeline)?;
+        let spread = Spread {
+            key_groups: u16::try_from(pipeline.job.key_groups).unwrap_or(u16::MAX),
+            workers,
+            shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+        };
+        let begun = begin(pipeline, checkpoint, model.info(), spread, resuming, &clock)?;
+        let Begun {
+            source,
+            recovered,
+            places,
+        } = begun;
+        let subject = subject(pipeline, &Product::Predictions);
+        if recovered.is_complete {
+            return Ok(Prepared::Complete(Report {
+                job: subject.job,
+                product: subject.product,
+                totals: recovered.totals(),
+                elapsed: clock.monotonic().saturating_sub(started),
+                cpu: processor_time(),
+                outputs: places,
+                latency: Latency::default(),
+                epochs: Some(EpochFigures::default()),
+            }));
+        }
+        let ending = Ending::Score(model);
+        Ok(Prepared::Ready(Job {
+            subject,
+            group: WorkerGroup::new(workers, Arc::clone(&clock)),
+            blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
+            clock,
+            output: Output::ByEpoch(Box::new(recovered), places),
+        }))
     }
 
     /// A handle that ends the run early: what has been read is still handled and written.
@@ -128,12 +213,31 @@ impl Job {
         Watch::new(self.subject.clone(), meters, reached, pace, clock)
     }
 
+    /// Tells how the run is, for its supervisor.
+    pub fn health(&self) -> impl FnMut() -> Option<protocol::Status> + Send + 'static {
+        let meters = self.group.meters();
+        move || {
+            Some(protocol::Status {
+                checkpoints: (&meters.checkpoints()).into(),
+                events: (&meters.totals()).into(),
+            })
+        }
+    }
+
     /// Runs to the end of the input.
     pub fn run(self) -> Result<Report, RunError> {
-        let OpenSink { sink, places } = self.output;
         let blueprint = self.blueprint;
         let started = self.clock.monotonic();
-        let finished = self.group.run(sink, move |graph| blueprint.build(graph))?;
+        let build = move |graph: &Graph<'_>| blueprint.build(graph);
+        let (finished, outputs, by_epoch) = match self.output {
+            Output::AtOnce(OpenSink { sink, places }) => {
+                (self.group.run(sink, build)?, places, false)
+            }
+            Output::ByEpoch(recovered, places) => {
+                let finished = self.group.run_in_epochs(*recovered, build)?;
+                (finished, places, true)
+            }
+        };
         Ok(Report {
             job: self.subject.job,
             product: self.subject.product,
@@ -141,7 +245,12 @@ impl Job {
             latency: finished.latency,
             elapsed: self.clock.monotonic().saturating_sub(started),
             cpu: processor_time(),
-            outputs: places,
+            outputs,
+            epochs: by_epoch.then_some(EpochFigures {
+                visible: finished.visible,
+                checkpoints: finished.checkpoints,
+                restarts: 0,
+            }),
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Slackwater as a library: what the binary is made of, for its own tests and benches.
 //!
+//! - [`supervisor`]: the process above the runs of a job, which starts it again when it has failed.
 //! - [`pipeline`]: a pipeline file, from its text to a typed value to a graph of operators.
 //! - [`report`]: what a run says at its end. [`status`]: what it says meanwhile.
 //! - [`job`]: runs one pipeline in this process.
-//! - [`supervisor`]: whether a job that failed is started again.
 //! - [`cli`]: one file per command.
 
+pub mod supervisor;
 pub mod pipeline;
 pub mod report;
 pub mod status;
 pub mod job;
-pub mod supervisor;
 pub mod cli;

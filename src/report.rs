@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
-use slackwater_dataflow::meters::{Latency, Totals};
+use slackwater_dataflow::meters::{Checkpoints, Latency, Totals};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::reject::grouped;
 
@@ -25,6 +25,19 @@ pub struct Report {
     pub cpu: Duration,
     /// Where each stream went, a folder or `stdout`; none if the outputs went nowhere.
     pub outputs: Vec<(OutputStream, String)>,
+    /// Of a job with checkpoints.
+    pub epochs: Option<EpochFigures>,
+}
+
+/// What only a run with checkpoints has to say. Totals are those of the whole job then; these are of this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EpochFigures {
+    /// From read to visible.
+    pub visible: Latency,
+    /// What became of its checkpoints.
+    pub checkpoints: Checkpoints,
+    /// Runs that failed before this one.
+    pub restarts: u32,
 }
 
 /// What a run makes of events that are not rejected.
@@ -64,6 +77,12 @@ struct Summary<'a> {
     events_per_second: f64,
     cpu_seconds: f64,
     latency_ms: Percentiles,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visible_ms: Option<Percentiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoints: Option<CheckpointSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u32>,
     outputs: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -72,6 +91,33 @@ struct Percentiles {
     p50: f64,
     p99: f64,
     max: f64,
+}
+
+impl From<Latency> for Percentiles {
+    fn from(latency: Latency) -> Self {
+        Percentiles {
+            p50: rounded(ms(latency.p50), 1e3),
+            p99: rounded(ms(latency.p99), 1e3),
+            max: rounded(ms(latency.max), 1e3),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CheckpointSummary {
+    completed: u64,
+    failed: u64,
+    duration_ms: Percentiles,
+}
+
+impl From<Checkpoints> for CheckpointSummary {
+    fn from(checkpoints: Checkpoints) -> Self {
+        CheckpointSummary {
+            completed: checkpoints.completed,
+            failed: checkpoints.failed,
+            duration_ms: checkpoints.duration.into(),
+        }
+    }
 }
 
 impl Report {
@@ -98,11 +144,10 @@ impl Report {
             seconds: rounded(self.elapsed.as_secs_f64(), 1e6),
             events_per_second: self.events_per_second(),
             cpu_seconds: rounded(self.cpu.as_secs_f64(), 1e6),
-            latency_ms: Percentiles {
-                p50: rounded(ms(self.latency.p50), 1e3),
-                p99: rounded(ms(self.latency.p99), 1e3),
-                max: rounded(ms(self.latency.max), 1e3),
-            },
+            latency_ms: self.latency.into(),
+            visible_ms: self.epochs.map(|epochs| epochs.visible.into()),
+            checkpoints: self.epochs.map(|epochs| epochs.checkpoints.into()),
+            restarts: self.epochs.map(|epochs| epochs.restarts),
             outputs: outputs
                 .map(|(at, to)| (self.product.of(*at).to_owned(), to.as_str().into()))
                 .collect(),

@@ -11,6 +11,7 @@
 //! | [`memory`] | scripted source and sinks, for tests and benches |
 //! | [`discard`] | sink that only counts |
 //! | [`stdout`] | sink that writes all streams to one output |
+//! | [`unmarked`] | whole epochs through a sink that keeps no markers: at least once |
 //!
 //! Nothing here decodes a record: sources hand out bytes and the place they stand at. Only
 //! `generator/templates.rs` knows names of fields.
@@ -22,6 +23,7 @@ pub mod file;
 pub mod generator;
 pub mod memory;
 pub mod stdout;
+pub mod unmarked;
 
 #[cfg(test)]
 mod middle;

@@ -24,12 +24,18 @@ pub const EVENTS_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024;
 /// as large as `max_bytes` permits.
 pub const BYTES_IN_FLIGHT_PER_WORKER: u64 = 64 * 1024 * 1024;
 
+/// Bytes of outputs that wait in a job's outboxes until they are published. Several seconds of a fast job: a sink that
+/// is away for longer is felt at the source, and what recovery has to publish stays bounded.
+pub const UNPUBLISHED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// The bounds of a worker group and how much of them is used.
 pub struct Flow {
     events_max: u64,
     bytes_max: u64,
     events: AtomicU64,
     bytes: AtomicU64,
+    /// Of outputs in outboxes; none in a job without checkpoints.
+    unpublished_bytes: AtomicU64,
     /// Operators that have more to give than they could.
     backlogs: AtomicU64,
     /// Set by who found no room; the next retirement wakes all.
@@ -46,6 +52,7 @@ impl Flow {
             bytes_max: BYTES_IN_FLIGHT_PER_WORKER * workers,
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            unpublished_bytes: AtomicU64::new(0),
             backlogs: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             wakers: Mutex::new(Vec::new()),
@@ -59,7 +66,26 @@ impl Flow {
 
     /// Whether there is room for what a source reads. If not, it will be woken when it should ask again.
     pub fn has_room_to_read(&self) -> bool {
-        self.holds_or_wakes(|| self.is_below_bounds() && self.backlogs.load(Ordering::SeqCst) == 0)
+        self.holds_or_wakes(|| {
+            self.is_below_bounds()
+                && self.backlogs.load(Ordering::SeqCst) == 0
+                && self.unpublished_bytes.load(Ordering::SeqCst) < UNPUBLISHED_BYTES_MAX
+        })
+    }
+
+    /// Counts bytes of outputs that lie in an outbox.
+    pub(crate) fn hold_unpublished(&self, bytes: u64) {
+        self.unpublished_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Counts them as published.
+    pub(crate) fn release_published(&self, bytes: u64) {
+        // Those that an earlier run has left were not counted here.
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        self.unpublished_bytes
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .ok();
+        self.wake_the_starved();
     }
 
     fn holds_or_wakes(&self, holds: impl Fn() -> bool) -> bool {
@@ -198,7 +224,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
-    use crate::flow::{EVENTS_IN_FLIGHT_PER_WORKER, Flow};
+    use crate::flow::{EVENTS_IN_FLIGHT_PER_WORKER, Flow, UNPUBLISHED_BYTES_MAX};
     use crate::source::Wake;
 
     #[test]
@@ -234,6 +260,25 @@ mod tests {
         assert!(!flow.has_room_to_read());
         flow.end_backlog();
         assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(flow.has_room_to_read());
+    }
+
+    #[test]
+    fn nothing_is_read_while_too_much_waits_to_be_published() {
+        let flow = Arc::new(Flow::new(2));
+        let woken = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&woken);
+        flow.on_room(Wake::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+        flow.hold_unpublished(UNPUBLISHED_BYTES_MAX);
+        assert!(flow.has_room());
+        assert!(!flow.has_room_to_read());
+        flow.release_published(1);
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(flow.has_room_to_read());
+        flow.release_published(u64::MAX);
+        flow.hold_unpublished(UNPUBLISHED_BYTES_MAX - 1);
         assert!(flow.has_room_to_read());
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::moment::Epoch;
 use crate::sink::OutputStream;
 
 /// Longest latency that is told apart; slower events count as this long.
@@ -22,6 +23,7 @@ pub struct Meters {
     /// From read to visible, with checkpoints.
     visible_us: Option<Mutex<Histogram<u64>>>,
     checkpoint_us: Option<Mutex<Histogram<u64>>>,
+    last_checkpoint: Mutex<Option<(Epoch, Duration)>>,
     failed_checkpoints: AtomicU64,
     /// What went wrong last that the run survives.
     trouble: Mutex<Option<String>>,
@@ -38,6 +40,7 @@ impl Default for Meters {
             latency_us: histogram().map(Mutex::new),
             visible_us: histogram().map(Mutex::new),
             checkpoint_us: histogram().map(Mutex::new),
+            last_checkpoint: Mutex::new(None),
             failed_checkpoints: AtomicU64::new(0),
             trouble: Mutex::new(None),
         }
@@ -72,9 +75,11 @@ impl Meters {
         record(self.visible_us.as_ref(), latency, events);
     }
 
-    /// Counts a checkpoint that became durable so long after it began.
-    pub fn record_checkpoint(&self, duration: Duration) {
+    /// Counts a checkpoint, that of `epoch`, which became durable so long after it began.
+    pub fn record_checkpoint(&self, epoch: Epoch, duration: Duration) {
         record(self.checkpoint_us.as_ref(), duration, 1);
+        let last = &self.last_checkpoint;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, duration));
     }
 
     /// Counts a checkpoint that failed.
@@ -132,8 +137,10 @@ impl Meters {
         let completed = histogram.map_or(0, |it| {
             it.lock().unwrap_or_else(PoisonError::into_inner).len()
         });
+        let last = &self.last_checkpoint;
         Checkpoints {
             completed,
+            last: *last.lock().unwrap_or_else(PoisonError::into_inner),
             failed: self.failed_checkpoints.load(Ordering::Relaxed),
             duration: percentiles(histogram),
         }
@@ -168,6 +175,8 @@ fn percentiles(histogram: Option<&Mutex<Histogram<u64>>>) -> Latency {
 pub struct Checkpoints {
     /// Became durable.
     pub completed: u64,
+    /// The last of these: its epoch, and how long it took.
+    pub last: Option<(Epoch, Duration)>,
     /// Failed.
     pub failed: u64,
     /// From the beginning of those that became durable until they did.

@@ -114,6 +114,8 @@ pub struct ShardEpoch<'a> {
     pub before: Lengths,
     /// Bytes of the shard's streams with this epoch.
     pub after: Lengths,
+    /// How many chunks the epoch has of this shard.
+    pub chunk_count: u32,
     /// Its chunks from the first to be published on, each with all its records.
     pub chunks: &'a mut dyn Iterator<Item = Result<EpochChunk, SinkError>>,
 }

@@ -36,6 +36,6 @@ impl Features {
         let to = folder(&self.out.display().to_string(), self.overwrite);
         let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
         announce(&pipeline, &to);
-        show(&run_live(&pipeline, job, false)?, self.json)
+        show(&run_live(&pipeline, job, false, None)?, self.json)
     }
 }

@@ -4,11 +4,15 @@
 //! where they go); everything said on the way goes to stderr. Exit codes are a contract, see [`Failure`].
 
 mod check;
+mod checkpoints;
 mod explain;
 mod features;
 mod generate;
 mod model;
+mod supervised;
 mod run;
+mod status;
+mod stop;
 mod version;
 
 use std::fs::File;
@@ -18,9 +22,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::job::JobError;
+use crate::job::{JobError, Refusal};
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
+use crate::supervisor::SuperviseError;
+use crate::supervisor::control::AskError;
+use crate::supervisor::protocol::Answer;
 use slackwater_dataflow::run::RunError;
 
 /// The reference pipeline, embedded: what `run` runs when no file is named.
@@ -34,7 +41,7 @@ const REFERENCE_NAME: &str = "pipelines/user-events.toml (embedded)";
 #[command(
     name = "slackwater",
     version,
-    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs)."
+    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs, or nobody runs the job that is asked)."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -55,6 +62,12 @@ enum Command {
     Features(features::Features),
     /// Look at a pipeline's model: what it is, what it says of rows, how fast it is
     Model(model::Model),
+    /// Look at a job's checkpoints: what there is, whether it is whole, what is known of each key
+    Checkpoints(checkpoints::Checkpoints),
+    /// Say how a job with checkpoints is that runs
+    Status(status::Status),
+    /// Stop a job with checkpoints that runs, after a final checkpoint
+    Stop(stop::Stop),
     /// Print the version
     Version(version::Version),
 }
@@ -72,12 +85,17 @@ impl Arguments {
             Command::Generate(command) => command.run(),
             Command::Features(command) => command.run(),
             Command::Model(command) => command.run(),
+            Command::Checkpoints(command) => command.run(),
+            Command::Status(command) => command.run(),
+            Command::Stop(command) => command.run(),
             Command::Version(command) => command.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                say(&failure.to_string());
+                if !matches!(failure, Failure::Said { .. }) {
+                    say(&failure.to_string());
+                }
                 ExitCode::from(failure.exit_code())
             }
         }
@@ -106,6 +124,37 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// Exit code 1: a worker without its supervisor.
+    #[error("this worker has no supervisor: {0}")]
+    NoSupervisor(io::Error),
+    /// Exit code 1: the program does not find itself.
+    #[error("cannot find the program itself, to start a worker: {0}")]
+    NoProgram(io::Error),
+    /// Exit code 1: a supervisor answered something else.
+    #[error("the job's supervisor gave an answer that does not fit: {0:?}")]
+    Answer(Answer),
+    /// Any exit code: whoever knew why has said so already.
+    #[error("")]
+    Said {
+        /// The exit code.
+        code: u8,
+    },
+    /// Exit code 2: a job that nobody can ask.
+    #[error(
+        "job `{0}` has no [checkpoint] in its pipeline file: only a job with one can be asked while it runs"
+    )]
+    NotSupervised(String),
+    /// Exit code 3: nobody answers for a job.
+    #[error("cannot ask job `{job}`: {source}")]
+    NotAsked {
+        /// The job's name.
+        job: String,
+        /// Why not.
+        source: AskError,
+    },
+    /// Exit code 3: the job is supervised already, or cannot be.
+    #[error("preflight failed: {0}")]
+    Supervise(#[from] SuperviseError),
     /// Exit code 2: the pipeline file has mistakes.
     #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0.list().len() as u64, "mistake"))]
     Mistakes(Mistakes),
@@ -120,6 +169,20 @@ pub enum Failure {
     /// Exit code 3: something that the pipeline needs is not as it should be.
     #[error("preflight failed: {0}")]
     Preflight(#[from] PreflightError),
+    /// Exit code 4: the job must not go on as it is.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Exit code 2: there are no checkpoints to look at.
+    #[error("job `{0}` has no [checkpoint] in its pipeline file, and so no checkpoints")]
+    NoCheckpoints(String),
+    /// Exit code 1: a checkpoint store can't be read, or is damaged.
+    #[error("checkpoint store `{folder}`: {reason}")]
+    Store {
+        /// The store's folder.
+        folder: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Exit code 3: so are all of these.
     #[error("{}", lines(.0))]
     Faults(Vec<PreflightError>),
@@ -141,9 +204,23 @@ fn counted(count: u64, thing: &str) -> String {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Running(_) | Failure::Output { .. } | Failure::Input { .. } => 1,
-            Failure::Mistakes(_) | Failure::NoPipeline { .. } => 2,
-            Failure::Preflight(_) | Failure::Faults(_) => 3,
+            Failure::Said { code } => *code,
+            Failure::Refused(_) | Failure::Running(RunError::Fenced { .. }) => 4,
+            Failure::Running(_)
+            | Failure::Output { .. }
+            | Failure::Input { .. }
+            | Failure::Store { .. }
+            | Failure::NoSupervisor(_)
+            | Failure::NoProgram(_)
+            | Failure::Answer(_) => 1,
+            Failure::Mistakes(_)
+            | Failure::NoPipeline { .. }
+            | Failure::NoCheckpoints(_)
+            | Failure::NotSupervised(_) => 2,
+            Failure::Preflight(_)
+            | Failure::Faults(_)
+            | Failure::NotAsked { .. }
+            | Failure::Supervise(_) => 3,
         }
     }
 }
@@ -152,6 +229,7 @@ impl From<JobError> for Failure {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Preflight(error) => Failure::Preflight(error),
+            JobError::Refused(refusal) => Failure::Refused(refusal),
             JobError::Run(error) => Failure::Running(error),
         }
     }

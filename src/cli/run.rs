@@ -1,20 +1,28 @@
 //! `slackwater run`: a pipeline from its first event to its last.
+//!
+//! With checkpoints it is two processes, see `supervised`: one that runs the job, and one above it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use slackwater_connectors::file::Existing;
+use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::run::{RunError, Stopper};
 
+use crate::cli::supervised::{Worker, supervise};
 use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
-use crate::job::{Job, Product, workers};
+use crate::job::{Job, Prepared, Product, Resuming, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
 use crate::status::live::{Live, Manner, Voice, has_another_end};
+use crate::supervisor::protocol::Command;
+use crate::supervisor::reporter::Reporter;
 
 /// Runs a pipeline.
 #[derive(Debug, Default, clap::Args)]
@@ -24,14 +32,67 @@ pub struct Run {
     /// Replace the outputs of an earlier run
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    resuming: ResumingArguments,
     /// End with one JSON object on stdout instead of a table; on stderr if the records go to stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    worker: Worker,
+}
+
+/// How a job with checkpoints is to begin.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Jobs with checkpoints")]
+struct ResumingArguments {
+    /// Start over: move the outputs of earlier runs aside and forget their checkpoints
+    #[arg(long)]
+    fresh: bool,
+    /// Where outputs do not fit the checkpoint, publish what it lists, though it may be there already
+    #[arg(long, conflicts_with = "skip_outbox")]
+    accept_duplicates: bool,
+    /// Where outputs do not fit the checkpoint, publish none of what it lists, though it may be missing
+    #[arg(long)]
+    skip_outbox: bool,
+    /// Go on from a checkpoint that was taken with other features or another model
+    #[arg(long)]
+    allow_new_features: bool,
+}
+
+impl ResumingArguments {
+    /// What they say to a worker; one that goes on after another begins nothing anew, whatever was said to the first.
+    fn resuming(&self, goes_on: bool) -> Resuming {
+        Resuming {
+            fresh: self.fresh && !goes_on,
+            choice: match (self.accept_duplicates, self.skip_outbox) {
+                _ if goes_on => None,
+                (true, _) => Some(Choice::AcceptDuplicates),
+                (_, true) => Some(Choice::SkipOutbox),
+                _ => None,
+            },
+            allow_new_features: self.allow_new_features,
+        }
+    }
 }
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        self.worker.live_with_supervisor()?;
+        let path = self.pipeline.pipeline.as_deref();
+        let pipeline = load(path, self.json)?;
+        if self.worker.is_one() {
+            let reporter = self.worker.connect(&pipeline)?;
+            let ran = self.work(&pipeline, Some(&reporter));
+            return Worker::report(&reporter, ran);
+        }
+        match (&pipeline.checkpoint, path) {
+            (Some(checkpoint), Some(path)) => supervise(&pipeline, checkpoint, path),
+            _ => self.work(&pipeline, None),
+        }
+    }
+
+    /// Runs the job in this process.
+    fn work(&self, pipeline: &Pipeline, reporter: Option<&Reporter>) -> Result<(), Failure> {
         // The embedded pipeline is a demonstration: it starts over each time, and says so.
         let is_reference = self.pipeline.pipeline.is_none();
         let replace = self.overwrite || is_reference;
@@ -40,10 +101,31 @@ impl Run {
         } else {
             Existing::Refuse
         };
-        let job = Job::prepare(&pipeline, &Product::Predictions, existing)?;
-        announce(&pipeline, &sink(&pipeline, replace));
+        let job = match &pipeline.checkpoint {
+            None => Job::prepare(pipeline, &Product::Predictions, existing)?,
+            Some(checkpoint) => {
+                let resuming = self.resuming.resuming(self.worker.goes_on());
+                match Job::resume(pipeline, checkpoint, resuming)? {
+                    Prepared::Ready(job) => job,
+                    Prepared::Complete(report) => {
+                        say(
+                            "already complete: the input had ended, and all of it is published. `--fresh` starts over",
+                        );
+                        return show(&report, self.json);
+                    }
+                }
+            }
+        };
+        announce(pipeline, &sink(pipeline, replace));
         let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
-        let ran = run_live(&pipeline, job, records_to_stdout);
+        let mut ran = run_live(pipeline, job, records_to_stdout, reporter);
+        if let Ok(Report {
+            epochs: Some(epochs),
+            ..
+        }) = &mut ran
+        {
+            epochs.restarts = self.worker.restarts();
+        }
         if records_to_stdout {
             return beside_records(ran, self.json);
         }
@@ -51,17 +133,34 @@ impl Run {
     }
 }
 
-/// Runs a job, says how it is meanwhile, and ends it on a signal.
+/// Runs a job, says how it is meanwhile, and ends it on a signal or when its supervisor wants that.
 pub(super) fn run_live(
     pipeline: &Pipeline,
     job: Job,
     records_to_stdout: bool,
+    reporter: Option<&Reporter>,
 ) -> Result<Report, RunError> {
     // Whoever is at the other end of a pipe may be at this terminal too.
     let is_fed = pipeline.source == SourceSpec::Stdin && has_another_end(io::stdin());
     let is_read = records_to_stdout && has_another_end(io::stdout());
     let live = Live::start(job.watch(), Manner::fit(is_fed || is_read));
-    end_on_signal(job.stopper(), live.voice());
+    let brakes = Brakes {
+        stopper: job.stopper(),
+        voice: live.voice(),
+        was_said: Arc::default(),
+    };
+    if let Some(reporter) = reporter {
+        reporter.look(job.health());
+        // A supervisor that does not hear it has ended, and ends this process.
+        drop(reporter.begun());
+        let brakes = brakes.clone();
+        reporter.obey(move |command| match command {
+            Command::Go => {}
+            Command::Stop => brakes.stop(),
+            Command::End => brakes.end(SIGTERM),
+        });
+    }
+    brake_on_signal(brakes);
     job.run()
 }
 
@@ -120,9 +219,34 @@ pub(super) fn folder(path: &str, replace: bool) -> String {
     }
 }
 
-/// The first Ctrl-C ends the input; what is in flight is still handled and written. A second one ends the
-/// process at once, however stuck stderr is.
-fn end_on_signal(stopper: Stopper, voice: Voice) {
+/// The ways in which a person ends a run.
+#[derive(Clone)]
+struct Brakes {
+    stopper: Stopper,
+    voice: Voice,
+    was_said: Arc<AtomicBool>,
+}
+
+impl Brakes {
+    /// Ends the input; what is in flight is still handled and written.
+    fn stop(&self) {
+        // A signal and the supervisor may both say so.
+        if !self.was_said.swap(true, Ordering::SeqCst) {
+            self.voice
+                .say("stopping: finishing what is in flight; once more ends at once");
+        }
+        self.stopper.stop();
+    }
+
+    /// Ends the process at once, as the signal would, however stuck stderr is.
+    fn end(&self, signal: i32) {
+        self.voice.stand_aside();
+        drop(emulate_default_handler(signal));
+    }
+}
+
+/// The first signal ends the input, the second one the process.
+fn brake_on_signal(brakes: Brakes) {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
         // Without handlers a signal ends the process at once, which is no harm to anyone.
         return;
@@ -131,12 +255,10 @@ fn end_on_signal(stopper: Stopper, voice: Voice) {
         let mut asked = false;
         for signal in signals.forever() {
             if asked {
-                voice.stand_aside();
-                drop(emulate_default_handler(signal));
+                brakes.end(signal);
             }
             asked = true;
-            voice.say("stopping: finishing what is in flight; once more ends at once");
-            stopper.stop();
+            brakes.stop();
         }
     };
     // The thread lives as long as the process; nobody waits for it.

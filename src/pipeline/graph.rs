@@ -17,7 +17,7 @@ use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::pace::{Pace, PaceLimits, WAITING_BYTES_PER_WORKER};
 use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::sink::{OutputStream, Sink};
-use slackwater_dataflow::source::Source;
+use slackwater_dataflow::source::{Partition, Source, Starts};
 use slackwater_dataflow::spill::TemporaryFiles;
 use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
@@ -119,6 +119,28 @@ pub(crate) fn open_source(
     })
 }
 
+/// The same for a job that goes on: partitions that it knows keep their numbers, and those that had ended may be gone.
+pub(crate) fn open_source_again(
+    pipeline: &Pipeline,
+    known: &[Partition],
+    starts: &Starts,
+    clock: &Arc<dyn Clock>,
+) -> Result<OpenSource, PreflightError> {
+    let spec::SourceSpec::File { path, follow } = &pipeline.source else {
+        return open_source(pipeline, clock);
+    };
+    let config = FileConfig {
+        path: path.clone(),
+        follow: *follow,
+        max_bytes: pipeline.event.max_bytes,
+    };
+    let source = FileSource::resumed(config, known, starts, Arc::clone(clock))?;
+    Ok(OpenSource {
+        files: source.paths().to_vec(),
+        source: Arc::new(source),
+    })
+}
+
 /// The generator's settings of a pipeline; the defaults where the pipeline reads files, which says
 /// nothing about a generator.
 pub(crate) fn generator_config(pipeline: &Pipeline) -> GeneratorConfig {
@@ -172,7 +194,7 @@ impl OpenSink {
     }
 }
 
-fn stream_folders(pipeline: &Pipeline) -> StreamFolders {
+pub(crate) fn stream_folders(pipeline: &Pipeline) -> StreamFolders {
     let names = &pipeline.sink.streams;
     StreamFolders {
         predictions: names.predictions.clone(),

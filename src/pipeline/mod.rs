@@ -22,6 +22,7 @@ pub mod spec;
 mod resolve;
 pub mod plan;
 pub mod preflight;
+pub mod identity;
 pub mod graph;
 pub mod outline;
 

@@ -70,6 +70,9 @@ pub enum PreflightError {
     /// The outputs cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The checkpoint store can't be used.
+    #[error("{0}")]
+    Store(String),
 }
 
 /// The fields of generated events, as a sentence says them.

@@ -1,7 +1,7 @@
 //! Holds the parsed tree against the declared key table. What comes out has declared keys only, with
 //! declared kinds and with the defaults filled in; all else has become a mistake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -16,11 +16,18 @@ use crate::pipeline::value::{self, Located, Value, nearest, quoted, show};
 pub(super) struct Section {
     /// Where the table starts.
     pub(super) at: usize,
+    /// Keys that are written, well or badly.
+    written: BTreeSet<&'static str>,
     values: BTreeMap<&'static str, Located<Value>>,
     tables: BTreeMap<&'static str, Vec<Section>>,
 }
 
 impl Section {
+    /// Whether a key is written, be it misspelt or with a value that is wrong: whoever did that meant it.
+    pub(super) fn is_meant(&self, name: &str) -> bool {
+        self.written.contains(name)
+    }
+
     /// The value of a key and where it stands.
     pub(super) fn get(&self, name: &str) -> Option<(usize, &Value)> {
         self.values
@@ -108,6 +115,7 @@ pub(super) fn file(tree: &DeTable<'_>, findings: &mut Findings) -> Section {
 fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) -> Section {
     let mut section = Section {
         at,
+        written: BTreeSet::new(),
         values: BTreeMap::new(),
         tables: BTreeMap::new(),
     };
@@ -126,8 +134,10 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
                 unknown(path, name.get_ref(), value.get_ref(), near),
             );
             meant.extend(near);
+            section.written.extend(near.map(Key::name));
             continue;
         };
+        section.written.insert(key.name());
         if let Selected::NotSupported(selecting) = selected
             && selecting != key
         {

@@ -2,6 +2,12 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+use std::path::PathBuf;
+
+use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
+
+use crate::supervisor::restart::RestartStrategy;
+
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
@@ -21,6 +27,10 @@ pub struct Pipeline {
     pub model: ModelSpec,
     /// Where results go.
     pub sink: SinkSpec,
+    /// Its checkpoints; `None`: it has none, and begins again after a crash.
+    pub checkpoint: Option<CheckpointSpec>,
+    /// What happens when it has failed; nothing without checkpoints.
+    pub restart: RestartStrategy,
 }
 
 /// The job itself.
@@ -344,6 +354,17 @@ pub struct SinkSpec {
     pub fields: Vec<usize>,
     /// Whether predictions carry partition, offset, epoch and model.
     pub provenance: bool,
+    /// What a crash may do to results.
+    pub delivery: Delivery,
+}
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing: each comes out once, when the checkpoint behind it is durable. Goes with checkpoints only.
+    ExactlyOnce,
+    /// Some may come out twice.
+    AtLeastOnce,
 }
 
 /// Kind of a sink.
@@ -371,4 +392,15 @@ pub struct StreamNames {
     pub processing_errors: String,
     /// Events behind the watermark.
     pub late_events: String,
+}
+
+/// The checkpoints of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSpec {
+    /// Folder of the store, relative to the current one.
+    pub store: PathBuf,
+    /// When they are taken, and what may go wrong.
+    pub settings: CheckpointSettings,
+    /// How many are kept; at least 1.
+    pub retain: u32,
 }

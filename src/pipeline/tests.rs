@@ -1,17 +1,21 @@
 //! Which pipeline files are read, as what, and which mistakes are told where.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq};
 use proptest::proptest;
+use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use toml::de::DeValue;
 
 use crate::pipeline::keys::{Kind, all, of_table};
 use crate::pipeline::spec::{
-    CheckStage, Condition, FeatureKind, FieldKind, Literal, ModelPath, Pipeline, Rule, SinkKind,
-    SourceSpec, Transform,
+    CheckStage, CheckpointSpec, Condition, Delivery, FeatureKind, FieldKind, Literal, ModelPath,
+    Pipeline, Rule, SinkKind, SourceSpec, Transform,
 };
+use crate::supervisor::restart::RestartStrategy;
 
 mod bad;
 
@@ -252,6 +256,102 @@ fn what_are_the_defaults() {
 }
 
 #[test]
+fn what_is_said_about_checkpoints_and_restarts() {
+    let none = RestartStrategy::None;
+    let check = |more: &str, store: Option<&str>, restart: RestartStrategy| {
+        let p = Pipeline::parse("x.toml", &format!("{SMALL}{more}")).unwrap();
+        let spec = |store: &str| CheckpointSpec {
+            store: PathBuf::from(store),
+            settings: CheckpointSettings::default(),
+            retain: 3,
+        };
+        assert_eq!(
+            (p.checkpoint, p.restart),
+            (store.map(spec), restart),
+            "{more}"
+        );
+    };
+    check("", None, none);
+    check(
+        "[checkpoint]",
+        Some("state/small"),
+        RestartStrategy::default(),
+    );
+    check(
+        "[checkpoint]\n[restart]",
+        Some("state/small"),
+        RestartStrategy::default(),
+    );
+    check(
+        "[checkpoint]\nstore = \"file:/var/lib/x\"\n[restart]\nstrategy = \"none\"",
+        Some("/var/lib/x"),
+        none,
+    );
+    check(
+        "[checkpoint]\nstore = \"file:s\"\n[restart]\nstrategy = \"fixed_delay\"\nattempts = 0\ninitial = \"5s\"",
+        Some("s"),
+        RestartStrategy::FixedDelay {
+            attempts: 0,
+            delay: Duration::from_secs(5),
+        },
+    );
+    check(
+        "[checkpoint]\n[restart]\nattempts = 9\ninitial = \"1s\"\nmax = \"1s\"\nmultiplier = 1\njitter = 0\n\
+         reset_after = \"1h\"\nfirst_at_once = false",
+        Some("state/small"),
+        RestartStrategy::ExponentialDelay {
+            attempts: 9,
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(1),
+            multiplier: 1.0,
+            jitter: 0.0,
+            reset_after: Duration::from_secs(3_600),
+            first_at_once: false,
+        },
+    );
+    let all = "[checkpoint]\ninterval = \"50ms\"\nmin_pause = \"0s\"\ntimeout = \"1m\"\nmax_concurrent = 2\n\
+               tolerable_failures = 0\nretain = 1";
+    let p = Pipeline::parse("x.toml", &format!("{SMALL}{all}")).unwrap();
+    let expected = CheckpointSpec {
+        store: PathBuf::from("state/small"),
+        settings: CheckpointSettings {
+            interval: Duration::from_millis(50),
+            min_pause: Duration::ZERO,
+            timeout: Duration::from_secs(60),
+            max_concurrent: 2,
+            tolerable_failures: 0,
+            ..CheckpointSettings::default()
+        },
+        retain: 1,
+    };
+    assert_eq!(p.checkpoint, Some(expected));
+}
+
+#[test]
+fn what_may_a_crash_do_to_results() {
+    let check = |sink: &str, more: &str, expected: Delivery| {
+        let text = SMALL.replace("kind = \"discard\"", sink);
+        let p = Pipeline::parse("x.toml", &format!("{text}{more}")).unwrap();
+        assert_eq!(p.sink.delivery, expected, "{sink} {more}");
+    };
+    let (once, least) = (Delivery::ExactlyOnce, Delivery::AtLeastOnce);
+    let asked = |kind: &str, delivery: &str| format!("{kind}\ndelivery = \"{delivery}\"");
+    let (file, stdout, discard) = (
+        "kind = \"file\"\npath = \"out\"",
+        "kind = \"stdout\"",
+        "kind = \"discard\"",
+    );
+    for (kind, with_checkpoints) in [(file, once), (discard, once), (stdout, least)] {
+        check(kind, "", least);
+        check(&asked(kind, "at_least_once"), "", least);
+        check(kind, "[checkpoint]", with_checkpoints);
+    }
+    check(&asked(file, "exactly_once"), "[checkpoint]", once);
+    check(&asked(discard, "exactly_once"), "[checkpoint]", once);
+    check(&asked(stdout, "at_least_once"), "[checkpoint]", least);
+}
+
+#[test]
 fn which_message_does_a_check_have_by_default() {
     let check = |lines: &str, rule: Rule, message: &str| {
         let p = Pipeline::parse("x.toml", &format!("{SMALL}[[check]]\n{lines}\n")).unwrap();
@@ -319,7 +419,7 @@ fn are_all_mistakes_told_in_one_run() {
         .replace("ttl = \"24h\"", "ttl = 24")
         .replace(
             "batch = 64",
-            "batch = 0\n[checkpoint]\nstore = \"file:state\"",
+            "batch = 0\n[api]\nlisten = \"127.0.0.1:8081\"",
         );
     let expected = [
         "7:1: unknown key `wokers` in [job], did you mean `workers`?",
@@ -328,7 +428,7 @@ fn are_all_mistakes_told_in_one_run() {
          \"event_type\", \"timestamp_ms\"",
         "74:7: `ttl`: expected a duration such as \"2s\", got 24",
         "163:9: `batch`: must be from 1 to 4096, got 0",
-        "164:1: [checkpoint] is not supported in this version",
+        "164:1: [api] is not supported in this version",
     ];
     assert_eq!(mistakes(&text), expected);
 }

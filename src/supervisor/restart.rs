@@ -52,15 +52,14 @@ impl Default for RestartStrategy {
 }
 
 impl RestartStrategy {
-    /// How many restarts in a row it allows.
-    fn attempts(&self) -> u32 {
+    /// How many restarts in a row it allows; none if that is without end.
+    pub fn most(&self) -> Option<u32> {
         match *self {
-            RestartStrategy::None => 0,
+            RestartStrategy::None => Some(0),
             RestartStrategy::FixedDelay { attempts, .. }
-            | RestartStrategy::ExponentialDelay { attempts, .. } => match attempts {
-                0 => u32::MAX,
-                attempts => attempts,
-            },
+            | RestartStrategy::ExponentialDelay { attempts, .. } => {
+                (attempts > 0).then_some(attempts)
+            }
         }
     }
 }
@@ -108,7 +107,11 @@ impl RestartTracker {
         if healthy {
             self.attempts = 0;
         }
-        if self.attempts >= self.strategy.attempts() {
+        if self
+            .strategy
+            .most()
+            .is_some_and(|most| self.attempts >= most)
+        {
             let attempts = self.attempts;
             return Decision::GiveUp { attempts };
         }

@@ -87,6 +87,8 @@ fn does_help_name_every_command_and_exit_code() {
         "generate",
         "features",
         "model",
+        "status",
+        "stop",
         "version",
         "Exit codes: 0 done, 1 failed",
     ] {

@@ -10,6 +10,7 @@
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
+//! - `supervised`: the process above a job with checkpoints;
 //! - `terminal`: what a person sees while a job runs;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
@@ -44,5 +45,6 @@ mod scores;
 mod stdin;
 mod stall;
 mod stdout;
+mod supervised;
 mod terminal;
 mod waiting;

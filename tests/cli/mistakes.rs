@@ -126,9 +126,9 @@ fn is_what_a_later_version_will_do_refused_by_name() {
     check(
         &[(
             "form = \"envelope\"\n",
-            "form = \"envelope\"\n\n[checkpoint]\nstore = \"file:state\"\n",
+            "form = \"envelope\"\n\n[api]\nlisten = \"127.0.0.1:8081\"\n",
         )],
-        &[(end + 2, 1, "[checkpoint] is not supported in this version")],
+        &[(end + 2, 1, "[api] is not supported in this version")],
     );
 }
 

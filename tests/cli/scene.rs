@@ -145,7 +145,7 @@ impl Scene {
         let mut records = Vec::new();
         let streams = STREAMS.into_iter().chain(["features"]);
         for stream in streams.filter(|stream| self.path(root).join(stream).exists()) {
-            for path in files(&self.path(root).join(stream)) {
+            for path in parts(&self.path(root).join(stream)) {
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(text.is_empty() || text.ends_with('\n'), "{path:?}");
                 records.extend(text.lines().map(|line| Record {
@@ -161,7 +161,7 @@ impl Scene {
     pub fn written(&self) -> usize {
         let folders = STREAMS.map(|stream| self.path("out").join(stream));
         let folders = folders.iter().filter(|folder| folder.exists());
-        let files = folders.flat_map(|folder| files(folder));
+        let files = folders.flat_map(|folder| parts(folder));
         let lines = |path: PathBuf| {
             // A run that starts gives its files their names only when all of them are there.
             let text = fs::read(path).unwrap_or_default();
@@ -194,6 +194,12 @@ pub fn finish(command: &mut Command) -> Ran {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// The files of a folder but for those that say how much of the others counts, which come with checkpoints; sorted.
+fn parts(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = files(folder).into_iter();
+    files.filter(|path| path.extension().is_none_or(|it| it != "committed"))
 }
 
 /// The files of a folder, sorted.

@@ -146,7 +146,9 @@ impl Leader {
                 }
             }
             Event::Published(epoch) => {
-                for (read_at, records) in self.ledger.published(epoch) {
+                let (read_at, bytes) = self.ledger.published(epoch);
+                self.job.flow.release_published(bytes);
+                for (read_at, records) in read_at {
                     let latency = now.saturating_sub(read_at);
                     self.meters.record_visible(latency, u64::from(records));
                 }
@@ -263,8 +265,8 @@ impl Leader {
 
     fn durable(&mut self, covers: &[Epoch]) {
         let counts = self.coordinator.counts();
-        if let Some(duration) = counts.last_duration {
-            self.meters.record_checkpoint(duration);
+        if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
+            self.meters.record_checkpoint(epoch, duration);
         }
         for &epoch in covers {
             let mut listed = self.ledger.unconfirmed();

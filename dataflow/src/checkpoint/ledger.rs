@@ -315,8 +315,9 @@ impl Ledger {
         }
     }
 
-    /// All outputs of an epoch are published. Gives when they were read.
-    pub fn published(&mut self, epoch: Epoch) -> ReadAt {
+    /// All outputs of an epoch are published. Gives when they were read, and their bytes.
+    pub fn published(&mut self, epoch: Epoch) -> (ReadAt, u64) {
+        let mut bytes = 0;
         while let Some(first) = self.unconfirmed.pop_front_if(|it| it.epoch <= epoch) {
             for shard in &first.shards {
                 let confirmed = Confirmed {
@@ -324,9 +325,10 @@ impl Ledger {
                     checkpoint: first.checkpoint,
                 };
                 self.confirmed.insert(shard.shard, confirmed);
+                bytes += shard.after.iter().sum::<u64>() - shard.before.iter().sum::<u64>();
             }
         }
-        self.read_at.remove(&epoch).unwrap_or_default()
+        (self.read_at.remove(&epoch).unwrap_or_default(), bytes)
     }
 
     /// A fold stands for neighbours in a worker's chain, if they are still there.

@@ -133,6 +133,7 @@ pub(crate) fn publish(
         shard: shard.shard,
         before: shard.before,
         after: shard.after,
+        chunk_count: chunks,
         chunks: &mut read,
     })
 }

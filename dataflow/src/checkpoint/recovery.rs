@@ -16,7 +16,7 @@ use crate::checkpoint::frame::reading::verify_whole;
 use crate::checkpoint::frame::{ObjectKind, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job::{Difference, JobIdentity};
-use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
+use crate::checkpoint::ledger::{DROPPED, Ledger, Opening, Placing, READ, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests};
 use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataKind, DataName, RecordNumber};
@@ -27,9 +27,10 @@ use crate::checkpoint::settle::{Choice, Halt, Step, Unpublished, decide};
 use crate::checkpoint::state_merge::StateChain;
 use crate::control::Beginning;
 use crate::identity::{CheckpointId, Generation};
+use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{KeyGroup, ShardId, Spread};
-use crate::sink::{EpochSink, Marker, SinkError};
+use crate::sink::{EpochSink, Marker, OutputStream, SinkError};
 use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
 use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
@@ -227,6 +228,17 @@ pub struct Recovered {
     pub from: Option<(Epoch, CheckpointId)>,
     /// Whether there is nothing left to do: the input had ended.
     pub is_complete: bool,
+}
+
+impl Recovered {
+    /// What the job had counted.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            read: self.ledger.total(READ),
+            outcomes: OutputStream::ALL.map(|stream| self.ledger.total(stream.name())),
+            dropped: self.ledger.total(DROPPED),
+        }
+    }
 }
 
 impl Claimed {

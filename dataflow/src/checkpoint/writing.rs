@@ -164,6 +164,8 @@ impl Writer {
         if let Some(count) = pending.records.get_mut(chunk.stream.index()) {
             *count += records;
         }
+        let bytes = chunk.bytes.len() as u64;
+        self.setup.stopper.flow.hold_unpublished(bytes);
         pending.read_at.push((ticket.read_at(), chunk.records));
         self.setup.meters.count_written(chunk.stream, records);
         // Its events count as retired; what is not published is bounded by the number of epochs.

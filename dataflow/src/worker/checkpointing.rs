@@ -7,14 +7,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::Coordinator;
 use crate::checkpoint::leading::{Alarm, Event, Leader};
-use crate::checkpoint::ledger;
 use crate::checkpoint::publishing::{self, PublisherSetup};
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::writing::{self, WriterSetup};
 use crate::control::{Epochs, Line, Part};
-use crate::meters::Totals;
 use crate::run::{Outputs, RunError, RunShared, Stopper};
-use crate::sink::OutputStream;
 use crate::worker::WorkerGroup;
 
 /// The threads of a run.
@@ -48,7 +45,7 @@ pub(super) fn start(
     group: &WorkerGroup,
     recovered: Recovered,
 ) -> Result<(Arc<RunShared>, Threads), RunError> {
-    group.meters.begin_with(&totals(&recovered.ledger));
+    group.meters.begin_with(&recovered.totals());
     let (tell, events) = crossbeam_channel::unbounded();
     let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..group.workers {
@@ -151,14 +148,5 @@ impl Drop for EndAtPanic {
         if thread::panicking() {
             self.0.abort();
         }
-    }
-}
-
-/// What the job had counted before this run.
-fn totals(ledger: &ledger::Ledger) -> Totals {
-    Totals {
-        read: ledger.total(ledger::READ),
-        outcomes: OutputStream::ALL.map(|stream| ledger.total(stream.name())),
-        dropped: ledger.total(ledger::DROPPED),
     }
 }

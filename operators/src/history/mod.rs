@@ -17,6 +17,7 @@ mod saved;
 use slackwater_dataflow::moment::EventTime;
 
 pub use self::plan::{Condition, HistoryPlan, Tally};
+pub use self::saved::{PlainEntry, read_plain};
 
 use self::plan::{Compiled, float_bytes};
 use self::saved::Numbering;

@@ -3,6 +3,8 @@
 //!
 //! The bytes are described in `docs/checkpoint-format.md`. The same history gives the same bytes on any worker.
 
+use slackwater_dataflow::moment::EventTime;
+
 use crate::bytes::Reader;
 use crate::history::texts::TextId;
 use crate::history::{Histories, KeyHistory};
@@ -52,6 +54,40 @@ impl Numbering {
             None => NULL,
         }
     }
+}
+
+/// An entry of a saved history, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainEntry<'b> {
+    /// Its order time.
+    pub time: EventTime,
+    /// The bytes of each history field; none for null.
+    pub values: Vec<Option<&'b [u8]>>,
+}
+
+/// Reads a saved history of so many fields as it is, in the order in which its events were handled; none if the bytes
+/// are not one.
+pub fn read_plain(bytes: &[u8], fields: usize) -> Option<Vec<PlainEntry<'_>>> {
+    let mut reader = Reader(bytes);
+    let (entries, distinct) = (reader.u32()?, reader.u32()?);
+    let mut texts = Vec::new();
+    for _ in 0..distinct {
+        let len = reader.u32()?;
+        texts.push(reader.piece(len)?);
+    }
+    let mut plain = Vec::new();
+    for _ in 0..entries {
+        let time = EventTime(reader.i64()?);
+        let mut values = Vec::with_capacity(fields);
+        for _ in 0..fields {
+            values.push(match reader.u32()? {
+                NULL => None,
+                number => Some(*texts.get(number as usize)?),
+            });
+        }
+        plain.push(PlainEntry { time, values });
+    }
+    reader.0.is_empty().then_some(plain)
 }
 
 impl Histories {

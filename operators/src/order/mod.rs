@@ -28,6 +28,7 @@ use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
 use slackwater_dataflow::spill::Spill;
 
+pub use self::saved::{PlainWaiting, read_plain};
 pub use self::spilled::SpillError;
 
 use self::saved::Restoring;

@@ -48,6 +48,46 @@ fn place(key: &[u8]) -> Option<Place> {
     reader.0.is_empty().then_some(place)
 }
 
+/// An event that waits, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainWaiting<'b> {
+    /// What it waits by.
+    pub order_time: EventTime,
+    /// Where it comes from.
+    pub partition: PartitionId,
+    /// Its place there.
+    pub offset: Offset,
+    /// The record.
+    pub record: &'b [u8],
+    /// Its key.
+    pub key: &'b [u8],
+}
+
+/// Reads an entry of the stage as it is, of events with so many fields; none if it is not one.
+pub fn read_plain<'b>(
+    entry_key: &[u8],
+    value: &'b [u8],
+    fields: usize,
+) -> Option<PlainWaiting<'b>> {
+    let place = place(entry_key)?;
+    let mut reader = Reader(value);
+    let (_time, _key_hash) = (reader.i64()?, reader.u64()?);
+    let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    for _ in 0..fields {
+        let (_tag, _value) = (reader.array::<1>()?, reader.u64()?);
+    }
+    let record = reader.piece(record)?;
+    reader.piece(scratch)?;
+    let key = reader.piece(key)?;
+    reader.0.is_empty().then_some(PlainWaiting {
+        order_time: place.time,
+        partition: place.partition,
+        offset: place.offset,
+        record,
+        key,
+    })
+}
+
 /// What checkpoints have still to hear.
 pub(super) struct Saving {
     group: Box<dyn Fn(KeyHash) -> KeyGroup>,

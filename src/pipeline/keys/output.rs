@@ -1,27 +1,38 @@
 //! Keys of where results go, and of running: sinks, dead letters, checkpoints, restarts, the API.
 
 use slackwater_connectors::file::SHARDS_MAX;
+use slackwater_dataflow::checkpoint::coordinator::UNPUBLISHED_MAX;
 
 use crate::pipeline::keys::input::MAX_SPAN_MS;
 use crate::pipeline::keys::{Choice, Key, Kind, later, now};
 
 /// As many as the sink of files can keep open, with its reason there.
 const MAX_SHARDS: i64 = SHARDS_MAX as i64;
+/// Whoever waits longer than a day for a checkpoint or a restart has given up on it.
+const MAX_WAIT_MS: u64 = 86_400_000;
+/// More checkpoints than epochs that may wait for the sink are never under way.
+const MAX_CONCURRENT: i64 = UNPUBLISHED_MAX as i64;
+/// Failures in a row beyond a million are without end.
+const MAX_IN_A_ROW: i64 = 1_000_000;
+/// Each checkpoint that is kept keeps its files.
+const MAX_RETAIN: i64 = 1_000;
+/// A delay that grows faster is the longest one at once.
+const MAX_MULTIPLIER: f64 = 100.0;
 
 const SINKS: &[Choice] = &[now("file"), now("stdout"), now("discard"), later("kafka")];
-const DELIVERIES: &[Choice] = &[later("exactly_once"), later("at_least_once")];
+const DELIVERIES: &[Choice] = &[now("exactly_once"), now("at_least_once")];
 const FORMS: &[Choice] = &[now("envelope"), later("raw")];
-const STRATEGIES: &[Choice] = &[
-    later("exponential_delay"),
-    later("fixed_delay"),
-    later("none"),
-];
+const STRATEGIES: &[Choice] = &[now("exponential_delay"), now("fixed_delay"), now("none")];
 
 const FILE: &[&str] = &["file"];
 const KAFKA: &[&str] = &["kafka"];
+const DELAYED: &[&str] = &["exponential_delay", "fixed_delay"];
+const EXPONENTIAL: &[&str] = &["exponential_delay"];
 
 const SPAN: Kind = Kind::Duration(0, MAX_SPAN_MS);
-const COUNT: Kind = Kind::Integer(0, i64::MAX);
+const WAIT: Kind = Kind::Duration(0, MAX_WAIT_MS);
+const SOME_WAIT: Kind = Kind::Duration(1, MAX_WAIT_MS);
+const IN_A_ROW: Kind = Kind::Integer(0, MAX_IN_A_ROW);
 
 #[rustfmt::skip] // One key a paragraph reads as a table.
 pub(super) static KEYS: &[Key] = &[
@@ -30,7 +41,9 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("sink.path", Kind::Text,
         "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
     Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
-    Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs; needs `[checkpoint]`.").later(),
+    Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs. `exactly_once`: nothing; they come out when the checkpoint behind them is \
+         durable, which needs `[checkpoint]`. `at_least_once`: some may come out twice. `exactly_once` with `[checkpoint]`, unless results go to the standard output, \
+         which cannot be taken back; else `at_least_once`."),
     Key::new("sink.shards", Kind::Integer(1, MAX_SHARDS),
         "Files per stream, fixed for the life of a job.").or("2"),
     Key::new("sink.new_producer_each_epoch", Kind::Bool, "Use a new Kafka producer for each epoch.").only(KAFKA).later(),
@@ -56,24 +69,26 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("mirror.redis.layout", Kind::Text, "Key to write, with fields in braces.").later(),
     Key::new("mirror.redis.ttl", SPAN, "Expiry of the keys.").later(),
 
-    Key::new("checkpoint", Kind::Table, "Durable snapshots.").later(),
-    Key::new("checkpoint.store", Kind::Text, "file:FOLDER or s3://bucket/prefix.").later(),
-    Key::new("checkpoint.interval", SPAN, "Time between checkpoints.").later(),
-    Key::new("checkpoint.min_pause", SPAN, "Least time from the end of one to the start of the next.").later(),
-    Key::new("checkpoint.timeout", SPAN, "When a checkpoint is given up.").later(),
-    Key::new("checkpoint.max_concurrent", COUNT, "Most checkpoints under way.").later(),
-    Key::new("checkpoint.tolerable_failures", COUNT, "Failures in a row that the job survives.").later(),
-    Key::new("checkpoint.retain", COUNT, "Checkpoints kept.").later(),
+    Key::new("checkpoint", Kind::Table, "Durable snapshots of the job, from which it goes on after a crash. Without this table there are none, and a job that crashed begins again."),
+    Key::new("checkpoint.store", Kind::Text, "Where they are: `file:FOLDER`, relative to the current folder; `file:state/NAME` unless set, with the job's name. \
+         One job has one store."),
+    Key::new("checkpoint.interval", SOME_WAIT, "From the start of one checkpoint to the start of the next, at least.").or("\"1s\""),
+    Key::new("checkpoint.min_pause", WAIT, "From the end of one checkpoint to the start of the next, at least.").or("\"500ms\""),
+    Key::new("checkpoint.timeout", SOME_WAIT, "A checkpoint that is not durable this long after its start has failed.").or("\"30s\""),
+    Key::new("checkpoint.max_concurrent", Kind::Integer(1, MAX_CONCURRENT), "Most checkpoints under way.").or("1"),
+    Key::new("checkpoint.tolerable_failures", IN_A_ROW, "Failures of checkpoints in a row that the job survives; one more fails it.").or("3"),
+    Key::new("checkpoint.retain", Kind::Integer(1, MAX_RETAIN), "Checkpoints kept, the newest ones.").or("3"),
 
-    Key::new("restart", Kind::Table, "What happens when the job fails.").later(),
-    Key::new("restart.strategy", Kind::Choice(STRATEGIES), "How delays grow.").later(),
-    Key::new("restart.attempts", COUNT, "Restarts in a row without progress; 0 = without end.").later(),
-    Key::new("restart.initial", SPAN, "First delay.").later(),
-    Key::new("restart.max", SPAN, "Longest delay.").later(),
-    Key::new("restart.multiplier", Kind::Float(1.0, 100.0), "Growth of the delay.").later(),
-    Key::new("restart.jitter", Kind::Float(0.0, 1.0), "Share of the delay that is random.").later(),
-    Key::new("restart.reset_after", SPAN, "Health that resets the delay.").later(),
-    Key::new("restart.first_at_once", Kind::Bool, "The first restart after a healthy run does not wait.").later(),
+    Key::new("restart", Kind::Table, "What happens when the job has failed: it is started again from its last checkpoint. Needs `[checkpoint]`; with it, a file without this table has its defaults."),
+    Key::new("restart.strategy", Kind::Choice(STRATEGIES), "`exponential_delay`: after delays that grow. `fixed_delay`: after the same delay each time. `none`: not at all.")
+        .selects().or("\"exponential_delay\""),
+    Key::new("restart.attempts", IN_A_ROW, "Restarts in a row without a durable checkpoint; 0 = without end.").only(DELAYED).or("3"),
+    Key::new("restart.initial", WAIT, "The first delay; the only one of `fixed_delay`.").only(DELAYED).or("\"3s\""),
+    Key::new("restart.max", WAIT, "Longest delay, jitter included.").only(EXPONENTIAL).or("\"30s\""),
+    Key::new("restart.multiplier", Kind::Float(1.0, MAX_MULTIPLIER), "By how much each delay is longer than the one before.").only(EXPONENTIAL).or("2.0"),
+    Key::new("restart.jitter", Kind::Float(0.0, 1.0), "By which part of itself a delay is made longer or shorter at random.").only(EXPONENTIAL).or("0.1"),
+    Key::new("restart.reset_after", SPAN, "After a run of this length that had a durable checkpoint the first delay is next again.").only(EXPONENTIAL).or("\"10m\""),
+    Key::new("restart.first_at_once", Kind::Bool, "The first restart after a run that had a durable checkpoint does not wait.").only(EXPONENTIAL).or("true"),
 
     Key::new("api", Kind::Table, "Status and metrics over HTTP.").later(),
     Key::new("api.listen", Kind::Text, "Address and port.").later(),

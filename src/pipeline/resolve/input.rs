@@ -9,7 +9,7 @@ use crate::pipeline::read::Section;
 use crate::pipeline::spec::SourceSpec;
 
 /// The path that stands for the standard input.
-const STDIN: &str = "-";
+pub(super) const STDIN: &str = "-";
 
 /// The source of a pipeline that reads what it did not make up itself.
 pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {

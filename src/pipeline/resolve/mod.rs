@@ -6,6 +6,7 @@ mod event;
 mod feature;
 mod input;
 mod model;
+mod recovery;
 
 use std::collections::BTreeMap;
 
@@ -37,12 +38,15 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let sink = root.table("sink").and_then(|section| {
         let key = event.as_ref().map(|event| event.key.as_slice());
         let repeated = repeated(section, &fields, key, root.table("model"), findings);
-        sink(section, repeated, findings)
+        let has_checkpoints = root.is_meant("checkpoint");
+        sink(section, repeated, has_checkpoints, findings)
     });
+    let recovery = recovery::recovery(root, findings);
     let history = match kept {
         Some(kept) => Some(kept.spec?),
         None => None,
     };
+    let recovery = recovery?;
     Some(Pipeline {
         job: job?,
         source: source?,
@@ -52,6 +56,8 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         features: features.into_specs()?,
         model: model?,
         sink: sink?,
+        checkpoint: recovery.checkpoint,
+        restart: recovery.restart,
     })
 }
 
@@ -151,6 +157,7 @@ fn repeated(
 fn sink(
     section: &Section,
     repeated: Option<Vec<usize>>,
+    has_checkpoints: bool,
     findings: &mut Findings,
 ) -> Option<SinkSpec> {
     /// The keys that name streams.
@@ -182,6 +189,7 @@ fn sink(
         "stdout" => SinkKind::Stdout,
         _ => SinkKind::Discard,
     };
+    let delivery = recovery::delivery(section, &kind, has_checkpoints, findings);
     Some(SinkSpec {
         kind,
         shards: section.integer("shards")?,
@@ -193,5 +201,6 @@ fn sink(
         },
         fields: repeated?,
         provenance: section.boolean("provenance")?,
+        delivery: delivery?,
     })
 }

@@ -176,8 +176,75 @@ pub(super) const BAD: &[Bad] = &[
     ]),
     bad("kind = \"discard\"", "kind = \"discard\"\nshards = 129\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
         "39:10: `shards`: must be from 1 to 128, got 129",
-        "40:1: `delivery` in [sink] is not supported in this version",
+        "40:12: `delivery`: \"exactly_once\" needs [checkpoint]",
         "41:15: `late_events`: \"ml_predictions\" is already the stream of `predictions`",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\ndelivery = \"once\"\n[checkpoint]", &[
+        "39:12: `delivery`: expected \"exactly_once\" or \"at_least_once\", got \"once\"",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\ndelivery = \"at_least_once\"\n[checkpoint]", &[
+        "39:12: `delivery`: \"at_least_once\" with [checkpoint] is not supported in this version, only with \
+         kind = \"stdout\"",
+    ]),
+    bad("kind = \"discard\"", "kind = \"stdout\"\ndelivery = \"exactly_once\"\n[checkpoint]", &[
+        "39:12: `delivery`: what was written to the standard output cannot be taken back after a crash, so with \
+         kind = \"stdout\" it is \"at_least_once\"",
+    ]),
+    bad("kind = \"discard\"", "kind = \"stdout\"\ndelivery = \"exactly_once\"", &[
+        "39:12: `delivery`: what was written to the standard output cannot be taken back after a crash, so with \
+         kind = \"stdout\" it is \"at_least_once\"",
+    ]),
+    bad("path = \"in.jsonl\"", "path = \"-\"\n[checkpoint]", &[
+        "6:8: `path`: the standard input cannot be read again after a crash, which [checkpoint] is there for: \
+         write it to a file first, or leave [checkpoint] out",
+    ]),
+    bad("", "[checkpoint]\nstore = \"s3://bucket/prefix\"\ninterval = \"0s\"\nmin_pause = \"2d\"\ntimeout = 30\nmax_concurrent = 0\ntolerable_failures = -1\nretain = 0\n", &[
+        "40:9: `store`: \"s3://bucket/prefix\" is not supported in this version, only \"file:FOLDER\"",
+        "41:12: `interval`: must be from 1ms to 1d, got \"0s\"",
+        "42:13: `min_pause`: must be from 0ms to 1d, got \"2d\"",
+        "43:11: `timeout`: expected a duration such as \"2s\", got 30",
+        "44:18: `max_concurrent`: must be from 1 to 16, got 0",
+        "45:22: `tolerable_failures`: must be from 0 to 1000000, got -1",
+        "46:10: `retain`: must be from 1 to 1000, got 0",
+    ]),
+    bad("", "[checkpoint]\nstore = \"state\"\n", &[
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"state\"",
+    ]),
+    bad("", "[checkpoint]\nstore = \"file:\"\nintervall = \"1s\"\n", &[
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"file:\"",
+        "41:1: unknown key `intervall` in [checkpoint], did you mean `interval`?",
+    ]),
+    bad("", "[checkpoint]\nstore = \"file://host/state\"\n", &[
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"file://host/state\"",
+    ]),
+    bad("", "[restart]\nstrategy = \"none\"\n", &[
+        "39:1: [restart] needs [checkpoint]: without one the job would begin again and write its outputs a second time",
+    ]),
+    // Nor is a table that is misspelt, or broken, said to be missing.
+    bad("", "[chekpoint]\n[restart]\nattempts = 1\n", &[
+        "39:2: unknown table [chekpoint], did you mean [checkpoint]?",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\ndelivery = \"exactly_once\"\n[checkpoint\n[restart]", &[
+        "40:12: unclosed table, expected `]`",
+    ]),
+    bad("", "[checkpoint]\n[restart]\nstrategy = \"fixed\"\nattempts = -1\nmultiplier = 0.5\njitter = 2\nfirst_at_once = 1\n", &[
+        "41:12: `strategy`: expected \"exponential_delay\", \"fixed_delay\" or \"none\", got \"fixed\"",
+        "42:12: `attempts`: must be from 0 to 1000000, got -1",
+        "43:14: `multiplier`: must be from 1 to 100, got 0.5",
+        "44:10: `jitter`: must be from 0 to 1, got 2",
+        "45:17: `first_at_once`: expected true or false, got 1",
+    ]),
+    bad("", "[checkpoint]\n[restart]\nstrategy = \"fixed_delay\"\nmax = \"1m\"\n", &[
+        "42:1: `max` does not go with strategy = \"fixed_delay\", only with \"exponential_delay\"",
+    ]),
+    bad("", "[checkpoint]\n[restart]\nstrategy = \"none\"\nattempts = 2\n", &[
+        "42:1: `attempts` does not go with strategy = \"none\", only with \"exponential_delay\", \"fixed_delay\"",
+    ]),
+    bad("", "[checkpoint]\n[restart]\ninitial = \"1m\"\n", &[
+        "41:11: `initial`: must be at most `max`, 30s, got 1m",
+    ]),
+    bad("", "[checkpoint]\n[restart]\nmax = \"1s\"\n", &[
+        "41:7: `max`: must be at least `initial`, 3s, got 1s",
     ]),
     bad("", "[[check]]\nfield = \"user\"\nrule = \"min\"\nvalue = 1\n[[check]]\nfield = \"at\"\nrule = \"one_of\"\nvalues = [1, \"x\"]\n[[check]]\nwhen = \"price > 1\"\n", &[
         "41:8: rule \"min\" is for ints and floats, the field is a string",

@@ -24,6 +24,8 @@ pub(super) struct StoredMarker {
     pub(super) epoch: Epoch,
     /// Its checkpoint.
     pub(super) checkpoint: CheckpointId,
+    /// How many chunks the checkpoint has of it.
+    pub(super) chunks: u32,
     /// Of the shard's parts with that epoch.
     pub(super) lengths: Lengths,
 }
@@ -44,6 +46,7 @@ impl StoredMarker {
             generation: outputs.generation,
             epoch: outputs.epoch,
             checkpoint: outputs.checkpoint,
+            chunks: outputs.chunk_count,
             lengths: outputs.after,
         }
     }
@@ -81,8 +84,8 @@ impl StoredMarker {
             generation: self.generation,
             epoch: self.epoch,
             checkpoint: self.checkpoint,
-            chunk: 1,
-            chunks: 1,
+            chunk: self.chunks,
+            chunks: self.chunks,
         }
     }
 }

@@ -116,6 +116,7 @@ impl Outputs {
             shard: ShardId(self.shard),
             before: self.before,
             after: self.after,
+            chunk_count: self.chunks.len() as u32,
             chunks: &mut chunks,
         })
     }
@@ -142,8 +143,8 @@ impl Outputs {
             generation: Generation(self.generation),
             epoch: Epoch(self.epoch),
             checkpoint: self.checkpoint(),
-            chunk: 1,
-            chunks: 1,
+            chunk: self.chunks.len() as u32,
+            chunks: self.chunks.len() as u32,
         })
     }
 }
@@ -198,7 +199,7 @@ fn do_files_hold_what_was_published() {
     first.publish(&mut sink).unwrap();
     let found = tree(&root);
     let marker = "{\"job\":\"job\",\"generation\":1,\"epoch\":1,\"checkpoint\":\"000000000000abc1\",\
-                  \"lengths\":[6,0,0,5]}\n";
+                  \"chunks\":1,\"lengths\":[6,0,0,5]}\n";
     let mut expected: BTreeMap<String, String> = [
         (PREDICTIONS, "p1\np2\n"),
         ("late_events/shard-0.jsonl", "late\n"),

@@ -34,6 +34,7 @@ fn publish(
         shard: SHARD,
         before: [0; 4],
         after: [0; 4],
+        chunk_count: CHUNKS,
         chunks: &mut chunks,
     };
     sink.publish(outputs).map_err(|error| error.to_string())
@@ -132,6 +133,7 @@ fn is_what_came_before_a_chunk_that_cannot_be_read_visible() {
         shard: SHARD,
         before: [0; 4],
         after: [0; 4],
+        chunk_count: 3,
         chunks: &mut chunks,
     };
     sink.publish(outputs).unwrap_err();

@@ -110,7 +110,7 @@ fn is_a_marker_that_may_be_in_its_place_looked_at() {
         if is_in_place {
             // As if only the sync behind the rename had failed.
             let text = "{\"job\":\"job\",\"generation\":1,\"epoch\":3,\
-                        \"checkpoint\":\"000000000000abc3\",\"lengths\":[15,3,0,5]}";
+                        \"checkpoint\":\"000000000000abc3\",\"chunks\":2,\"lengths\":[15,3,0,5]}";
             fs::write(folder.path().join("committed/shard-0.json"), text).unwrap();
         }
         let published = second.publish_until(&mut sink, 0);

@@ -83,7 +83,7 @@ fn is_a_marker_that_says_something_else_refused() {
     let marker = |job: &str, generation: u64, more: &str| {
         format!(
             "{{\"job\":\"{job}\",\"generation\":{generation},\"epoch\":1,\
-             \"checkpoint\":\"000000000000abc1\",\"lengths\":[6,0,0,5]{more}}}"
+             \"checkpoint\":\"000000000000abc1\",\"chunks\":1,\"lengths\":[6,0,0,5]{more}}}"
         )
     };
     check(&marker("job", 1, ",\"more\":1"), &no_marker);

@@ -1,0 +1,146 @@
+//! `slackwater checkpoints export`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+use slackwater_dataflow::checkpoint::frame::ObjectRef;
+use slackwater_dataflow::checkpoint::groups::GroupSet;
+use slackwater_dataflow::checkpoint::manifest::ChainObject;
+use slackwater_dataflow::checkpoint::state_file::Entry;
+use slackwater_dataflow::checkpoint::state_merge::StateChain;
+use slackwater_operators::key::{KeyPart, parts};
+use slackwater_operators::{history, order};
+
+use crate::cli::checkpoints::{Opened, open};
+use crate::cli::{Failure, PipelineArgument, output_error, print_some};
+use crate::pipeline::Pipeline;
+use crate::pipeline::plan::stage;
+use crate::pipeline::spec::FieldKind;
+
+/// Writes the state of a checkpoint as JSON lines, one per key and one per event that waits.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// The checkpoint's number; the newest if none is given
+    #[arg(long)]
+    number: Option<u64>,
+    /// File to write; stdout if none is given
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Export {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let opened = open(&self.pipeline, false)?;
+        match &self.out {
+            None => each_line(&opened, self.number, &mut |line| print_some(line)),
+            Some(path) => {
+                let failed = |error| output_error(path, error);
+                let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+                each_line(&opened, self.number, &mut |line| {
+                    writeln!(file, "{line}").map_err(failed)?;
+                    Ok(true)
+                })?;
+                file.flush().map_err(failed)
+            }
+        }
+    }
+}
+
+/// Gives each entry of a checkpoint's state, as long as somebody wants more.
+fn each_line(
+    opened: &Opened,
+    number: Option<u64>,
+    give: &mut dyn FnMut(&str) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let manifest = opened.manifest(number)?;
+    let groups = GroupSet::all();
+    for chain in &manifest.chains {
+        let objects: Vec<ObjectRef> = chain.iter().map(ChainObject::object).collect();
+        let chain = StateChain::open(&opened.store, &objects);
+        let mut chain = chain.map_err(|error| opened.failure(error))?;
+        for stage in chain.stages() {
+            let merge = chain.merge(&stage, &groups);
+            let mut merge = merge.map_err(|error| opened.failure(error))?;
+            while let Some(entry) = merge.next_entry().map_err(|error| opened.failure(error))? {
+                let line = line(&opened.pipeline, &stage, entry).ok_or_else(|| {
+                    opened.failure(format!(
+                        "stage `{stage}` holds what this pipeline did not write: is it the job's own?"
+                    ))
+                })?;
+                if !give(&line.to_string())? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line(pipeline: &Pipeline, stage: &str, entry: Entry<'_>) -> Option<Value> {
+    let value = entry.value?;
+    let (group, fields) = (entry.group.0, &pipeline.event.fields);
+    if stage == stage::ORDER {
+        let waiting = order::read_plain(entry.key, value, fields.len())?;
+        return Some(json!({
+            "stage": stage,
+            "key_group": group,
+            "key": key(pipeline, waiting.key),
+            "order_time": waiting.order_time,
+            "partition": waiting.partition,
+            "offset": waiting.offset,
+            "record": String::from_utf8_lossy(waiting.record),
+        }));
+    }
+    let kept = &pipeline.history.as_ref()?.fields;
+    let entries = history::read_plain(value, kept.len())?;
+    let events = entries.into_iter().map(|entry| {
+        let mut event = Map::from_iter([("time".to_owned(), json!(entry.time))]);
+        for (&field, bytes) in kept.iter().zip(entry.values) {
+            if let Some(field) = fields.get(field) {
+                event.insert(field.name.clone(), field_value(field.kind, bytes));
+            }
+        }
+        Value::from(event)
+    });
+    Some(json!({
+        "stage": stage,
+        "key_group": group,
+        "key": key(pipeline, entry.key),
+        "events": events.collect::<Vec<_>>(),
+    }))
+}
+
+/// The fields of a key by name.
+fn key(pipeline: &Pipeline, bytes: &[u8]) -> Value {
+    let event = &pipeline.event;
+    let names = event
+        .key
+        .iter()
+        .filter_map(|&field| event.fields.get(field));
+    let values = parts(bytes).into_iter().map(|part| match part {
+        KeyPart::Text(text) => json!(text),
+        KeyPart::Int(value) => json!(value),
+        KeyPart::Bool(value) => json!(value),
+    });
+    let pairs = names
+        .zip(values)
+        .map(|(field, value)| (field.name.clone(), value));
+    Value::from(Map::from_iter(pairs))
+}
+
+fn field_value(kind: FieldKind, bytes: Option<&[u8]>) -> Value {
+    let Some(bytes) = bytes else {
+        return Value::Null;
+    };
+    let number = <[u8; 8]>::try_from(bytes);
+    match (kind, number) {
+        (FieldKind::Int, Ok(number)) => json!(i64::from_le_bytes(number)),
+        (FieldKind::Float, Ok(number)) => json!(f64::from_bits(u64::from_le_bytes(number))),
+        (FieldKind::Bool, _) => json!(bytes == [1]),
+        _ => json!(String::from_utf8_lossy(bytes)),
+    }
+}

@@ -1,0 +1,98 @@
+//! `slackwater checkpoints`: what a job's store holds, also while the job runs. Nothing here writes to a store.
+
+mod export;
+mod list;
+mod show;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use slackwater_dataflow::checkpoint::log::{Found, manifests};
+use slackwater_dataflow::checkpoint::manifest::Manifest;
+use slackwater_dataflow::store::local::LocalStore;
+
+use crate::cli::{Failure, PipelineArgument, load};
+use crate::pipeline::Pipeline;
+
+/// Looks at the checkpoints of a job.
+#[derive(Debug, clap::Args)]
+pub struct Checkpoints {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List them, the newest last
+    List(list::List),
+    /// Say everything that one says
+    Show(show::Show),
+    /// Read every byte of them, and say what is damaged
+    Verify(verify::Verify),
+    /// Write the state of one as JSON lines: what is known of each key
+    Export(export::Export),
+}
+
+impl Checkpoints {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::List(command) => command.run(),
+            Command::Show(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Export(command) => command.run(),
+        }
+    }
+}
+
+/// The store of a job, to be read.
+struct Opened {
+    pipeline: Pipeline,
+    folder: PathBuf,
+    store: LocalStore,
+    found: Vec<Found>,
+}
+
+fn open(argument: &PipelineArgument, json: bool) -> Result<Opened, Failure> {
+    let pipeline = load(argument.pipeline.as_deref(), json)?;
+    let Some(checkpoint) = &pipeline.checkpoint else {
+        return Err(Failure::NoCheckpoints(pipeline.job.name));
+    };
+    let folder = checkpoint.store.clone();
+    let unreadable = |error: &dyn std::error::Error| Failure::Store {
+        folder: folder.display().to_string(),
+        reason: error.to_string(),
+    };
+    let store = LocalStore::open_to_read(&folder).map_err(|error| unreadable(&error))?;
+    let found = manifests(&store).map_err(|error| unreadable(&error))?;
+    Ok(Opened {
+        pipeline,
+        folder,
+        store,
+        found,
+    })
+}
+
+impl Opened {
+    /// The checkpoint of this number, or the newest one.
+    fn manifest(&self, number: Option<u64>) -> Result<&Manifest, Failure> {
+        let wanted = |found: &&Found| number.is_none_or(|number| found.number.0 == number);
+        let found = self.found.iter().rev().find(wanted);
+        let reason = match found.map(|found| &found.manifest) {
+            Some(Ok(manifest)) => return Ok(manifest),
+            Some(Err(error)) => error.to_string(),
+            None => match number {
+                Some(number) => format!("it holds no checkpoint of the number {number}"),
+                None => "it holds no checkpoint yet".to_owned(),
+            },
+        };
+        Err(self.failure(reason))
+    }
+
+    fn failure(&self, reason: impl ToString) -> Failure {
+        Failure::Store {
+            folder: self.folder.display().to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `slackwater status`: how a job is that runs somewhere else on this machine.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slackwater_operators::reject::grouped;
+
+use crate::cli::supervised::ask;
+use crate::cli::{Failure, PipelineArgument, counted, load, print};
+use crate::supervisor::attempts::seconds;
+use crate::supervisor::protocol::{
+    Answer, Ask, Failure as Failed, JobState, JobStatus, Status as Run,
+};
+
+/// The supervisor answers at once, whatever its worker does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Says how a job with checkpoints is, while `run` runs it.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    pipeline: PipelineArgument,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        match ask(&pipeline, Ask::Status, Some(PATIENCE))? {
+            // Texts and numbers always serialise.
+            Answer::Status(status) if self.json => {
+                print(&serde_json::to_string(&status).unwrap_or_default())
+            }
+            Answer::Status(status) => print(&text(&status)),
+            other => Err(Failure::Answer(other)),
+        }
+    }
+}
+
+fn text(status: &JobStatus) -> String {
+    let mut lines = vec![headline(status)];
+    if let Some(last) = &status.last {
+        lines.extend(run(last));
+    }
+    lines.extend(status.failures.iter().map(failure));
+    lines.join("\n")
+}
+
+fn headline(status: &JobStatus) -> String {
+    let (job, attempt) = (&status.job, status.attempt);
+    let since = seconds(Duration::from_millis(status.for_ms));
+    let doing = match status.state {
+        JobState::Starting => format!("has been starting for {since}"),
+        JobState::Running => format!("has been running for {since}"),
+        JobState::Stopping => "is stopping".to_owned(),
+        JobState::Restarting => {
+            let left = Duration::from_millis(status.restart_in_ms.unwrap_or_default());
+            format!("has failed and is started again in {}", seconds(left))
+        }
+        JobState::Ended => "has ended".to_owned(),
+    };
+    let pid = status.pid.map(|pid| format!(", pid {pid}"));
+    let failures = match status.failed {
+        0 => String::new(),
+        failed => format!(", {}", counted(failed, "failure")),
+    };
+    format!(
+        "job `{job}` {doing} (attempt {attempt}{}{failures})",
+        pid.unwrap_or_default()
+    )
+}
+
+fn run(run: &Run) -> Vec<String> {
+    let (events, checkpoints) = (&run.events, &run.checkpoints);
+    let counts = [
+        ("read", events.read),
+        ("predictions", events.predictions),
+        ("validation errors", events.validation_errors),
+        ("processing errors", events.processing_errors),
+        ("late events", events.late_events),
+        ("in flight", events.in_flight),
+    ];
+    let count = |(name, events): (&str, u64)| format!(" {name:<18} {:>14}", grouped(events));
+    let mut lines: Vec<String> = counts.into_iter().map(count).collect();
+    let (completed, failed) = (grouped(checkpoints.completed), grouped(checkpoints.failed));
+    let mut line = format!(" checkpoints        {completed:>14} durable, {failed} failed");
+    if let (Some(epoch), Some(ms)) = (checkpoints.last_epoch, checkpoints.last_ms) {
+        line.push_str(&format!("; the last, of epoch {epoch}, took {ms:.1} ms"));
+    }
+    lines.push(line);
+    lines
+}
+
+fn failure(failure: &Failed) -> String {
+    let Failed { attempt, cause, .. } = failure;
+    let ran = seconds(Duration::from_millis(failure.ran_ms));
+    let at = Timestamp::from_millisecond(failure.at_ms)
+        .map_or_else(|_| String::new(), |at| format!(" at {at:.0}"));
+    format!(" attempt {attempt} failed{at}, after {ran}: {cause}")
+}

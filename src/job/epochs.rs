@@ -1,0 +1,288 @@
+//! A job with checkpoints, made ready: who else runs it, what was left of it, whether it may go on from that.
+
+use std::process;
+use std::sync::Arc;
+
+use slackwater_connectors::discard::DiscardSink;
+use slackwater_connectors::file::{EpochFiles, EpochFilesConfig};
+use slackwater_connectors::stdout::StdoutSink;
+use slackwater_connectors::unmarked::Unmarked;
+use slackwater_dataflow::checkpoint::job::Difference;
+use slackwater_dataflow::checkpoint::log::Claimant;
+use slackwater_dataflow::checkpoint::manifest::Manifest;
+use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, RecoveryError, claim};
+use slackwater_dataflow::checkpoint::settle::Choice;
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::sink::{EpochSink, OutputStream, SinkError};
+use slackwater_dataflow::source::{Partition, Start, Starts};
+use slackwater_dataflow::store::local::{LocalStore, OpenStoreError};
+use slackwater_models::ModelInfo;
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::graph::{OpenSource, open_source, open_source_again, stream_folders};
+use crate::pipeline::identity::identity;
+use crate::pipeline::preflight::PreflightError;
+use crate::pipeline::spec::{CheckpointSpec, SinkKind};
+
+/// What a person says about how a job is to begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resuming {
+    /// Start over, whatever there is.
+    pub fresh: bool,
+    /// What to do where outputs do not fit the checkpoint.
+    pub choice: Option<Choice>,
+    /// Features and the model may be others than those of the checkpoint.
+    pub allow_new_features: bool,
+}
+
+/// A job must not go on as it is. Nothing was read or published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another process works on the same store or outputs.
+    #[error("{0}")]
+    InUse(String),
+    /// Outputs without a checkpoint.
+    #[error(
+        "`{path}` is there, but the store `{store}` holds no checkpoint of the job: was it emptied, or is `store` another one? Put the store back, or start over with `--fresh`, which moves these outputs aside"
+    )]
+    OutputsWithoutCheckpoint {
+        /// The first output.
+        path: String,
+        /// The store.
+        store: String,
+    },
+    /// The pipeline has changed.
+    #[error(
+        "the pipeline is not the one that the checkpoint of epoch {epoch} was taken with: {changes}. {way_on}"
+    )]
+    Changed {
+        /// The checkpoint's epoch.
+        epoch: u64,
+        /// What has changed.
+        changes: String,
+        /// What to do.
+        way_on: &'static str,
+    },
+    /// What was left can't be gone on from as it is.
+    #[error(transparent)]
+    Recovery(RecoveryError),
+}
+
+const CHANGED: &str =
+    "State and outputs would mean something else: put it back, or start over with `--fresh`";
+const CHANGED_FEATURES: &str = "With `--allow-new-features` the job goes on with the new ones, on the histories that it has; \
+                                `--fresh` starts over";
+
+/// Why a job with checkpoints can't begin.
+#[derive(Debug)]
+pub(super) enum Blocked {
+    Preflight(PreflightError),
+    Refused(Refusal),
+}
+
+impl<E: Into<PreflightError>> From<E> for Blocked {
+    fn from(error: E) -> Self {
+        Blocked::Preflight(error.into())
+    }
+}
+
+impl From<Refusal> for Blocked {
+    fn from(refusal: Refusal) -> Self {
+        Blocked::Refused(refusal)
+    }
+}
+
+fn blocked(error: RecoveryError) -> Blocked {
+    match error {
+        RecoveryError::Store(error) => Blocked::Preflight(PreflightError::Store(error.to_string())),
+        RecoveryError::Conditions(error) => {
+            Blocked::Preflight(PreflightError::Store(error.to_string()))
+        }
+        RecoveryError::Sink(error) => error.into(),
+        error => Blocked::Refused(Refusal::Recovery(error)),
+    }
+}
+
+/// Everything that a job with checkpoints begins with.
+pub(super) struct Begun {
+    pub(super) source: OpenSource,
+    pub(super) recovered: Recovered,
+    /// Where each stream goes.
+    pub(super) places: Vec<(OutputStream, String)>,
+}
+
+/// Claims the job's store, takes over its outputs, and opens its source where it goes on.
+pub(super) fn begin(
+    pipeline: &Pipeline,
+    checkpoint: &CheckpointSpec,
+    model: &ModelInfo,
+    spread: Spread,
+    resuming: Resuming,
+    clock: &Arc<dyn Clock>,
+) -> Result<Begun, Blocked> {
+    // What the job reads is looked at before anything is claimed: a run that cannot begin must not end one that
+    // goes on.
+    let first = open_source(pipeline, clock)?;
+    let store = LocalStore::open(&checkpoint.store).map_err(|error| match error {
+        OpenStoreError::InUse { .. } => Blocked::Refused(Refusal::InUse(error.to_string())),
+        error => Blocked::Preflight(PreflightError::Store(error.to_string())),
+    })?;
+    let of_store = |error: &dyn std::error::Error| PreflightError::Store(error.to_string());
+    store.remove_leftovers().map_err(|error| of_store(&error))?;
+    let claimant = Claimant {
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        process: process::id(),
+        now_ms: clock.wall_ms(),
+    };
+    let mut claimed = claim(Arc::new(store), &claimant).map_err(blocked)?;
+    let files = files(pipeline);
+    if resuming.fresh {
+        claimed.forget();
+        if let Some(files) = &files {
+            EpochFiles::set_aside(files)?;
+        }
+    }
+    let manifest = claimed.manifest().map_err(blocked)?.cloned();
+    if let (None, Some(files), false) = (&manifest, &files, resuming.fresh) {
+        refuse_outputs(files, checkpoint)?;
+    }
+    let job = identity(pipeline, model);
+    refuse_changes(manifest.as_ref(), &claimed.differences(&job), resuming)?;
+    let source = match &manifest {
+        Some(manifest) => resume_source(pipeline, manifest, clock)?,
+        None => first,
+    };
+    let (sink, places, choice) = open_sink(pipeline, files.as_ref(), resuming)?;
+    let asked = Asked {
+        job,
+        spread,
+        partitions: source.source.partitions().to_vec(),
+        settings: checkpoint.settings,
+        retain: checkpoint.retain as usize,
+        choice,
+        now_ms: clock.wall_ms(),
+    };
+    Ok(Begun {
+        source,
+        recovered: claimed.begin(asked, sink).map_err(blocked)?,
+        places,
+    })
+}
+
+fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {
+    match &pipeline.sink.kind {
+        SinkKind::File { path } => Some(EpochFilesConfig {
+            root: path.into(),
+            folders: stream_folders(pipeline),
+            shards: shards(pipeline),
+            job: pipeline.job.name.clone(),
+        }),
+        SinkKind::Stdout | SinkKind::Discard => None,
+    }
+}
+
+fn shards(pipeline: &Pipeline) -> u16 {
+    u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX)
+}
+
+fn refuse_outputs(files: &EpochFilesConfig, checkpoint: &CheckpointSpec) -> Result<(), Blocked> {
+    match EpochFiles::existing(files)? {
+        None => Ok(()),
+        Some(path) => Err(Refusal::OutputsWithoutCheckpoint {
+            path: path.display().to_string(),
+            store: checkpoint.store.display().to_string(),
+        }
+        .into()),
+    }
+}
+
+fn refuse_changes(
+    manifest: Option<&Manifest>,
+    changes: &[Difference],
+    resuming: Resuming,
+) -> Result<(), Refusal> {
+    let is_of_features =
+        |change: &Difference| change.part.starts_with("features.") || change.part == "model";
+    let only_features = changes.iter().all(is_of_features);
+    if changes.is_empty() || (only_features && resuming.allow_new_features) {
+        return Ok(());
+    }
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    Err(Refusal::Changed {
+        epoch: manifest.map_or(0, |manifest| manifest.epoch.0),
+        changes: changes.join("; "),
+        way_on: if only_features {
+            CHANGED_FEATURES
+        } else {
+            CHANGED
+        },
+    })
+}
+
+fn resume_source(
+    pipeline: &Pipeline,
+    manifest: &Manifest,
+    clock: &Arc<dyn Clock>,
+) -> Result<OpenSource, PreflightError> {
+    let partitions = manifest.partitions.iter();
+    let known: Vec<Partition> = partitions
+        .clone()
+        .map(|it| Partition {
+            id: it.id,
+            topic: Arc::from(it.topic.as_str()),
+        })
+        .collect();
+    let start = |finished, position| {
+        if finished {
+            Start::Ended
+        } else {
+            Start::At(position)
+        }
+    };
+    let starts: Starts = partitions
+        .map(|it| (it.id, start(it.finished, it.position)))
+        .collect();
+    open_source_again(pipeline, &known, &starts, clock)
+}
+
+/// A sink, where it puts each stream, and what it does about outputs of which it cannot tell whether it has them.
+type OpenEpochSink = (
+    Box<dyn EpochSink>,
+    Vec<(OutputStream, String)>,
+    Option<Choice>,
+);
+
+fn open_sink(
+    pipeline: &Pipeline,
+    files: Option<&EpochFilesConfig>,
+    resuming: Resuming,
+) -> Result<OpenEpochSink, SinkError> {
+    let shards = shards(pipeline);
+    let names = stream_folders(pipeline);
+    Ok(match (files, &pipeline.sink.kind) {
+        (Some(files), _) => {
+            let place = |stream| {
+                let folder = files.root.join(files.folders.of(stream));
+                (stream, folder.display().to_string())
+            };
+            let places = OutputStream::ALL.map(place).into();
+            (Box::new(EpochFiles::open(files)?), places, resuming.choice)
+        }
+        (None, SinkKind::Stdout) => {
+            let sink = StdoutSink::new(std::io::stdout(), |stream| names.of(stream).to_owned());
+            let place = |stream| (stream, "stdout".to_owned());
+            let places = OutputStream::ALL.map(place).into();
+            let choice = Some(Choice::AcceptDuplicates);
+            (Box::new(Unmarked::new(sink, shards)), places, choice)
+        }
+        (None, _) => {
+            let sink = Unmarked::new(DiscardSink::new(), shards);
+            (Box::new(sink), Vec::new(), Some(Choice::SkipOutbox))
+        }
+    })
+}

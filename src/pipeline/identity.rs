@@ -1,0 +1,74 @@
+//! What must not change of a job that goes on from a checkpoint.
+//!
+//! Everything that decides what state and outputs mean. What only decides how fast or how often something happens
+//! may change: workers, checkpoints, restarts, the bound on drift; the rate of a generator.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use slackwater_dataflow::checkpoint::job::JobIdentity;
+use slackwater_models::{ModelDigest, ModelInfo};
+
+use crate::pipeline::spec::{FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec};
+
+/// The identity of a job that scores with `model`.
+pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
+    let event = &pipeline.event;
+    let key = event
+        .key
+        .iter()
+        .filter_map(|&field| event.fields.get(field));
+    let schema = (
+        &event.fields,
+        event.time_field,
+        event.late,
+        event.max_ahead_ms,
+        event.max_bytes,
+        event.max_depth,
+        &pipeline.checks,
+    );
+    let feature = |feature: &FeatureSpec| (feature.name.clone(), digest(feature));
+    JobIdentity {
+        name: pipeline.job.name.clone(),
+        order: match pipeline.job.order {
+            Order::Arrival => "arrival",
+            Order::EventTime => "event_time",
+        }
+        .to_owned(),
+        key: key.map(|field| field.name.clone()).collect(),
+        key_groups: u16::try_from(pipeline.job.key_groups).unwrap_or(u16::MAX),
+        shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+        max_out_of_orderness_ms: event.max_out_of_orderness_ms,
+        schema: digest(&schema),
+        source: source(&pipeline.source),
+        features: pipeline
+            .features
+            .iter()
+            .map(feature)
+            .collect::<BTreeMap<_, _>>(),
+        history: digest(&pipeline.history),
+        model: model.digest.as_str().to_owned(),
+    }
+}
+
+/// Files are told apart by their paths, partition by partition.
+fn source(source: &SourceSpec) -> String {
+    match source {
+        SourceSpec::Generator(generator) => {
+            let GeneratorSpec { rate: _, .. } = generator;
+            let same = GeneratorSpec {
+                rate: 0,
+                ..generator.clone()
+            };
+            format!("generator {}", digest(&same))
+        }
+        SourceSpec::File { .. } => "file".to_owned(),
+        SourceSpec::Stdin => "stdin".to_owned(),
+    }
+}
+
+/// A digest of all that a value says.
+fn digest(value: &impl Debug) -> String {
+    let digest = ModelDigest::of(format!("{value:?}").as_bytes());
+    digest.as_str().to_owned()
+}
