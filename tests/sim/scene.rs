@@ -1,103 +1,95 @@
-//! A job on a store, a source and a sink in memory, run until it is done, whatever happens on the way.
+//! A job on a store, a source and a sink in memory, run as often as it takes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use slackwater_connectors::generator::GeneratorConfig;
 use slackwater_connectors::memory::{MemoryEpochSink, MemorySource, Schedule};
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use slackwater_dataflow::checkpoint::job::JobIdentity;
 use slackwater_dataflow::checkpoint::log::Claimant;
-use slackwater_dataflow::checkpoint::recovery::{Asked, claim};
+use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, RecoveryError, claim};
+use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::clock::SystemClock;
 use slackwater_dataflow::meters::Totals;
-use slackwater_dataflow::place::{ShardId, Spread};
-use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::run::{RunError, Stopper};
+use slackwater_dataflow::sink::EpochSink;
 use slackwater_dataflow::source::Source;
 use slackwater_dataflow::store::Store;
 use slackwater_dataflow::store::memory::MemoryStore;
 use slackwater_dataflow::worker::WorkerGroup;
 
-use crate::canonical::mask;
 use crate::reference::{Reference, generated};
 
-const SHARDS: u16 = 2;
+pub const SHARDS: u16 = 2;
 const KEY_GROUPS: u16 = 1024;
 
-/// Canonical records by stream and key, in the order in which they became visible.
-pub type Content = BTreeMap<(&'static str, String), Vec<Value>>;
+/// Longest that a run may take. Only one that hangs takes so long; it is ended so that the test says which it was.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What outlives a run: the store and the outputs.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub store: MemoryStore,
+    pub sink: MemoryEpochSink,
+}
+
+impl World {
+    /// Nothing.
+    pub fn new() -> Self {
+        World {
+            store: MemoryStore::default(),
+            sink: MemoryEpochSink::new(SHARDS),
+        }
+    }
+
+    /// Another one that is what this one is now.
+    pub fn fork(&self) -> Self {
+        World {
+            store: self.store.fork(),
+            sink: self.sink.fork(),
+        }
+    }
+
+    /// The next process begins, after the power was away or not.
+    pub fn restart(&self, power_loss: bool) {
+        if power_loss {
+            self.store.power_loss();
+        }
+        self.store.revive();
+    }
+}
 
 /// A job and what it reads.
 pub struct Scene {
     job: Reference,
-    source: MemorySource,
+    pub source: MemorySource,
     polls: u64,
 }
 
-/// How a run ended that was not stopped by a fault.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The input has ended, and everything is published.
-    Complete(Totals),
-    /// There was nothing left to do.
-    AlreadyComplete,
+/// How a run is started.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Of all of a test, from 0: no two read in the same order.
+    pub number: u64,
+    pub workers: usize,
+    pub settings: CheckpointSettings,
+    /// Checkpoints that are kept.
+    pub retain: usize,
+    pub choice: Option<Choice>,
 }
 
-impl Scene {
-    /// A few hundred events, from a seed.
-    pub fn new(seed: u64, changes: &[(&str, &str)]) -> Self {
-        let source = generated(GeneratorConfig {
-            seed,
-            events: 400,
-            partitions: 3,
-            users: 12,
-            invalid: 0.1,
-            late: 0.05,
-            ..GeneratorConfig::default()
-        });
-        Scene {
-            job: Reference::new(changes),
-            source,
-            polls: seed,
-        }
-    }
-
-    /// What a job without checkpoints writes.
-    pub fn expected(&self, workers: usize) -> (Content, Totals) {
-        let (sink, totals) = self.job.run(self.source.clone(), workers);
-        let lines = OutputStream::ALL.map(|stream| sink.records(stream));
-        (content(&lines), totals)
-    }
-
-    /// One run, until its end or until the store is dead.
-    pub fn run(
-        &self,
-        store: &MemoryStore,
-        sink: &MemoryEpochSink,
-        workers: usize,
-        attempt: u64,
-    ) -> Result<Ended, String> {
-        let said = |error: &dyn std::error::Error| error.to_string();
-        let spread = Spread {
-            key_groups: KEY_GROUPS,
+impl Attempt {
+    /// With checkpoints as often as they can be.
+    pub fn new(number: u64, workers: usize) -> Self {
+        Attempt {
+            number,
             workers,
-            shards: SHARDS,
-        };
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let claimant = Claimant {
-            host: "sim".to_owned(),
-            process: 1,
-            now_ms: attempt as i64,
-        };
-        let claimed = claim(shared, &claimant).map_err(|error| said(&error))?;
-        let asked = Asked {
-            job: identity(),
-            spread,
-            partitions: self.source.partitions().to_vec(),
             settings: CheckpointSettings {
                 interval: Duration::from_millis(2),
                 min_pause: Duration::ZERO,
@@ -105,39 +97,179 @@ impl Scene {
             },
             retain: 2,
             choice: None,
-            now_ms: 0,
-        };
-        let sink = Box::new(sink.clone());
-        let recovered = claimed.begin(asked, sink).map_err(|error| said(&error))?;
+        }
+    }
+}
+
+/// How a run ended that was not stopped by a fault.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The input has ended, or the run was asked to stop; everything is published.
+    Done(Totals),
+    /// There was nothing left to do.
+    AlreadyComplete,
+}
+
+/// Why a run ended that was.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not begin.
+    Recovery(RecoveryError),
+    /// It could not go on.
+    Run(RunError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Recovery(error) => write!(f, "it could not begin: {error}"),
+            Failure::Run(error) => write!(f, "it could not go on: {error}"),
+        }
+    }
+}
+
+/// Called again and again while a job runs.
+pub type Watch<'a> = &'a (dyn Fn(&Stopper) + Sync);
+
+impl Scene {
+    /// So many events, from a seed.
+    pub fn new(seed: u64, events: u64, order: &str) -> Self {
+        let source = generated(GeneratorConfig {
+            seed,
+            events,
+            partitions: 3,
+            users: 12,
+            invalid: 0.1,
+            late: 0.05,
+            ..GeneratorConfig::default()
+        });
+        Self::of(source, order, seed)
+    }
+
+    /// These events.
+    pub fn of(source: MemorySource, order: &str, polls: u64) -> Self {
+        Scene {
+            job: Reference::new(&[("order = \"arrival\"", &format!("order = \"{order}\""))]),
+            source,
+            polls,
+        }
+    }
+
+    pub fn job(&self) -> &Reference {
+        &self.job
+    }
+
+    /// One run, until its end or until the store is dead.
+    pub fn run(&self, world: &World, attempt: &Attempt) -> Result<Ended, Failure> {
+        self.run_watched(world, attempt, &|_| {})
+    }
+
+    /// The same with somebody who looks on.
+    pub fn run_watched(
+        &self,
+        world: &World,
+        attempt: &Attempt,
+        watch: Watch<'_>,
+    ) -> Result<Ended, Failure> {
+        let store = Arc::new(world.store.clone());
+        self.run_on(store, Box::new(world.sink.clone()), attempt, &|stopper| {
+            // A process whose store has died is dead as well.
+            if world.store.is_dead() {
+                stopper.abort();
+            }
+            watch(stopper);
+        })
+    }
+
+    /// The same on any store and sink.
+    pub fn run_on(
+        &self,
+        store: Arc<dyn Store>,
+        sink: Box<dyn EpochSink>,
+        attempt: &Attempt,
+        watch: Watch<'_>,
+    ) -> Result<Ended, Failure> {
+        let polls = Schedule::Seeded(self.polls * 1_000 + attempt.number);
+        let source = self.source.clone().with_schedule(polls);
+        self.run_from(source, store, sink, attempt, watch)
+    }
+
+    /// The same from any source.
+    pub fn run_from(
+        &self,
+        source: impl Source + 'static,
+        store: Arc<dyn Store>,
+        sink: Box<dyn EpochSink>,
+        attempt: &Attempt,
+        watch: Watch<'_>,
+    ) -> Result<Ended, Failure> {
+        let recovered = self.begin(store, sink, attempt);
+        let recovered = recovered.map_err(Failure::Recovery)?;
         if recovered.is_complete {
             return Ok(Ended::AlreadyComplete);
         }
-        let polls = Schedule::Seeded(self.polls * 1_000 + attempt);
-        let source = self.source.clone().with_schedule(polls);
-        let blueprint = self.job.blueprint(source, workers);
-        let group = WorkerGroup::new(workers, Arc::new(SystemClock::default()));
+        let blueprint = self.job.blueprint(source, attempt.workers);
+        let group = WorkerGroup::new(attempt.workers, Arc::new(SystemClock::default()));
         let stopper = group.stopper();
-        let over = Arc::new(AtomicBool::new(false));
-        // A process whose store has died is dead as well.
-        let watching = thread::spawn({
-            let (store, over) = (store.clone(), Arc::clone(&over));
-            move || {
+        let over = AtomicBool::new(false);
+        let finished = thread::scope(|scope| {
+            scope.spawn(|| {
+                let since = Instant::now();
                 while !over.load(Ordering::SeqCst) {
-                    if store.is_dead() {
-                        stopper.abort();
+                    watch(&stopper);
+                    if since.elapsed() > PATIENCE {
+                        println!("violation: a run hangs: {attempt:?}");
+                        std::process::exit(HUNG);
                     }
-                    thread::sleep(Duration::from_micros(200));
+                    thread::sleep(Duration::from_micros(500));
                 }
-            }
+            });
+            let finished = group.run_in_epochs(recovered, move |graph| blueprint.build(graph));
+            over.store(true, Ordering::SeqCst);
+            finished
         });
-        let finished = group.run_in_epochs(recovered, move |graph| blueprint.build(graph));
-        over.store(true, Ordering::SeqCst);
-        watching.join().unwrap();
         finished
-            .map(|finished| Ended::Complete(finished.totals))
-            .map_err(|error| said(&error))
+            .map(|finished| Ended::Done(finished.totals))
+            .map_err(Failure::Run)
+    }
+
+    /// Takes the store and the sink over and publishes what is missing.
+    pub fn begin(
+        &self,
+        store: Arc<dyn Store>,
+        sink: Box<dyn EpochSink>,
+        attempt: &Attempt,
+    ) -> Result<Recovered, RecoveryError> {
+        let claimant = Claimant {
+            host: "sim".to_owned(),
+            process: 1,
+            now_ms: attempt.number as i64,
+        };
+        let asked = Asked {
+            job: identity(),
+            spread: Spread {
+                key_groups: KEY_GROUPS,
+                workers: attempt.workers,
+                shards: SHARDS,
+            },
+            partitions: self.source.partitions().to_vec(),
+            settings: attempt.settings,
+            retain: attempt.retain,
+            choice: attempt.choice,
+            now_ms: 0,
+        };
+        claim(store, &claimant)?.begin(asked, sink)
+    }
+
+    /// The same on a world.
+    pub fn begin_in(&self, world: &World, attempt: &Attempt) -> Result<Recovered, RecoveryError> {
+        let store = Arc::new(world.store.clone());
+        self.begin(store, Box::new(world.sink.clone()), attempt)
     }
 }
+
+/// How the process ends when a run hangs.
+const HUNG: i32 = 3;
 
 fn identity() -> JobIdentity {
     JobIdentity {
@@ -153,58 +285,4 @@ fn identity() -> JobIdentity {
         history: String::new(),
         model: String::new(),
     }
-}
-
-/// An empty sink.
-pub fn sink() -> MemoryEpochSink {
-    MemoryEpochSink::new(SHARDS)
-}
-
-/// Everything that is visible.
-pub fn visible(sink: &MemoryEpochSink) -> Content {
-    let lines = OutputStream::ALL.map(|stream| {
-        let shards = (0..SHARDS).map(|shard| sink.bytes(ShardId(shard), stream));
-        let bytes: Vec<u8> = shards.flatten().collect();
-        let lines = bytes.split(|byte| *byte == b'\n');
-        lines
-            .filter(|line| !line.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect::<Vec<_>>()
-    });
-    content(&lines)
-}
-
-fn content(lines: &[Vec<Vec<u8>>; 4]) -> Content {
-    let mut content = Content::new();
-    for (stream, lines) in OutputStream::ALL.into_iter().zip(lines) {
-        for line in lines {
-            let record = mask(str::from_utf8(line).unwrap());
-            let key = match stream {
-                OutputStream::Predictions => &record["user_id"],
-                OutputStream::ProcessingErrors => &record["original_event"][0],
-                OutputStream::ValidationErrors | OutputStream::LateEvents => {
-                    &record["source"]["partition"]
-                }
-            };
-            let key = (stream.name(), key.to_string());
-            content.entry(key).or_default().push(record);
-        }
-    }
-    content
-}
-
-/// Where two contents differ first; nothing if they do not.
-pub fn difference(expected: &Content, found: &Content) -> Option<String> {
-    let keys = expected.keys().chain(found.keys());
-    keys.into_iter().find_map(|key| {
-        let (expected, found) = (expected.get(key), found.get(key));
-        let of = |records: Option<&Vec<Value>>| records.map_or(0, Vec::len);
-        (expected != found).then(|| {
-            format!(
-                "{key:?}: {} records expected, {} found\nexpected {expected:?}\nfound {found:?}",
-                of(expected),
-                of(found)
-            )
-        })
-    })
 }

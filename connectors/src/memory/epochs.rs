@@ -48,7 +48,7 @@ pub struct MemoryEpochSink {
     place: Arc<Mutex<Place>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Place {
     /// Who took over last.
     generation: Option<Generation>,
@@ -72,6 +72,15 @@ impl MemoryEpochSink {
             shards: vec![Shard::default(); usize::from(shards)],
             ..Place::default()
         };
+        MemoryEpochSink {
+            place: Arc::new(Mutex::new(place)),
+        }
+    }
+
+    /// A sink of its own to which has been published what was to this one; it fails when this one would.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let place = self.lock().clone();
         MemoryEpochSink {
             place: Arc::new(Mutex::new(place)),
         }

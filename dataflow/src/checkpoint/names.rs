@@ -15,8 +15,6 @@ use crate::moment::Epoch;
 pub const LOG: &str = "log/";
 /// The folder of states and outboxes.
 pub const DATA: &str = "data/";
-/// The folder of the objects by which a store is tried out.
-pub const PROBE: &str = "probe/";
 
 /// Number of a record of the manifest log, from 1.
 #[derive(
@@ -139,11 +137,6 @@ impl From<DataName> for String {
     }
 }
 
-/// The name of an object by which a store is tried out.
-pub fn probe_name(random: u64) -> String {
-    format!("{PROBE}{random:016x}")
-}
-
 /// A text names no object of the kind that was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a name that this program gives to objects of a checkpoint store")]
@@ -152,7 +145,7 @@ pub struct NoObjectName(String);
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use crate::checkpoint::names::{DataKind, DataName, RecordNumber, probe_name};
+    use crate::checkpoint::names::{DataKind, DataName, RecordNumber};
     use crate::identity::Generation;
     use crate::moment::Epoch;
 
@@ -176,7 +169,6 @@ mod tests {
         let record = "log/00000000000000000042";
         assert_eq!(RecordNumber(42).name(), record);
         assert_eq!(RecordNumber::of_name(record).unwrap(), RecordNumber(42));
-        assert_eq!(probe_name(1), "probe/0000000000000001");
     }
 
     #[test]

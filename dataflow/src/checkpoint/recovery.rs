@@ -5,7 +5,7 @@
 //! which outputs are there already; what is missing is published; only then are state and positions loaded.
 //! Nothing is ever taken for empty because it could not be read.
 
-use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -117,7 +117,8 @@ pub struct Claimed {
 /// Claims a job's log for a new run and finds the checkpoint that it goes on from.
 ///
 /// # Errors
-/// The store fails or cannot keep runs apart.
+/// The store fails or cannot keep runs apart. One that fails to read an object is an error, and not a reason to go on
+/// from an older checkpoint: the object may be read again later.
 pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, RecoveryError> {
     check_conditions(store.as_ref())?;
     let log = ManifestLog::claim(Arc::clone(&store), claimant)?;
@@ -130,13 +131,13 @@ pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, Reco
                 if chosen.is_none() {
                     match verify(&store, &manifest) {
                         Ok(()) => chosen = Some(manifest.clone()),
-                        Err(error) => damaged.push(error.to_string()),
+                        Err(error) => damaged.push(damage(error)?),
                     }
                 }
                 readable.push(manifest);
             }
             // A record that is older than the checkpoint is of no use, whole or not.
-            Err(error) if chosen.is_none() => damaged.push(error.to_string()),
+            Err(error) if chosen.is_none() => damaged.push(damage(error)?),
             Err(_) => {}
         }
     }
@@ -149,6 +150,20 @@ pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, Reco
         chosen,
         damaged,
     })
+}
+
+/// What is wrong with an object, if it is damaged or missing, in words.
+fn damage(error: FormatError) -> Result<String, RecoveryError> {
+    let lasts = match &error {
+        FormatError::Store(error) => matches!(
+            error.source.kind(),
+            ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData
+        ),
+        _ => true,
+    };
+    lasts
+        .then(|| error.to_string())
+        .ok_or(RecoveryError::Store(error))
 }
 
 /// Reads every object that a manifest lists.
@@ -281,7 +296,9 @@ impl Claimed {
         };
         self.settle(&mut ledger, &markers, asked.choice, sink.as_mut())?;
         let mut retention = Retention::new(asked.retain, self.generation());
-        for manifest in &self.manifests {
+        let last = chosen.as_ref().map(|it| it.number);
+        let usable = |it: &&Manifest| last.is_none_or(|last| it.number <= last);
+        for manifest in self.manifests.iter().filter(usable) {
             // What is to be deleted now is found below, by name.
             let unpublished = ledger.unpublished_objects();
             drop(retention.on_durable(listing(manifest), &unpublished));
@@ -294,7 +311,7 @@ impl Claimed {
                 next(Some(epoch))
             }
         };
-        self.delete_orphans(chosen.as_ref())?;
+        self.delete_orphans(&retention)?;
         let state = chosen.as_ref().map(|manifest| {
             let state = ChainState::new(&self.store, manifest, asked.spread);
             Arc::new(state) as Arc<dyn SavedState>
@@ -426,18 +443,15 @@ impl Claimed {
         Ok(())
     }
 
-    /// Deletes what older runs have left and no manifest lists: they were writing it when they ended.
-    fn delete_orphans(&self, chosen: Option<&Manifest>) -> Result<(), RecoveryError> {
-        let manifests = self.manifests.iter().chain(chosen);
-        let listed: BTreeSet<DataName> = manifests
-            .flat_map(|manifest| manifest.objects().into_keys())
-            .collect();
+    /// Deletes what older runs have left and no manifest that is kept lists: they were writing it when they ended, or
+    /// had not come to delete it.
+    fn delete_orphans(&self, retention: &Retention) -> Result<(), RecoveryError> {
         for name in self.store.list(DATA)? {
             // What has another name is none of ours.
             let Ok(data) = name.parse::<DataName>() else {
                 continue;
             };
-            if data.generation < self.generation() && !listed.contains(&data) {
+            if data.generation < self.generation() && !retention.lists(&name) {
                 self.store.delete(&name)?;
             }
         }

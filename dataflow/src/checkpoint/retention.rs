@@ -90,6 +90,11 @@ impl Retention {
         Deletable { objects, records }
     }
 
+    /// Whether a manifest that is kept lists an object.
+    pub fn lists(&self, name: &str) -> bool {
+        self.listed.contains_key(name)
+    }
+
     fn retire(&mut self, manifest: Listing) {
         let is_ours_or_older = manifest.generation <= self.generation;
         for name in manifest.objects {

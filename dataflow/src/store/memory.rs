@@ -167,6 +167,34 @@ impl MemoryStore {
         true
     }
 
+    /// A store of its own that is what this one is now; nothing is open in it, and nothing goes wrong.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state();
+        let mut copies = BTreeMap::new();
+        let mut copy = |object: &Shared| {
+            let copied = copies.entry(Arc::as_ptr(object)).or_insert_with(|| {
+                let Object { bytes, synced } = &*lock(object);
+                let (bytes, synced) = (bytes.clone(), *synced);
+                Arc::new(Mutex::new(Object { bytes, synced }))
+            });
+            Arc::clone(copied)
+        };
+        let mut copy_all = |names: &BTreeMap<String, Shared>| {
+            let names = names.iter();
+            names.map(|(name, it)| (name.clone(), copy(it))).collect()
+        };
+        let forked = State {
+            names: copy_all(&state.names),
+            durable: copy_all(&state.durable),
+            steps: state.steps,
+            ..State::default()
+        };
+        MemoryStore {
+            state: Arc::new(Mutex::new(forked)),
+        }
+    }
+
     /// All objects that a reader sees, in ascending order.
     pub fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()

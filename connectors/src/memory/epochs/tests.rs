@@ -81,6 +81,17 @@ fn does_it_fail_as_it_was_told() {
 }
 
 #[test]
+fn does_what_happens_to_a_fork_stay_there() {
+    let mut sink = MemoryEpochSink::new(2);
+    sink.take_over(Generation(1)).unwrap();
+    publish(&mut sink, 1, 1, 2).unwrap();
+    let mut fork = sink.fork();
+    publish(&mut fork, 1, 2, 2).unwrap();
+    check(&fork, "e1-2 e2-2", Some((2, 3)));
+    check(&sink, "e1-2", Some((1, 3)));
+}
+
+#[test]
 fn is_an_older_generation_kept_from_publishing() {
     let mut old = MemoryEpochSink::new(2);
     let mut new = old.clone();
