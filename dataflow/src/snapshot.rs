@@ -5,14 +5,18 @@
 //! [`SavedState`].
 
 use std::fmt;
-use std::ops::Range;
 
 use crate::place::KeyGroup;
+
+/// Bytes from which on a piece of a delta takes no more entries: large enough that pieces are few, small enough that
+/// a piece, which grows by being copied, is not copied for long.
+const PIECE_BYTES: usize = 512 * 1024;
 
 /// What changed in the state of one stage and worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateDelta {
-    bytes: Vec<u8>,
+    /// Keys and values. An entry's lie in one piece.
+    pieces: Vec<Vec<u8>>,
     entries: Vec<Entry>,
     bound: Option<Vec<u8>>,
 }
@@ -20,26 +24,25 @@ pub struct StateDelta {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     group: KeyGroup,
-    key: Range<usize>,
-    /// `None` if the key was removed.
-    value: Option<Range<usize>>,
+    piece: u32,
+    /// Where the key begins, and where it ends.
+    key: (u32, u32),
+    /// Where the value ends that follows the key; none if the key was removed.
+    value_end: Option<u32>,
 }
 
 impl StateDelta {
     /// Says what a key's value is now: `write` appends its bytes.
     pub fn put(&mut self, group: KeyGroup, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
-        let key = self.append(key);
-        let start = self.bytes.len();
-        write(&mut self.bytes);
-        let value = Some(start..self.bytes.len());
-        self.entries.push(Entry { group, key, value });
+        self.append(group, key, |piece| {
+            write(piece);
+            true
+        });
     }
 
     /// Says that a key is no more.
     pub fn remove(&mut self, group: KeyGroup, key: &[u8]) {
-        let key = self.append(key);
-        let value = None;
-        self.entries.push(Entry { group, key, value });
+        self.append(group, key, |_| false);
     }
 
     /// Says that every key below `bound` that an earlier checkpoint has is no more, in all groups.
@@ -58,29 +61,42 @@ impl StateDelta {
             std::mem::swap(self, other);
             return;
         }
-        let moved = self.bytes.len();
-        let shift = |range: Range<usize>| range.start + moved..range.end + moved;
-        self.bytes.append(&mut other.bytes);
+        let moved = self.pieces.len() as u32;
+        self.pieces.append(&mut other.pieces);
         self.entries
             .extend(other.entries.drain(..).map(|entry| Entry {
-                key: shift(entry.key),
-                value: entry.value.map(shift),
+                piece: entry.piece + moved,
                 ..entry
             }));
         self.bound = other.bound.take().or_else(|| self.bound.take());
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
+    /// A value of 4 GiB does not come to be: histories and events are bounded far below.
+    fn append(&mut self, group: KeyGroup, key: &[u8], write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let has_room = |piece: &Vec<u8>| piece.len() < PIECE_BYTES;
+        if !self.pieces.last().is_some_and(has_room) {
+            self.pieces.push(Vec::new());
+        }
+        let number = self.pieces.len() as u32 - 1;
+        let Some(piece) = self.pieces.last_mut() else {
+            return;
+        };
+        let start = piece.len() as u32;
+        piece.extend_from_slice(key);
+        let end = piece.len() as u32;
+        let has_value = write(piece);
+        self.entries.push(Entry {
+            group,
+            piece: number,
+            key: (start, end),
+            value_end: has_value.then_some(piece.len() as u32),
+        });
     }
 
     /// Forgets entries whose key is not wanted.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&[u8]) -> bool) {
-        let bytes = &self.bytes;
-        self.entries
-            .retain(|entry| is_wanted(bytes.get(entry.key.clone()).unwrap_or_default()));
+        let pieces = &self.pieces;
+        self.entries.retain(|entry| is_wanted(entry.key(pieces)));
     }
 
     /// Whether it says nothing.
@@ -95,28 +111,41 @@ impl StateDelta {
 
     /// Bytes of all keys and values.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.pieces.iter().map(Vec::len).sum()
     }
 
     /// Puts the entries into the order of (group, key), each key once: one that was removed and is there again
     /// has a value.
     pub fn sort(&mut self) {
-        let bytes = &self.bytes;
-        let place = |entry: &Entry| (entry.group, bytes.get(entry.key.clone()));
-        let has_none = |entry: &Entry| entry.value.is_none();
+        let pieces = &self.pieces;
+        let place = |entry: &Entry| (entry.group, entry.key(pieces), entry.value_end.is_none());
         self.entries
-            .sort_unstable_by(|a, b| (place(a), has_none(a)).cmp(&(place(b), has_none(b))));
-        self.entries
-            .dedup_by(|later, first| place(later) == place(first));
+            .sort_unstable_by(|a, b| place(a).cmp(&place(b)));
+        self.entries.dedup_by(|later, first| {
+            (later.group, later.key(pieces)) == (first.group, first.key(pieces))
+        });
     }
 
     /// The entries: group, key, and the value or none if the key was removed.
     pub fn entries(&self) -> impl Iterator<Item = (KeyGroup, &[u8], Option<&[u8]>)> {
-        let slice = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
-        self.entries.iter().map(move |entry| {
-            let value = entry.value.as_ref().map(slice);
-            (entry.group, slice(&entry.key), value)
+        self.entries.iter().map(|entry| {
+            let value = entry
+                .value_end
+                .map(|end| entry.part(&self.pieces, entry.key.1, end));
+            (entry.group, entry.key(&self.pieces), value)
         })
+    }
+}
+
+impl Entry {
+    fn part<'p>(&self, pieces: &'p [Vec<u8>], start: u32, end: u32) -> &'p [u8] {
+        let piece = pieces.get(self.piece as usize);
+        let part = piece.and_then(|piece| piece.get(start as usize..end as usize));
+        part.unwrap_or_default()
+    }
+
+    fn key<'p>(&self, pieces: &'p [Vec<u8>]) -> &'p [u8] {
+        self.part(pieces, self.key.0, self.key.1)
     }
 }
 

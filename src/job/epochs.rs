@@ -1,7 +1,10 @@
 //! A job with checkpoints, made ready: who else runs it, what was left of it, whether it may go on from that.
 
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{EpochFiles, EpochFilesConfig};
@@ -70,6 +73,13 @@ pub enum Refusal {
     Recovery(RecoveryError),
 }
 
+/// How long another process may still have the store: a worker whose supervisor was killed dies a moment later, and
+/// who starts the job again at once must not be refused for that.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
+
+/// Between two attempts to open it.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
+
 const CHANGED: &str =
     "State and outputs would mean something else: put it back, or start over with `--fresh`";
 const CHANGED_FEATURES: &str = "With `--allow-new-features` the job goes on with the new ones, on the histories that it has; \
@@ -125,10 +135,7 @@ pub(super) fn begin(
     // What the job reads is looked at before anything is claimed: a run that cannot begin must not end one that
     // goes on.
     let first = open_source(pipeline, clock)?;
-    let store = LocalStore::open(&checkpoint.store).map_err(|error| match error {
-        OpenStoreError::InUse { .. } => Blocked::Refused(Refusal::InUse(error.to_string())),
-        error => Blocked::Preflight(PreflightError::Store(error.to_string())),
-    })?;
+    let store = open_store(&checkpoint.store, clock)?;
     let of_store = |error: &dyn std::error::Error| PreflightError::Store(error.to_string());
     store.remove_leftovers().map_err(|error| of_store(&error))?;
     let claimant = Claimant {
@@ -172,6 +179,23 @@ pub(super) fn begin(
         recovered: claimed.begin(asked, sink).map_err(blocked)?,
         places,
     })
+}
+
+/// Opens the store, once the worker of an earlier run has left it that may be about to end.
+fn open_store(folder: &Path, clock: &Arc<dyn Clock>) -> Result<LocalStore, Blocked> {
+    let until = clock.monotonic().saturating_add(LEAVING_MAX);
+    loop {
+        match LocalStore::open(folder) {
+            Err(OpenStoreError::InUse { .. }) if clock.monotonic() < until => {
+                thread::sleep(BETWEEN_ATTEMPTS);
+            }
+            Err(error @ OpenStoreError::InUse { .. }) => {
+                return Err(Refusal::InUse(error.to_string()).into());
+            }
+            Err(error) => return Err(PreflightError::Store(error.to_string()).into()),
+            Ok(store) => return Ok(store),
+        }
+    }
 }
 
 fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {

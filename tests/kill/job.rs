@@ -56,7 +56,11 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
     set("rate", rate.to_string());
     set("users", "2_000".to_owned());
     set("provenance", "true".to_owned());
-    set("path", format!("{:?}", outputs.display().to_string()));
+    let sink = text.find("\n[sink]").unwrap();
+    let at = sink + text[sink..].find("\npath = ").unwrap() + 1;
+    let end = at + text[at..].find('\n').unwrap();
+    let outputs = outputs.display().to_string();
+    text.replace_range(at..end, &format!("path = {outputs:?}"));
     if let Some(at) = text.find("\n[checkpoint]") {
         text.truncate(at);
     }

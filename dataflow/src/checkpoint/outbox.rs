@@ -24,6 +24,9 @@ const INDEX: BlockType = BlockType(2);
 /// memory, and a sink commits it at once, while a commit of less would cost more than what it commits.
 pub const CHUNK_BYTES_MOST: u64 = 8 << 20;
 
+/// Bytes before the records in the payload of their block: shard, stream, a zero, number of records.
+const LINES_HEAD_BYTES: usize = 8;
+
 /// At most so many bytes of records wait for their blocks to be full; then the fullest block goes out as it is. Without
 /// this a job of many shards would hold a block of each stream of each.
 const GATHERED_BYTES_MOST: usize = 32 << 20;
@@ -60,11 +63,19 @@ pub struct SealedOutbox {
     pub shards: BTreeMap<ShardId, ShardOutputs>,
 }
 
-/// Records that are in no block yet.
+/// Records that are in no block yet, as the payload that they will be.
 #[derive(Debug, Default)]
 struct Gathered {
     records: u32,
-    bytes: Vec<u8>,
+    /// The head of the payload, whose number of records is not known yet, and the records; nothing if there are none.
+    payload: Vec<u8>,
+}
+
+impl Gathered {
+    /// Bytes of the records.
+    fn bytes(&self) -> usize {
+        self.payload.len().saturating_sub(LINES_HEAD_BYTES)
+    }
 }
 
 /// Sizes that a test makes small.
@@ -94,8 +105,6 @@ pub struct OutboxWriter {
     frame: Option<FrameWriter>,
     gathered: BTreeMap<(ShardId, OutputStream), Gathered>,
     gathered_bytes: usize,
-    /// A block, before it is packed.
-    payload: Vec<u8>,
     /// Position and shard of each block.
     index: Vec<u8>,
     shards: BTreeMap<ShardId, ShardOutputs>,
@@ -112,7 +121,6 @@ impl OutboxWriter {
             frame: None,
             gathered: BTreeMap::new(),
             gathered_bytes: 0,
-            payload: Vec::new(),
             index: Vec::new(),
             shards: BTreeMap::new(),
         }
@@ -152,8 +160,8 @@ impl OutboxWriter {
     /// # Errors
     /// The store fails.
     pub fn seal(mut self) -> Result<Option<SealedOutbox>, FormatError> {
-        for (place, gathered) in std::mem::take(&mut self.gathered) {
-            self.write(place, &gathered)?;
+        for (place, mut gathered) in std::mem::take(&mut self.gathered) {
+            self.write(place, &mut gathered)?;
         }
         let Some(mut frame) = self.frame else {
             return Ok(None);
@@ -172,22 +180,29 @@ impl OutboxWriter {
         records: u32,
         bytes: &[u8],
     ) -> Result<(), FormatError> {
-        let gathered = self.gathered.entry(place).or_default();
-        let waiting = gathered.bytes.len();
+        let waiting = self.gathered.get(&place).map_or(0, Gathered::bytes);
         if waiting > 0 && waiting + bytes.len() > self.bounds.block {
             self.flush(place)?;
         }
+        let (shard, stream) = place;
         let gathered = self.gathered.entry(place).or_default();
+        if gathered.payload.is_empty() {
+            gathered.payload.extend_from_slice(&shard.0.to_le_bytes());
+            gathered
+                .payload
+                .extend_from_slice(&[stream.index() as u8, 0]);
+            gathered.payload.extend_from_slice(&0_u32.to_le_bytes());
+        }
         gathered.records += records;
-        gathered.bytes.extend_from_slice(bytes);
+        gathered.payload.extend_from_slice(bytes);
         self.gathered_bytes += bytes.len();
         if self.gathered_bytes > self.bounds.gathered {
-            let fullest = self
-                .gathered
-                .iter()
-                .max_by_key(|(_, gathered)| gathered.bytes.len());
+            let all = self.gathered.iter();
+            let fullest = all.max_by_key(|(_, gathered)| gathered.payload.len());
             if let Some(place) = fullest.map(|(place, _)| *place) {
                 self.flush(place)?;
+                // Of many places few are in use at a time: the others give their room back.
+                self.gathered.remove(&place);
             }
         }
         Ok(())
@@ -195,34 +210,43 @@ impl OutboxWriter {
 
     /// Writes what was gathered of a stream of a shard.
     fn flush(&mut self, place: (ShardId, OutputStream)) -> Result<(), FormatError> {
-        let Some(gathered) = self.gathered.remove(&place) else {
+        let Some(gathered) = self.gathered.get_mut(&place) else {
             return Ok(());
         };
-        self.gathered_bytes -= gathered.bytes.len();
-        self.write(place, &gathered)
+        // Its room is for the records that come next.
+        let mut gathered = std::mem::take(gathered);
+        self.gathered_bytes -= gathered.bytes();
+        self.write(place, &mut gathered)?;
+        self.gathered.insert(place, gathered);
+        Ok(())
     }
 
     fn write(
         &mut self,
         (shard, stream): (ShardId, OutputStream),
-        gathered: &Gathered,
+        gathered: &mut Gathered,
     ) -> Result<(), FormatError> {
+        if gathered.records == 0 {
+            return Ok(());
+        }
         let frame = match &mut self.frame {
             Some(frame) => frame,
             // An epoch without outputs must leave no object, so it is made here and not before.
             none => none.insert(FrameWriter::create(self.store.as_ref(), self.name)?),
         };
-        self.payload.clear();
-        self.payload.extend_from_slice(&shard.0.to_le_bytes());
-        self.payload.extend_from_slice(&[stream.index() as u8, 0]);
-        self.payload
-            .extend_from_slice(&gathered.records.to_le_bytes());
-        self.payload.extend_from_slice(&gathered.bytes);
-        let at = frame.block(LINES, &self.payload, Encoding::Lz4)?;
+        let count = gathered
+            .payload
+            .get_mut(LINES_HEAD_BYTES - 4..LINES_HEAD_BYTES);
+        if let Some(count) = count {
+            count.copy_from_slice(&gathered.records.to_le_bytes());
+        }
+        let at = frame.block(LINES, &gathered.payload, Encoding::Lz4)?;
         self.index.extend_from_slice(&at.to_le_bytes());
         self.index.extend_from_slice(&shard.0.to_le_bytes());
 
-        let (records, bytes) = (gathered.records.into(), gathered.bytes.len() as u64);
+        let (records, bytes) = (gathered.records.into(), gathered.bytes() as u64);
+        gathered.payload.clear();
+        gathered.records = 0;
         let outputs = self.shards.entry(shard).or_default();
         if let Some(length) = outputs.lengths.get_mut(stream.index()) {
             *length += bytes;

@@ -55,7 +55,7 @@ fn are_records_read_back() {
 #[test]
 fn is_the_json_that_of_the_page() {
     let claim = json!({
-        "kind": "claim", "number": 12, "claimed_ms": -1, "host": "quay \"7\"", "process": 4711,
+        "kind": "claim", "number": 12, "id": "0000000000000007", "claimed_ms": -1, "host": "quay \"7\"", "process": 4711,
     });
     assert_eq!(serde_json::to_value(self::claim()).unwrap(), claim);
     let object = |epoch: u64, worker: u32, whole: bool| {
@@ -192,7 +192,7 @@ fn is_what_is_not_understood_refused() {
         let wrong = refusal(generation, json.as_bytes());
         assert!(wrong.contains(expected), "{wrong}");
     };
-    let claim = r#""claimed_ms": 1, "host": "a", "process": 1}"#;
+    let claim = r#""id": "0000000000000007", "claimed_ms": 1, "host": "a", "process": 1}"#;
     let with =
         |kind: &str, number: u64| format!(r#"{{"kind": "{kind}", "number": {number}, {claim}"#);
     check(12, &with("oath", 12), "unknown variant `oath`");
