@@ -3,8 +3,12 @@
 //!
 //! - `reference`, `scene`: the reference pipeline, run as often as it takes. `expected`: what must be true when it is
 //!   done. `sampling`: which of very many cases are tried.
+//! - `hooked`: a store and a sink that can be held, or fail, wherever they are asked for something. `sips`: a source that
+//!   takes its time.
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
 //!   them in the recoveries that follow.
+//! - `publishing`: a sink that fails. `zombies`: more than one run at a time. `damage`: objects that are not what they
+//!   were.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -14,6 +18,11 @@ mod canonical;
 mod reference;
 
 mod crashes;
+mod damage;
 mod expected;
 mod sampling;
+mod hooked;
+mod publishing;
 mod scene;
+mod sips;
+mod zombies;

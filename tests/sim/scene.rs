@@ -25,6 +25,7 @@ use slackwater_dataflow::store::memory::MemoryStore;
 use slackwater_dataflow::worker::WorkerGroup;
 
 use crate::reference::{Reference, generated};
+use crate::sips::Sips;
 
 pub const SHARDS: u16 = 2;
 const KEY_GROUPS: u16 = 1024;
@@ -191,7 +192,7 @@ impl Scene {
     ) -> Result<Ended, Failure> {
         let polls = Schedule::Seeded(self.polls * 1_000 + attempt.number);
         let source = self.source.clone().with_schedule(polls);
-        self.run_from(source, store, sink, attempt, watch)
+        self.run_from(Sips(source), store, sink, attempt, watch)
     }
 
     /// The same from any source.

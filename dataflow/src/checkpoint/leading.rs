@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
-use crate::checkpoint::log::{ManifestLog, Recorded};
+use crate::checkpoint::log::{ManifestLog, Recorded, successor};
 use crate::checkpoint::manifest::{Manifest, Record};
 use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::publishing::ToPublish;
@@ -159,7 +159,7 @@ impl Leader {
                 Vec::new()
             }
             Event::Failed(error) => {
-                self.job.fail(error);
+                self.fail(error);
                 Vec::new()
             }
             Event::Panicked => {
@@ -195,12 +195,12 @@ impl Leader {
                 Action::Durable { covers, .. } => self.durable(&covers),
                 Action::CheckpointFailed { epoch, reason } => self.failed(epoch, &reason),
                 Action::FailJob(failure) => {
-                    self.job.fail(RunError::Checkpoints(failure));
+                    self.fail(RunError::Checkpoints(failure));
                     return true;
                 }
                 Action::Fenced => {
-                    let winner = self.winner();
-                    self.job.fail(RunError::Fenced { winner });
+                    let winner = "a newer run of the job".to_owned();
+                    self.fail(RunError::Fenced { winner });
                     return true;
                 }
                 Action::Finished => {
@@ -286,14 +286,16 @@ impl Leader {
             .note_trouble(format!("the checkpoint of epoch {epoch} failed: {reason}"));
     }
 
-    fn winner(&self) -> String {
-        match crate::checkpoint::log::newest_claim(self.store.as_ref()) {
-            Ok(Some(claim)) => format!(
-                "generation {} on {}, process {}",
-                claim.number, claim.host, claim.process
-            ),
-            _ => "a newer run of the job".to_owned(),
-        }
+    /// Ends the run with this error, or with the one that explains it: that another run has taken over.
+    fn fail(&self, error: RunError) {
+        let successor = successor(self.store.as_ref(), self.log.generation());
+        self.job
+            .fail(successor.map_or(error, |claim| RunError::Fenced {
+                winner: format!(
+                    "generation {} on {}, process {}",
+                    claim.number, claim.host, claim.process
+                ),
+            }));
     }
 }
 

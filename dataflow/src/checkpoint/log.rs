@@ -109,6 +109,13 @@ pub fn newest_claim(store: &dyn Store) -> Result<Option<Claim>, StoreError> {
     Ok(claims.next())
 }
 
+/// The newest run that has claimed the log after that of `generation`; none if there is none, or if the store does not
+/// say. Who was replaced so fails sooner or later in one way or another, and none of them is the reason.
+pub fn successor(store: &dyn Store, generation: Generation) -> Option<Claim> {
+    let newest = newest_claim(store).ok().flatten();
+    newest.filter(|claim| claim.number.0 > generation.0)
+}
+
 impl ManifestLog {
     /// Takes the log for a new run: from now on no older one can add to it.
     ///

@@ -15,7 +15,7 @@ use crate::checkpoint::outbox::reading::OutboxReader;
 use crate::identity::Generation;
 use crate::moment::Epoch;
 use crate::run::{RunError, Stopper};
-use crate::sink::{EpochChunk, EpochSink, ShardEpoch, SinkError};
+use crate::sink::{EpochChunk, EpochSink, Marker, ShardEpoch, SinkError};
 use crate::store::Store;
 
 /// Pause before an epoch is published again that a sink could not take.
@@ -51,31 +51,60 @@ pub(crate) fn start(setup: PublisherSetup) -> Result<JoinHandle<()>, RunError> {
 fn run(mut setup: PublisherSetup) {
     let _alarm = Alarm(setup.events.clone());
     while let Ok(ToPublish { epoch, outputs }) = setup.epochs.recv() {
-        for shard in outputs.iter().flat_map(|outputs| &outputs.shards) {
-            let Some(outputs) = &outputs else { continue };
-            loop {
-                let published = publish(
-                    setup.store.as_ref(),
-                    setup.sink.as_mut(),
-                    setup.generation,
-                    outputs,
-                    shard,
-                    0,
-                );
-                match published {
-                    Ok(()) => break,
-                    Err(error) if can_pass(&error) && !setup.stopper.has_failed() => {
-                        drop(setup.events.send(Event::NotPublished(error)));
-                        thread::sleep(RETRY_PAUSE);
-                    }
-                    Err(error) => {
-                        drop(setup.events.send(Event::Failed(RunError::Sink(error))));
-                        return;
-                    }
-                }
+        if let Some(outputs) = &outputs {
+            let mut shards = outputs.shards.iter();
+            if let Err(error) = shards.try_for_each(|shard| setup.publish(outputs, shard)) {
+                drop(setup.events.send(Event::Failed(RunError::Sink(error))));
+                return;
             }
         }
         drop(setup.events.send(Event::Published(epoch)));
+    }
+}
+
+impl PublisherSetup {
+    /// Publishes a shard of an epoch, and tries again as long as that can help.
+    fn publish(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+    ) -> Result<(), SinkError> {
+        let mut published = self.publish_from(epoch, shard, 0);
+        while let Err(error) = published {
+            if !can_pass(&error) || self.stopper.has_failed() {
+                return Err(error);
+            }
+            drop(self.events.send(Event::NotPublished(error)));
+            thread::sleep(RETRY_PAUSE);
+            published = self.publish_rest(epoch, shard);
+        }
+        Ok(())
+    }
+
+    /// A sink that failed may have taken all the same what it was given, or a part of it: its marker says how much.
+    fn publish_rest(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+    ) -> Result<(), SinkError> {
+        let markers = self.sink.take_over(self.generation)?;
+        let marker = markers.get(usize::from(shard.shard.0)).copied().flatten();
+        let names_it = |it: &Marker| (it.epoch, it.checkpoint) == (epoch.epoch, epoch.checkpoint);
+        match marker.filter(names_it) {
+            Some(marker) if marker.chunk == marker.chunks => Ok(()),
+            Some(marker) => self.publish_from(epoch, shard, marker.chunk),
+            None => self.publish_from(epoch, shard, 0),
+        }
+    }
+
+    fn publish_from(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+        chunk: u32,
+    ) -> Result<(), SinkError> {
+        let (store, sink) = (self.store.as_ref(), self.sink.as_mut());
+        publish(store, sink, self.generation, epoch, shard, chunk)
     }
 }
 

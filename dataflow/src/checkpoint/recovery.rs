@@ -17,7 +17,7 @@ use crate::checkpoint::frame::{ObjectKind, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{DROPPED, Ledger, Opening, Placing, READ, listing};
-use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests};
+use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataKind, DataName, RecordNumber};
 use crate::checkpoint::publishing::publish;
@@ -122,6 +122,18 @@ pub struct Claimed {
 pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, RecoveryError> {
     check_conditions(store.as_ref())?;
     let log = ManifestLog::claim(Arc::clone(&store), claimant)?;
+    let generation = log.generation();
+    let claimed = choose(Arc::clone(&store), log);
+    // What another run deletes meanwhile looks like damage.
+    let is_whole = claimed.as_ref().is_ok_and(|it| it.damaged.is_empty());
+    match successor(store.as_ref(), generation).filter(|_| !is_whole) {
+        Some(newer) => Err(RecoveryError::Fenced(newer.number)),
+        None => claimed,
+    }
+}
+
+/// Finds the newest checkpoint that can be used.
+fn choose(store: Arc<dyn Store>, log: ManifestLog) -> Result<Claimed, RecoveryError> {
     let found = manifests(store.as_ref())?;
     let (mut readable, mut damaged) = (Vec::new(), Vec::new());
     let mut chosen = None;
@@ -273,8 +285,17 @@ impl Claimed {
     /// Takes the sink over, publishes what is missing, and begins.
     ///
     /// # Errors
-    /// The outputs do not fit the checkpoint, or store or sink fail.
-    pub fn begin(
+    /// The outputs do not fit the checkpoint, or store or sink fail, or another run has taken over.
+    pub fn begin(self, asked: Asked, sink: Box<dyn EpochSink>) -> Result<Recovered, RecoveryError> {
+        let (store, generation) = (Arc::clone(&self.store), self.generation());
+        self.go_on(asked, sink)
+            .map_err(|error| match successor(store.as_ref(), generation) {
+                Some(newer) => RecoveryError::Fenced(newer.number),
+                None => error,
+            })
+    }
+
+    fn go_on(
         mut self,
         asked: Asked,
         mut sink: Box<dyn EpochSink>,

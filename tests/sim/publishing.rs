@@ -1,0 +1,157 @@
+//! The sink fails, before, in the middle of and after an epoch, now and then or for a while: is every output there
+//! once?
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use slackwater_connectors::memory::PublishFault;
+use slackwater_dataflow::run::RunError;
+use slackwater_dataflow::store::memory::{Crash, FaultPlan};
+
+use crate::expected::{Expected, newest};
+use crate::hooked::{Hook, HookedSink, When};
+use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::scene::{Attempt, Ended, Failure, Scene, World};
+
+/// Runs in a row before one has to come through.
+const ATTEMPTS: u64 = 30;
+
+const FAULTS: [PublishFault; 5] = [
+    PublishFault::Before,
+    PublishFault::AfterChunks(1),
+    PublishFault::AfterChunks(2),
+    PublishFault::AfterChunks(3),
+    PublishFault::After,
+];
+
+/// A run whose sink takes so many epochs and then nothing, for that long or until it is killed, which it is when the
+/// newest checkpoint lists several epochs to be published.
+pub fn refusing(scene: &Scene, world: &World, takes: u64, refuses: Duration) {
+    let asked = AtomicU64::new(0);
+    let since = Instant::now();
+    let hook: Hook = Arc::new(move |when, action, _| {
+        let is_taken = asked.fetch_add(u64::from(when == When::Before), Ordering::SeqCst) <= takes;
+        if action == "take over" || is_taken || since.elapsed() > refuses {
+            return Ok(());
+        }
+        Err(ErrorKind::TimedOut.into())
+    });
+    let sink = HookedSink {
+        inner: world.sink.clone(),
+        hook,
+    };
+    let store = Arc::new(world.store.clone());
+    let mut attempt = Attempt::new(0, 2);
+    attempt.settings.interval = Duration::ZERO;
+    let ended = scene.run_on(store, Box::new(sink), &attempt, &|stopper| {
+        let last = newest(world).pop();
+        let are_enough = last.is_some_and(|last| last.unconfirmed.len() >= 4 || last.complete);
+        if refuses == Duration::MAX && are_enough {
+            stopper.abort();
+        }
+    });
+    match ended {
+        Ok(_) => assert!(refuses < Duration::MAX),
+        Err(Failure::Run(RunError::Aborted | RunError::Sink(_))) => world.restart(false),
+        Err(failure) => unreachable!("{failure}"),
+    }
+}
+
+/// Publishes that fail, and runs that crash besides.
+fn survive(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, String> {
+    let mut draws = Draws::new(seed);
+    let world = World::new();
+    let mut faults = 0;
+    for _ in 0..1 + draws.below(4) {
+        let fault = FAULTS[draws.below(FAULTS.len())];
+        world.sink.fail_publish(draws.next() % 16, fault);
+        faults += 1;
+    }
+    for number in 0..ATTEMPTS {
+        if number < 3 && draws.below(2) == 0 {
+            let step = world.store.steps() + draws.next() % 200;
+            let when = [Crash::Before, Crash::Half, Crash::After][draws.below(3)];
+            world.store.set_faults(FaultPlan::Crash { step, when });
+        }
+        // As many segments, so as many chunks, as there are workers.
+        let workers = 1 + draws.below(3);
+        let ended = scene.run(&world, &Attempt::new(number, workers));
+        world.store.set_faults(FaultPlan::Nothing);
+        match ended {
+            Ok(_) => {
+                world.restart(false);
+                return expected.check(scene, &world).map(|()| faults);
+            }
+            Err(_) if world.store.is_dead() => {
+                faults += 1;
+                world.restart(draws.below(2) == 0);
+            }
+            Err(failure) if failure.to_string().contains("told to fail") => {}
+            Err(failure) => return Err(format!("run {number} failed: {failure}")),
+        }
+    }
+    Err("no run came through".to_owned())
+}
+
+#[test]
+fn is_every_output_there_once_when_publishing_fails() {
+    for order in ["arrival", "event_time"] {
+        let scene = Scene::new(37, 150, order);
+        let expected = Expected::of(&scene);
+        let seeds: Vec<u64> = (0..if is_exhaustive() { 3000 } else { 100 }).collect();
+        sweep(&format!("{order}, publishes"), &seeds, |&seed| {
+            survive(&scene, &expected, seed)
+        });
+    }
+}
+
+/// Epochs pile up while the sink takes nothing, and all of them are published when it does, by this run or by the next.
+#[test]
+fn are_all_epochs_published_that_a_sink_refused_for_a_while() {
+    for order in ["arrival", "event_time"] {
+        let scene = Scene::new(41, 200, order);
+        let expected = Expected::of(&scene);
+        for takes in [0, 1, 2] {
+            let world = World::new();
+            refusing(&scene, &world, takes, Duration::MAX);
+            let unconfirmed = newest(&world).pop().unwrap().unconfirmed;
+            assert!(unconfirmed.len() >= 2, "{}", unconfirmed.len());
+            scene.run(&world, &Attempt::new(1, 3)).unwrap();
+            expected.check(&scene, &world).unwrap();
+
+            let world = World::new();
+            refusing(&scene, &world, takes, Duration::from_millis(150));
+            expected.check(&scene, &world).unwrap();
+        }
+    }
+}
+
+/// The sink has taken an epoch, or a part of it, and its answer is lost; the run goes on and asks again.
+#[test]
+fn is_nothing_published_twice_when_an_answer_is_lost() {
+    let scene = Scene::new(43, 200, "event_time");
+    let expected = Expected::of(&scene);
+    for lost in 0..6 {
+        let world = World::new();
+        let asked = AtomicU64::new(0);
+        let hook: Hook = Arc::new(move |when, action, _| {
+            if when == When::After
+                && action == "publish"
+                && asked.fetch_add(1, Ordering::SeqCst) == lost
+            {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            Ok(())
+        });
+        let sink = Box::new(HookedSink {
+            inner: world.sink.clone(),
+            hook,
+        });
+        let store = Arc::new(world.store.clone());
+        let ended = scene.run_on(store, sink, &Attempt::new(0, 2), &|_| {});
+        assert_eq!(ended.unwrap(), Ended::Done(expected.totals));
+        expected.check(&scene, &world).unwrap();
+    }
+}

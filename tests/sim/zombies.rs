@@ -1,0 +1,206 @@
+//! A run is stopped, as by SIGSTOP, another takes its place, and the first is let go: does it change anything?
+//!
+//! And two that begin at once: is one the winner, whatever they do to each other?
+
+use std::sync::Arc;
+use std::thread;
+
+use slackwater_dataflow::checkpoint::recovery::RecoveryError;
+use slackwater_dataflow::run::RunError;
+
+use crate::expected::{Expected, newest};
+use crate::hooked::{Gate, HookedSink, HookedStore};
+use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::scene::{Attempt, Ended, Failure, Scene, World};
+
+/// What the successor does before the first run is let go.
+#[derive(Clone, Copy, Debug)]
+enum Successor {
+    /// All that there is to do.
+    Finishes,
+    /// It is stopped half-way itself, and goes on when the first has ended.
+    Waits,
+    /// It has just begun when it is killed; a third one finishes.
+    Dies,
+}
+
+/// One run through a gate.
+fn run_through(
+    gate: &Gate,
+    scene: &Scene,
+    world: &World,
+    attempt: &Attempt,
+) -> Result<Ended, Failure> {
+    let store = HookedStore::new(world.store.clone(), gate.hook());
+    let sink = HookedSink {
+        inner: world.sink.clone(),
+        hook: gate.hook(),
+    };
+    let ended = scene.run_on(Arc::new(store), Box::new(sink), attempt, &|_| {});
+    gate.over();
+    ended
+}
+
+fn is_fenced(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Run(RunError::Fenced { .. }) | Failure::Recovery(RecoveryError::Fenced(_))
+    )
+}
+
+/// The number of the newest claim.
+fn newest_claim(world: &World) -> u64 {
+    let claim = slackwater_dataflow::checkpoint::log::newest_claim(&world.store);
+    claim.unwrap().map_or(0, |claim| claim.number.0)
+}
+
+/// What becomes of a run that another has replaced. It may have been done already, or not have begun.
+fn check_first(
+    ended: Result<Ended, Failure>,
+    had_claimed: u64,
+    world: &World,
+    what_follows: &Result<Ended, Failure>,
+) -> Result<(), String> {
+    let winner = newest_claim(world);
+    match ended {
+        Err(failure) if is_fenced(&failure) => {
+            let text = failure.to_string();
+            let names_it = (had_claimed..=winner).any(|it| text.contains(&it.to_string()));
+            names_it
+                .then_some(())
+                .ok_or_else(|| format!("the winner is {winner}, and this is said: {text}"))
+        }
+        Err(failure) => Err(format!("the first run failed otherwise: {failure}")),
+        Ok(_) if matches!(what_follows, Ok(Ended::AlreadyComplete)) => Ok(()),
+        // It had claimed nothing when it was stopped: then it is the successor.
+        Ok(_) if had_claimed == 0 => Ok(()),
+        Ok(ended) => Err(format!("the first run has come to its end: {ended:?}")),
+    }
+}
+
+/// What the checkpoint needs that a successor would go on from.
+fn needed(world: &World) -> Vec<String> {
+    let manifest = newest(world).pop();
+    let listed = manifest.iter().flat_map(|it| {
+        let objects = it.objects().into_keys();
+        let objects = objects.map(|name| name.to_string());
+        objects.chain([it.number.name()])
+    });
+    listed.collect()
+}
+
+fn replace(scene: &Scene, expected: &Expected, seed: u64, operations: u64) -> Result<u64, String> {
+    let mut draws = Draws::new(seed);
+    let world = World::new();
+    let gate = Gate::at(draws.next() % operations);
+    let workers = 1 + draws.below(2);
+    let successor = [Successor::Finishes, Successor::Waits, Successor::Dies][draws.below(3)];
+    thread::scope(|scope| {
+        let first = scope.spawn(|| run_through(&gate, scene, &world, &Attempt::new(0, workers)));
+        if !gate.wait() {
+            // It was over before it came there.
+            first.join().unwrap().map_err(|error| error.to_string())?;
+            return expected.check(scene, &world).map(|()| 0);
+        }
+        let had_claimed = newest_claim(&world);
+        let release = || {
+            gate.open();
+            first.join().unwrap()
+        };
+        let (first, second) = match successor {
+            Successor::Finishes => {
+                let second = scene.run(&world, &Attempt::new(1, 2));
+                (release(), second)
+            }
+            Successor::Waits => {
+                let other = Gate::at(40 + draws.next() % operations);
+                let (gate, world) = (other.clone(), &world);
+                let second =
+                    scope.spawn(move || run_through(&gate, scene, world, &Attempt::new(1, 2)));
+                other.wait();
+                let first = release();
+                other.open();
+                (first, second.join().unwrap())
+            }
+            Successor::Dies => {
+                let begun = scene.begin_in(&world, &Attempt::new(1, 2));
+                let needed = needed(&world);
+                drop(begun.map_err(|error| error.to_string())?);
+                let first = release();
+                let names = world.store.names();
+                // Before it has claimed it is a successor itself.
+                let gone = needed.iter().find(|it| !names.contains(it));
+                if let (Some(gone), true) = (gone, had_claimed > 0) {
+                    return Err(format!("the first run has deleted `{gone}`"));
+                }
+                (first, scene.run(&world, &Attempt::new(2, 1)))
+            }
+        };
+        check_first(first, had_claimed, &world, &second)
+            .map_err(|wrong| format!("{successor:?}: {wrong}"))?;
+        match second {
+            Ok(_) => {}
+            Err(failure) if is_fenced(&failure) && had_claimed == 0 => {}
+            Err(failure) => return Err(format!("{successor:?}: the successor failed: {failure}")),
+        }
+        expected
+            .check(scene, &world)
+            .map_err(|wrong| format!("{successor:?}: {wrong}"))?;
+        Ok(1)
+    })
+}
+
+#[test]
+fn does_a_run_that_was_replaced_while_it_was_stopped_change_nothing() {
+    for order in ["arrival", "event_time"] {
+        let scene = Scene::new(19, 150, order);
+        let expected = Expected::of(&scene);
+        let gate = Gate::default();
+        run_through(&gate, &scene, &World::new(), &Attempt::new(0, 2)).unwrap();
+        let operations = gate.passed();
+        let seeds: Vec<u64> = (0..if is_exhaustive() { 5000 } else { 150 }).collect();
+        sweep(
+            &format!("{order}, stopped at {operations} places"),
+            &seeds,
+            |&seed| replace(&scene, &expected, seed, operations),
+        );
+    }
+}
+
+/// Two copies that begin at the same time.
+fn race(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, String> {
+    let world = World::new();
+    let ended = thread::scope(|scope| {
+        let copies = [0, 1].map(|copy| {
+            let attempt = Attempt::new(2 * seed + copy, 1 + copy as usize);
+            let world = &world;
+            scope.spawn(move || scene.run(world, &attempt))
+        });
+        copies.map(|copy| copy.join().unwrap())
+    });
+    let mut fenced = 0;
+    for ended in &ended {
+        match ended {
+            Ok(_) => {}
+            Err(failure) if is_fenced(failure) => fenced += 1,
+            Err(failure) => return Err(format!("{failure}")),
+        }
+    }
+    if fenced == 2 {
+        return Err("both were fenced".to_owned());
+    }
+    expected.check(scene, &world)?;
+    Ok(fenced)
+}
+
+#[test]
+fn does_one_of_two_copies_win() {
+    for order in ["arrival", "event_time"] {
+        let scene = Scene::new(23, 150, order);
+        let expected = Expected::of(&scene);
+        let seeds: Vec<u64> = (0..if is_exhaustive() { 3000 } else { 100 }).collect();
+        sweep(&format!("{order}, two copies"), &seeds, |&seed| {
+            race(&scene, &expected, seed)
+        });
+    }
+}
