@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded, successor};
 use crate::checkpoint::manifest::{Manifest, Record};
-use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::publishing::ToPublish;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
@@ -76,6 +75,7 @@ pub(crate) struct Leader {
     pub(crate) commands: Vec<Sender<StartEpoch>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) publisher: Sender<ToPublish>,
+    pub(crate) collector: Sender<Deletable>,
     pub(crate) job: Arc<RunShared>,
     /// Workers whose input has ended.
     pub(crate) ended: Vec<bool>,
@@ -112,10 +112,7 @@ impl Leader {
     fn wait(&self, now: Duration) -> Option<Event> {
         let deadline = self.coordinator.next_deadline();
         let left = deadline.map_or(LOOK_MOST, |deadline| deadline.saturating_sub(now));
-        match self.events.recv_timeout(left.min(LOOK_MOST)) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(left.min(LOOK_MOST)).ok()
     }
 
     fn take(&mut self, event: Event) -> Vec<Action> {
@@ -276,7 +273,7 @@ impl Leader {
         if let Some((manifest, _)) = self.putting.take() {
             let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
-            delete(self.store.as_ref(), &deletable, &self.meters);
+            drop(self.collector.send(deletable));
         }
     }
 
@@ -296,16 +293,5 @@ impl Leader {
                     claim.number, claim.host, claim.process
                 ),
             }));
-    }
-}
-
-/// Deletes what nothing needs any more. What can't be deleted is left: it costs room, and the next recovery finds it.
-pub(crate) fn delete(store: &dyn Store, deletable: &Deletable, meters: &Meters) {
-    let records = deletable.records.iter();
-    let records = records.map(|&number| RecordNumber(number).name());
-    for name in records.chain(deletable.objects.iter().cloned()) {
-        if let Err(error) = store.delete(&name) {
-            meters.note_trouble(error.to_string());
-        }
     }
 }

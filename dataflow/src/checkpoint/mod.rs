@@ -25,6 +25,7 @@
 //! - [`log`]: claims and manifests in the store.
 //! - [`writing`]: the thread beside each worker that makes durable what the worker hands over.
 //! - [`publishing`]: the thread that makes durable outputs visible.
+//! - [`collecting`]: the thread that deletes what nothing needs any more.
 //! - [`leading`]: the thread that asks the coordinator and does what it says.
 //! - [`recovery`]: how a run begins from what another has left.
 
@@ -47,6 +48,7 @@ pub mod ledger;
 pub mod log;
 pub(crate) mod writing;
 pub(crate) mod publishing;
+pub(crate) mod collecting;
 pub(crate) mod leading;
 pub mod recovery;
 

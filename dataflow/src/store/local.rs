@@ -24,6 +24,10 @@ const LOCK: &str = "lock";
 /// Most bytes of the lock's file that are read: far more than the digits of any process.
 const LOCK_BYTES_MAX: u64 = 32;
 
+/// Most bytes of an object that are on their way to the disk. Else the sync at the end of a large one would take
+/// seconds, and the disk would let all others wait for as long.
+const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A local store can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -154,6 +158,7 @@ impl Store for LocalStore {
             name: name.to_owned(),
             file,
             folder,
+            unsynced: 0,
             broken: false,
             _lock: lock.clone(),
         }))
@@ -235,15 +240,29 @@ struct LocalWriter {
     name: String,
     file: File,
     folder: PathBuf,
+    /// Bytes that were appended since the last sync.
+    unsynced: usize,
     /// A part of what was appended may be missing, or there twice if it was appended again.
     broken: bool,
     /// A writer may outlive its store, and nobody else is to work on it until then.
     _lock: Arc<File>,
 }
 
+impl LocalWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.unsynced = self.unsynced.saturating_add(bytes.len());
+        if self.unsynced > UNSYNCED_BYTES_MAX {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+}
+
 impl ObjectWriter for LocalWriter {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let appended = refuse_broken(self.broken).and_then(|()| self.file.write_all(bytes));
+        let appended = refuse_broken(self.broken).and_then(|()| self.write(bytes));
         self.broken |= appended.is_err();
         appended.map_err(failed("append to", &self.name))
     }
@@ -369,6 +388,7 @@ mod tests {
             name: "data/a".into(),
             file: full.try_clone().unwrap(),
             folder: "/dev".into(),
+            unsynced: 0,
             broken: false,
             _lock: full.into(),
         });

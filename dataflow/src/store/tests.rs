@@ -171,6 +171,18 @@ fn does_one_of_many_create_a_name() {
     });
 }
 
+/// A local one is synced on the way.
+#[test]
+fn is_a_large_object_whole() {
+    on_each(|store| {
+        let part = vec![7; 3 << 20];
+        write(store, "data/large", &[&part[..]; 12]).unwrap();
+        let all = read_all(store, "data/large", u64::MAX).unwrap();
+        assert_eq!(all.len(), 12 * part.len());
+        assert!(all.iter().all(|byte| *byte == 7));
+    });
+}
+
 #[test]
 fn is_a_store_that_ignores_conditions_refused() {
     on_each(|store| {
