@@ -149,6 +149,15 @@ impl Entry {
     }
 }
 
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All is written.
+    Done,
+    /// There is more to write.
+    More,
+}
+
 /// State could not be taken from a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot load the state of stage `{stage}` from the checkpoint: {reason}")]

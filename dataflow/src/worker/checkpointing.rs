@@ -5,13 +5,13 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::checkpoint::collecting::{self, CollectorSetup};
 use crate::checkpoint::coordinator::Coordinator;
-use crate::checkpoint::leading::{Alarm, Event, Leader};
-use crate::checkpoint::publishing::{self, PublisherSetup};
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
-use crate::checkpoint::writing::{self, WriterSetup};
+use crate::checkpointing::collecting::{self, CollectorSetup};
+use crate::checkpointing::leading::{Alarm, Event, Leader};
+use crate::checkpointing::publishing::{self, PublisherSetup};
+use crate::checkpointing::writing::{self, WriterSetup};
 use crate::control::{Epochs, Line, Part};
 use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::worker::WorkerGroup;

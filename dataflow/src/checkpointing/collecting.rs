@@ -6,9 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::checkpoint::leading::{Alarm, Event};
 use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::retention::Deletable;
+use crate::checkpointing::leading::{Alarm, Event};
 use crate::meters::Meters;
 use crate::run::{RunError, Stopper};
 use crate::store::{Store, StoreError};

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use crate::checkpoint::collecting::{CollectorSetup, start};
 use crate::checkpoint::retention::Deletable;
+use crate::checkpointing::collecting::{CollectorSetup, start};
 use crate::flow::Flow;
 use crate::meters::Meters;
 use crate::run::Stopper;

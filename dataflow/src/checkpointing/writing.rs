@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::frame::{Encoding, ObjectRef};
-use crate::checkpoint::leading::Event;
 use crate::checkpoint::ledger::{ReadAt, Report};
 use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::outbox::OutboxWriter;
 use crate::checkpoint::state_file::{Entry, StateWriter};
+use crate::checkpointing::leading::{Alarm, Event};
 use crate::control::{Part, SourceCut};
 use crate::flow::Publication;
 use crate::identity::Generation;
@@ -46,7 +46,7 @@ pub(crate) struct WriterSetup {
 /// Starts a worker's writer. It ends when the worker has hung up, or the run has failed.
 pub(crate) fn start(setup: WriterSetup) -> Result<JoinHandle<()>, RunError> {
     let run = move || {
-        let _alarm = super::leading::Alarm(setup.events.clone());
+        let _alarm = Alarm(setup.events.clone());
         Writer::new(setup).run();
     };
     thread::Builder::new()
