@@ -244,7 +244,8 @@ mod tests {
         assert!(more.is_empty());
         delta.sort();
         let entries: Vec<_> = delta.entries().collect();
-        let expected: [(KeyGroup, &[u8], Option<&[u8]>); 4] = [
+        type Found<'a> = (KeyGroup, &'a [u8], Option<&'a [u8]>);
+        let expected: [Found<'_>; 4] = [
             (KeyGroup(0), b"z", Some(b"2")),
             (KeyGroup(1), b"ab", Some(b"")),
             (KeyGroup(1), b"b", None),

@@ -10,7 +10,7 @@
 //! - `publishing`: a sink that fails. `zombies`: more than one run at a time. `damage`: objects that are not what they
 //!   were.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 #[path = "../canonical.rs"]
 mod canonical;
