@@ -19,7 +19,7 @@ use crate::control::{PartitionCut, SourceCut};
 use crate::identity::{CheckpointId, Generation};
 use crate::moment::{Epoch, EventTime};
 use crate::place::{PartitionId, ShardId};
-use crate::sink::{Lengths, OutputStream};
+use crate::sink::{Lengths, Marker, OutputStream};
 use crate::source::Partition;
 
 /// Counted: records read.
@@ -161,6 +161,24 @@ impl Ledger {
     /// What was published last of each shard.
     pub fn confirmed(&self, shard: ShardId) -> Option<Confirmed> {
         self.confirmed.get(&shard).copied()
+    }
+
+    /// What a shard's marker says is what is known to be published of it, whatever was known before. One that says
+    /// that an epoch is there in part cannot be said in a manifest.
+    pub fn accept(&mut self, shard: ShardId, marker: Option<&Marker>) {
+        match marker {
+            None => {
+                self.confirmed.remove(&shard);
+            }
+            Some(marker) if marker.chunk == marker.chunks => {
+                let confirmed = Confirmed {
+                    epoch: marker.epoch,
+                    checkpoint: marker.checkpoint,
+                };
+                self.confirmed.insert(shard, confirmed);
+            }
+            Some(_) => {}
+        }
     }
 
     /// What the job had counted when the last manifest was written.

@@ -390,6 +390,13 @@ impl Claimed {
             }
             ledger.published(epoch.epoch);
         }
+        // What a person chose to live with is known from now on: the next run is not to halt over it once more.
+        let is_given = |steps: &[Step]| steps.iter().any(|it| matches!(it, Step::Publish { .. }));
+        for ((shard, steps), marker) in steps.iter().zip(markers) {
+            if choice.is_some() && !is_given(steps) {
+                ledger.accept(*shard, marker.as_ref());
+            }
+        }
         Ok(())
     }
 
