@@ -10,7 +10,7 @@ use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::meters::Meters;
-use crate::run::{RunError, Stopper};
+use crate::run::RunError;
 use crate::store::{Store, StoreError};
 
 /// What the collector works with.
@@ -20,11 +20,10 @@ pub(crate) struct CollectorSetup {
     pub(crate) deletable: Receiver<Deletable>,
     pub(crate) events: Sender<Event>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) stopper: Stopper,
 }
 
-/// Starts the collector. It ends when it has deleted all, and no more will come. What is left after a run that failed
-/// the next recovery finds.
+/// Starts the collector. It ends when it has deleted all, and no more will come, however the run ends: what retention
+/// has handed out nobody needs, and what is left takes room until the next recovery.
 pub(crate) fn start(setup: CollectorSetup) -> Result<JoinHandle<()>, RunError> {
     thread::Builder::new()
         .name("collector".to_owned())
@@ -38,9 +37,6 @@ pub(crate) fn start(setup: CollectorSetup) -> Result<JoinHandle<()>, RunError> {
 fn run(setup: &CollectorSetup) {
     let _alarm = Alarm(setup.events.clone());
     for deletable in &setup.deletable {
-        if setup.stopper.has_failed() {
-            return;
-        }
         delete(setup.store.as_ref(), &deletable, &setup.meters);
     }
 }

@@ -138,7 +138,6 @@ fn start_collector(
         deletable,
         events: tell.clone(),
         meters: Arc::clone(&group.meters),
-        stopper: group.stopper(),
     })?;
     Ok((collect, collector))
 }
