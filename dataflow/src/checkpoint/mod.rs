@@ -19,6 +19,7 @@
 //! - [`settle`]: at recovery, which outputs are published already and which are not yet.
 //! - [`retention`]: which objects and records nothing needs any more.
 //! - [`ledger`]: what the next manifest says.
+//! - [`folding`]: which objects of a chain are to become one.
 //!
 //! And what acts on it:
 //!
@@ -42,6 +43,7 @@ pub mod coordinator;
 pub mod settle;
 pub mod retention;
 pub mod ledger;
+pub mod folding;
 pub mod log;
 pub(crate) mod publishing;
 pub mod recovery;

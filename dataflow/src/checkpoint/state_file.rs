@@ -81,7 +81,7 @@ impl StateWriter {
 
     /// Makes blocks as short as this, so that a test needs few entries for many of them.
     #[cfg(test)]
-    pub(in crate::checkpoint) fn with_blocks_of(mut self, bytes: usize) -> Self {
+    pub(crate) fn with_blocks_of(mut self, bytes: usize) -> Self {
         self.block_bytes = bytes;
         self
     }

@@ -10,9 +10,12 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
 use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::folding::{FoldOrder, Folds};
+use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded, successor};
 use crate::checkpoint::manifest::{Manifest, Record};
+use crate::checkpoint::names::DataName;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
 use crate::checkpointing::publishing::ToPublish;
@@ -45,6 +48,10 @@ pub(crate) enum Event {
     Published(Epoch),
     /// It could not be; the publisher tries again.
     NotPublished(SinkError),
+    /// These are folded into that object, which is durable.
+    Folded(FoldOrder, ObjectRef),
+    /// What was to be folded could not be.
+    NotFolded(FormatError),
     /// The run can't go on.
     Failed(RunError),
     /// A thread panicked.
@@ -75,7 +82,9 @@ pub(crate) struct Leader {
     pub(crate) commands: Vec<Sender<StartEpoch>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) publisher: Sender<ToPublish>,
+    pub(crate) folder: Sender<FoldOrder>,
     pub(crate) collector: Sender<Deletable>,
+    pub(crate) folds: Folds,
     pub(crate) job: Arc<RunShared>,
     /// Workers whose input has ended.
     pub(crate) ended: Vec<bool>,
@@ -155,6 +164,18 @@ impl Leader {
                 self.meters.note_trouble(error.to_string());
                 Vec::new()
             }
+            Event::Folded(order, into) => {
+                if !self.folds.written(&mut self.ledger, &order, into) {
+                    self.discard([into.name]);
+                }
+                self.fold_next();
+                Vec::new()
+            }
+            Event::NotFolded(error) => {
+                self.meters.note_trouble(error.to_string());
+                self.folds.failed();
+                Vec::new()
+            }
             Event::Failed(error) => {
                 self.fail(error);
                 Vec::new()
@@ -202,6 +223,7 @@ impl Leader {
                 }
                 Action::Finished => {
                     self.job.stopper().end();
+                    self.discard_folds();
                     return true;
                 }
             }
@@ -274,7 +296,36 @@ impl Leader {
             let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
             drop(self.collector.send(deletable));
+            self.folds.on_durable(manifest.chains);
+            self.fold_next();
         }
+    }
+
+    fn fold_next(&mut self) {
+        if let Some(order) = self.folds.next(&self.ledger) {
+            drop(self.folder.send(order));
+        }
+    }
+
+    /// Deletes objects that no manifest lists, and none will.
+    fn discard(&self, names: impl IntoIterator<Item = DataName>) {
+        let names = names.into_iter().map(|name| name.to_string());
+        drop(self.collector.send(Deletable {
+            objects: names.collect(),
+            records: Vec::new(),
+        }));
+    }
+
+    /// Deletes the folds that the last manifest does not list. One that is written only now is left to the next
+    /// recovery.
+    fn discard_folds(&mut self) {
+        let mut names = self.folds.end();
+        let events = self.events.try_iter();
+        names.extend(events.filter_map(|event| match event {
+            Event::Folded(_, into) => Some(into.name),
+            _ => None,
+        }));
+        self.discard(names);
     }
 
     fn failed(&self, epoch: Epoch, reason: &CheckpointFailure) {

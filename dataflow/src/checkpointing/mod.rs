@@ -3,9 +3,11 @@
 //! - [`leading`]: asks the coordinator and does what it says.
 //! - [`writing`]: beside each worker, makes durable what the worker hands over.
 //! - [`publishing`]: makes durable outputs visible.
+//! - [`folder`]: folds chains.
 //! - [`collecting`]: deletes what nothing needs any more.
 
 pub(crate) mod collecting;
+pub(crate) mod folder;
 pub(crate) mod leading;
 pub(crate) mod publishing;
 pub(crate) mod writing;

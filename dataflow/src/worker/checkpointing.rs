@@ -1,4 +1,5 @@
-//! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher, the collector.
+//! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher, the folder,
+//! the collector.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -6,9 +7,11 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::Coordinator;
+use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
+use crate::checkpointing::folder::{self, FolderSetup};
 use crate::checkpointing::leading::{Alarm, Event, Leader};
 use crate::checkpointing::publishing::{self, PublisherSetup};
 use crate::checkpointing::writing::{self, WriterSetup};
@@ -64,6 +67,7 @@ pub(super) fn start(
     let epochs = Epochs::new(recovered.beginning.clone(), lines);
     let job = group.shared(Outputs::ByEpoch(Arc::new(epochs)));
     let writers = start_writers(group, &recovered, parts, &tell)?;
+    let (fold, folder) = start_folder(group, &recovered, &tell)?;
     let (collect, collector) = start_collector(group, &recovered, &tell)?;
     let (publish, epochs) = crossbeam_channel::unbounded();
     let publisher = publishing::start(PublisherSetup {
@@ -92,7 +96,9 @@ pub(super) fn start(
         commands,
         events,
         publisher: publish,
+        folder: fold,
         collector: collect,
+        folds: Folds::default(),
         job: Arc::clone(&job),
         ended: vec![false; group.workers],
         last: None,
@@ -102,7 +108,7 @@ pub(super) fn start(
     let leading = lead(leader, tell)?;
     let threads = Threads {
         writers,
-        others: vec![leading, publisher, collector],
+        others: vec![leading, publisher, folder, collector],
     };
     Ok((job, threads))
 }
@@ -125,6 +131,22 @@ fn start_writers(
         })
     });
     writers.collect()
+}
+
+fn start_folder(
+    group: &WorkerGroup,
+    recovered: &Recovered,
+    tell: &Sender<Event>,
+) -> Result<(Sender<FoldOrder>, JoinHandle<()>), RunError> {
+    let (fold, orders) = crossbeam_channel::unbounded();
+    let folder = folder::start(FolderSetup {
+        generation: recovered.log.generation(),
+        store: Arc::clone(&recovered.store),
+        orders,
+        events: tell.clone(),
+        stopper: group.stopper(),
+    })?;
+    Ok((fold, folder))
 }
 
 fn start_collector(
