@@ -5,7 +5,7 @@ use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::Expected;
 use crate::sampling::{Draws, is_exhaustive, some_of, sweep};
-use crate::scene::{Attempt, Ended, Scene, World};
+use crate::scene::{Attempt, Ended, Failure, Scene, World};
 
 /// Runs in a row before one has to come through.
 const ATTEMPTS: u64 = 20;
@@ -49,11 +49,24 @@ pub fn survive(
     plan: &[Crashing],
     workers: impl Fn(u64) -> usize,
 ) -> Result<u64, String> {
+    let run = |world: &World, attempt: &Attempt| scene.run(world, attempt);
+    survive_by(run, scene, expected, world, plan, workers)
+}
+
+/// The same with each run as `run` says.
+pub fn survive_by(
+    run: impl Fn(&World, &Attempt) -> Result<Ended, Failure>,
+    scene: &Scene,
+    expected: &Expected,
+    world: &World,
+    plan: &[Crashing],
+    workers: impl Fn(u64) -> usize,
+) -> Result<u64, String> {
     let mut struck = 0;
     for number in 0..ATTEMPTS {
         let crash = plan.get(number as usize);
         world.store.set_faults(plan_of(world, crash));
-        let ended = scene.run(world, &Attempt::new(number, workers(number)));
+        let ended = run(world, &Attempt::new(number, workers(number)));
         world.store.set_faults(FaultPlan::Nothing);
         match ended {
             Ok(Ended::Done(totals)) if totals != expected.totals => {
@@ -84,7 +97,8 @@ fn plan_of(world: &World, crash: Option<&Crashing>) -> FaultPlan {
     })
 }
 
-fn each_way(steps: u64) -> Vec<Crashing> {
+/// All crashes of a run.
+pub fn each_way(steps: u64) -> Vec<Crashing> {
     let steps = (0..steps).flat_map(|step| HOW_MUCH.map(|when| (step, when)));
     let ways =
         steps.flat_map(|(step, when)| [false, true].map(|power| Crashing { step, when, power }));

@@ -6,7 +6,7 @@
 //! - `hooked`: a store and a sink that can be held, or fail, wherever they are asked for something. `sips`: a source that
 //!   takes its time.
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
-//!   them in the recoveries that follow.
+//!   them in the recoveries that follow. `folds`: the same while chains are folded, and whether they stay short.
 //! - `publishing`: a sink that fails. `zombies`: more than one run at a time. `damage`: objects that are not what they
 //!   were.
 
@@ -20,6 +20,7 @@ mod reference;
 mod crashes;
 mod damage;
 mod expected;
+mod folds;
 mod sampling;
 mod hooked;
 mod markers;
