@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
 use crate::checkpoint::fault::FormatError;
@@ -19,6 +19,7 @@ use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
 use crate::clock::Clock;
 use crate::control::{StartEpoch, Then};
+use crate::faults::{self, Defect};
 use crate::identity::CheckpointId;
 use crate::meters::Meters;
 use crate::moment::{Epoch, EventTime};
@@ -112,10 +113,7 @@ impl Leader {
     fn wait(&self, now: Duration) -> Option<Event> {
         let deadline = self.coordinator.next_deadline();
         let left = deadline.map_or(LOOK_MOST, |deadline| deadline.saturating_sub(now));
-        match self.events.recv_timeout(left.min(LOOK_MOST)) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(left.min(LOOK_MOST)).ok()
     }
 
     fn take(&mut self, event: Event) -> Vec<Action> {
@@ -234,6 +232,9 @@ impl Leader {
             complete: self.last == Some(epoch),
         };
         let manifest = self.ledger.manifest(covers, placing);
+        if faults::is_on(Defect::PublishedEarly) {
+            self.publish(covers);
+        }
         let record = Record::Manifest(Box::new(manifest.clone()));
         match encode(&record) {
             Ok(bytes) => {
@@ -268,15 +269,21 @@ impl Leader {
         if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
             self.meters.record_checkpoint(epoch, duration);
         }
-        for &epoch in covers {
-            let mut listed = self.ledger.unconfirmed();
-            let outputs = listed.find(|it| it.epoch == epoch).cloned();
-            drop(self.publisher.send(ToPublish { epoch, outputs }));
+        if !faults::is_on(Defect::PublishedEarly) {
+            self.publish(covers);
         }
         if let Some((manifest, _)) = self.putting.take() {
             let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
             delete(self.store.as_ref(), &deletable, &self.meters);
+        }
+    }
+
+    fn publish(&self, covers: &[Epoch]) {
+        for &epoch in covers {
+            let mut listed = self.ledger.unconfirmed();
+            let outputs = listed.find(|it| it.epoch == epoch).cloned();
+            drop(self.publisher.send(ToPublish { epoch, outputs }));
         }
     }
 
