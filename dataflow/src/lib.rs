@@ -25,6 +25,7 @@
 //!
 //! This crate knows nothing of JSON, models, pipeline files, or any single operator.
 
+pub mod faults;
 pub mod place;
 pub mod moment;
 pub mod identity;

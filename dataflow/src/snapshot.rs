@@ -244,12 +244,14 @@ mod tests {
         assert!(more.is_empty());
         delta.sort();
         let entries: Vec<_> = delta.entries().collect();
-        type Found<'a> = (KeyGroup, &'a [u8], Option<&'a [u8]>);
-        let expected: [Found<'_>; 4] = [
-            (KeyGroup(0), b"z", Some(b"2")),
-            (KeyGroup(1), b"ab", Some(b"")),
-            (KeyGroup(1), b"b", None),
-            (KeyGroup(2), b"a", Some(b"1")),
+        let entry = |group, key: &'static str, value: Option<&'static str>| {
+            (KeyGroup(group), key.as_bytes(), value.map(str::as_bytes))
+        };
+        let expected = [
+            entry(0, "z", Some("2")),
+            entry(1, "ab", Some("")),
+            entry(1, "b", None),
+            entry(2, "a", Some("1")),
         ];
         assert_eq!(entries, expected);
         assert_eq!(delta.bound(), Some(&b"x"[..]));

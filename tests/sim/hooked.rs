@@ -20,7 +20,7 @@ pub enum When {
     After,
 }
 
-/// What is asked: where the operation is, which one it is, on what.
+/// What is asked: where the operation is, which one it is, on which object or epoch.
 pub type Hook = Arc<dyn Fn(When, &'static str, &str) -> io::Result<()> + Send + Sync>;
 
 /// A store whose operations are all asked about.
@@ -131,6 +131,7 @@ impl<S: EpochSink> HookedSink<S> {
     fn around<T>(
         &mut self,
         action: &'static str,
+        epoch: &str,
         operation: impl FnOnce(&mut S) -> Result<T, SinkError>,
     ) -> Result<T, SinkError> {
         let failed = |source| SinkError {
@@ -138,20 +139,21 @@ impl<S: EpochSink> HookedSink<S> {
             subject: "hooked".to_owned(),
             source,
         };
-        (self.hook)(When::Before, action, "").map_err(failed)?;
+        (self.hook)(When::Before, action, epoch).map_err(failed)?;
         let done = operation(&mut self.inner)?;
-        (self.hook)(When::After, action, "").map_err(failed)?;
+        (self.hook)(When::After, action, epoch).map_err(failed)?;
         Ok(done)
     }
 }
 
 impl<S: EpochSink> EpochSink for HookedSink<S> {
     fn take_over(&mut self, generation: Generation) -> Result<Vec<Option<Marker>>, SinkError> {
-        self.around("take over", |sink| sink.take_over(generation))
+        self.around("take over", "", |sink| sink.take_over(generation))
     }
 
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
-        self.around("publish", |sink| sink.publish(outputs))
+        let epoch = outputs.epoch.to_string();
+        self.around("publish", &epoch, |sink| sink.publish(outputs))
     }
 }
 

@@ -7,18 +7,27 @@
 //!   takes its time.
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
 //!   them in the recoveries that follow. `folds`: the same while chains are folded, and whether they stay short.
-//! - `publishing`: a sink that fails. `zombies`: more than one run at a time. `damage`: objects that are not what they
-//!   were.
+//! - `publishing`: a sink that fails. `markers`: outputs that do not fit. `storing`: a store that fails for a while.
+//! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on.
+//! - `damage`: objects that are not what they were.
+//! - `alignment`: workers that end an epoch at different instants.
+//! - `defects`: whether all these tests find what they are there for.
+//!
+//! The gate tries some cases of each kind, always the same ones; `SLACKWATER_SIM=all` tries all.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::print_stdout, reason = "tests say what they have covered")]
 
 #[path = "../canonical.rs"]
 mod canonical;
 #[path = "../replay/reference.rs"]
 mod reference;
 
+mod alignment;
 mod crashes;
 mod damage;
+#[cfg(feature = "faults")]
+mod defects;
 mod expected;
 mod folds;
 mod sampling;

@@ -39,7 +39,7 @@ fn records(world: &World) -> usize {
 
 /// A job that was killed while epochs waited to be published, and the same with them published.
 fn worlds(scene: &Scene) -> [World; 2] {
-    for takes in (2..6).cycle().take(200) {
+    for takes in (1..4).cycle().take(60) {
         let waiting = World::new();
         refusing(scene, &waiting, takes, Duration::MAX);
         let last = newest(&waiting).pop().unwrap();

@@ -1,9 +1,10 @@
 //! The sink fails, before, in the middle of and after an epoch, now and then or for a while: is every output there
 //! once?
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use slackwater_connectors::memory::PublishFault;
@@ -28,15 +29,18 @@ const FAULTS: [PublishFault; 5] = [
 
 /// A run whose sink takes so many epochs and then nothing, for that long or until it is killed, which it is when the
 /// newest checkpoint lists several epochs to be published.
-pub fn refusing(scene: &Scene, world: &World, takes: u64, refuses: Duration) {
-    let asked = AtomicU64::new(0);
+pub fn refusing(scene: &Scene, world: &World, takes: usize, refuses: Duration) {
+    let taken = Mutex::new(BTreeSet::new());
     let since = Instant::now();
-    let hook: Hook = Arc::new(move |when, action, _| {
-        let is_taken = asked.fetch_add(u64::from(when == When::Before), Ordering::SeqCst) <= takes;
-        if action == "take over" || is_taken || since.elapsed() > refuses {
+    let hook: Hook = Arc::new(move |_, action, epoch: &str| {
+        let mut taken = taken.lock().unwrap();
+        let is_open = taken.len() < takes || since.elapsed() > refuses;
+        if action == "take over" || is_open && taken.insert(epoch.to_owned()) {
             return Ok(());
         }
-        Err(ErrorKind::TimedOut.into())
+        // An epoch is taken of all shards.
+        let is_taken = taken.contains(epoch);
+        is_taken.then_some(()).ok_or(ErrorKind::TimedOut.into())
     });
     let sink = HookedSink {
         inner: world.sink.clone(),

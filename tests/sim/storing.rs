@@ -17,8 +17,8 @@ use crate::hooked::{Hook, HookedStore, When};
 use crate::sampling::{Draws, is_exhaustive, some_of, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
 
-/// Runs in a row before one has to come through.
-const ATTEMPTS: u64 = 40;
+/// Runs in a row before one has to come through: each may fail at its first step.
+const ATTEMPTS: u64 = 100;
 
 /// Runs a job on a store that fails for `length` steps from the first run's `step` on.
 fn full(scene: &Scene, expected: &Expected, seed: u64, steps: u64) -> Result<u64, String> {

@@ -211,23 +211,25 @@ fn formatting() -> Result<()> {
     process::run(cargo().args(["fmt", "--all", "--check"]))
 }
 
+/// Of everything that is built here, so that nothing is built twice: defects on purpose, for the tests that must find
+/// them. They are off unless the environment names one.
+const FEATURES: [&str; 2] = ["--features", "faults"];
+
 fn lints() -> Result<()> {
     // `--locked`: a lock file that does not fit the manifests fails here, not on somebody else.
-    process::run(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    process::run(
+        cargo()
+            .args(["clippy", "--locked", "--workspace", "--all-targets"])
+            .args(FEATURES)
+            .args(["--", "-D", "warnings"]),
+    )
 }
 
 fn documentation() -> Result<()> {
     process::run(
         cargo()
             .args(["doc", "--locked", "--workspace", "--no-deps"])
+            .args(FEATURES)
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }
@@ -235,27 +237,32 @@ fn documentation() -> Result<()> {
 fn build() -> Result<()> {
     // Both in the shapes that later steps ask for, so that those only run. Without a choice of targets the
     // first builds examples as well, which tests of the binary run.
-    process::run(process::command(tools::program(&tools::NEXTEST)?).args([
-        "nextest",
-        "run",
-        "--locked",
-        "--workspace",
-        "--no-run",
-    ]))?;
-    process::run(cargo().args(["build", "--locked", "--package", "slackwater"]))
+    process::run(
+        process::command(tools::program(&tools::NEXTEST)?)
+            .args(["nextest", "run", "--locked", "--workspace", "--no-run"])
+            .args(FEATURES),
+    )?;
+    process::run(
+        cargo()
+            .args(["build", "--locked", "--package", "slackwater"])
+            .args(FEATURES),
+    )
 }
 
 fn unit_tests() -> Result<()> {
-    process::run(process::command(tools::program(&tools::NEXTEST)?).args([
-        "nextest",
-        "run",
-        "--locked",
-        "--workspace",
-    ]))
+    process::run(
+        process::command(tools::program(&tools::NEXTEST)?)
+            .args(["nextest", "run", "--locked", "--workspace"])
+            .args(FEATURES),
+    )
 }
 
 fn doctests() -> Result<()> {
-    process::run(cargo().args(["test", "--locked", "--workspace", "--doc"]))
+    process::run(
+        cargo()
+            .args(["test", "--locked", "--workspace", "--doc"])
+            .args(FEATURES),
+    )
 }
 
 fn dependencies() -> Result<()> {

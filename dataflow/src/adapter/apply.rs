@@ -24,6 +24,7 @@ use crate::adapter::held::{Held, Keeping};
 use crate::adapter::messages::{ByWorker, Messages};
 use crate::adapter::{Events, Graph, Rejects};
 use crate::control::Part;
+use crate::faults::{self, Defect};
 use crate::moment::{self, Epoch, EventTime, Moment};
 use crate::operator::{Emitter, Operator, Routed};
 use crate::run::{RunError, RunShared};
@@ -195,7 +196,9 @@ impl<Op: Operator> Applied<Op> {
 
     fn take(&mut self, held: Held, batches: Vec<Op::Input>) {
         match &mut self.saved {
-            Some(saved) if held.epoch() > saved.epochs.open() => {
+            Some(saved)
+                if held.epoch() > saved.epochs.open() && !faults::is_on(Defect::NoStash) =>
+            {
                 saved.stash.push_back((held, batches));
             }
             _ => self.handle(&held, batches),
@@ -216,12 +219,23 @@ impl<Op: Operator> Applied<Op> {
 
     /// What the frontier says, in the order that the head of this file gives the reason for.
     fn advance(&mut self, frontier: &[Moment]) {
+        if faults::is_on(Defect::WatermarkFirst) {
+            self.follow(frontier);
+        }
         while let Some(saved) = &mut self.saved
             && let Some(closed) = saved.epochs.close_next(frontier)
         {
             self.close(closed);
         }
-        let stashed_from = self.saved.as_ref().and_then(Saved::stashed_from);
+        self.follow(frontier);
+    }
+
+    /// Takes the watermark to where the frontier and the stash let it go.
+    fn follow(&mut self, frontier: &[Moment]) {
+        let mut stashed_from = self.saved.as_ref().and_then(Saved::stashed_from);
+        if faults::is_on(Defect::UnboundedWatermark) {
+            stashed_from = None;
+        }
         if let Some(risen) = moment::watermark(frontier) {
             self.rise(stashed_from.map_or(risen, |from| from.min(risen)));
         }
@@ -257,6 +271,10 @@ impl<Op: Operator> Applied<Op> {
         match progress {
             Progress::More => saved.snapshot = Some((epoch, delta)),
             Progress::Done => {
+                let keeps_some = self.operator.keeps_from().is_some();
+                if keeps_some && faults::is_on(Defect::WaitingNotSaved) {
+                    delta = StateDelta::default();
+                }
                 let part = Part::State(epoch, Arc::clone(&saved.stage), delta);
                 saved.epochs.hand_over(part);
             }

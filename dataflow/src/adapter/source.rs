@@ -4,6 +4,8 @@
 //! stands, which ends an epoch, and takes its capabilities into the next. Reading never stops for that.
 
 use std::cell::Cell;
+#[cfg(feature = "faults")]
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +17,12 @@ use timely::scheduling::Activator;
 use crate::adapter::capabilities::Capabilities;
 use crate::adapter::{Events, Graph, Messages, Rejects};
 use crate::control::{Epochs, Part, PartitionCut, SourceCut, StartEpoch, Then};
+#[cfg(feature = "faults")]
+use crate::faults::{self, Defect};
 use crate::ingest::{Ingest, Sealed};
 use crate::moment::{Epoch, EventTime, Moment};
 use crate::pace::Pace;
-use crate::place::PartitionId;
+use crate::place::{Offset, PartitionId};
 use crate::run::{RunError, RunShared};
 use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader, Starts};
 
@@ -148,6 +152,38 @@ struct OpenEpoch {
     is_stopped: bool,
     read: u64,
     dropped: u64,
+    /// The last record of each partition, for a defect.
+    #[cfg(feature = "faults")]
+    last: BTreeMap<PartitionId, Offset>,
+}
+
+impl OpenEpoch {
+    /// Notes what a poll has read, for a defect.
+    #[cfg(feature = "faults")]
+    fn note(&mut self, polled: &Polled<'_>) {
+        if let Polled::Record {
+            partition, offset, ..
+        } = polled
+        {
+            self.last.insert(*partition, *offset);
+        }
+    }
+
+    #[cfg(not(feature = "faults"))]
+    fn note(&mut self, _: &Polled<'_>) {}
+
+    /// What a cut says of where a partition goes on.
+    #[cfg(feature = "faults")]
+    fn said(&self, partition: PartitionId, position: Offset) -> Offset {
+        let last = self.last.get(&partition).copied();
+        let last = last.filter(|_| faults::is_on(Defect::PositionBehind));
+        last.unwrap_or(position)
+    }
+
+    #[cfg(not(feature = "faults"))]
+    fn said(&self, _: PartitionId, position: Offset) -> Offset {
+        position
+    }
 }
 
 /// The job was told what failed; this worker only has to end.
@@ -240,7 +276,10 @@ impl<I: Ingest> Head<I> {
         let active = self.capabilities.active.keys();
         let cut = |&partition: &PartitionId| PartitionCut {
             partition,
-            position: self.reader.position(partition).unwrap_or_default(),
+            position: self.epoch.said(
+                partition,
+                self.reader.position(partition).unwrap_or_default(),
+            ),
             highest: self.ingest.highest(partition),
             finished: false,
         };
@@ -270,13 +309,14 @@ impl<I: Ingest> Head<I> {
             finished: Vec::new(),
         };
         let read_at = self.job.clock.monotonic();
-        let ingest = &mut self.ingest;
+        let (ingest, epoch) = (&mut self.ingest, &mut self.epoch);
         let allowance = self.pace.as_ref().map(|pace| pace.look(&self.job.flow));
         let may_read = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
         let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
-        let polled = self
-            .reader
-            .poll(demand, &mut |polled| poll.take(ingest, polled));
+        let polled = self.reader.poll(demand, &mut |polled| {
+            epoch.note(&polled);
+            poll.take(ingest, polled)
+        });
         let readiness = polled.map_err(|error| {
             self.job.fail(RunError::Source(error));
             Failed

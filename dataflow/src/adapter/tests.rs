@@ -1,5 +1,6 @@
 //! Is a graph refused that would lose events, and is a message never stamped later than its events?
 
+mod effects;
 mod keeping;
 
 use std::sync::{Arc, Mutex};

@@ -26,6 +26,7 @@ use crate::checkpoint::retention::Retention;
 use crate::checkpoint::settle::{Choice, Halt, Step, Unpublished, decide};
 use crate::checkpoint::state_merge::StateChain;
 use crate::control::Beginning;
+use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
@@ -373,8 +374,10 @@ impl Claimed {
                 self.steps(ledger, shard, marker.as_ref(), &listed, choice)?,
             ));
         }
+        let newest = listed.last().map(|epoch| epoch.epoch);
         for epoch in &listed {
-            for (shard, steps) in &steps {
+            let is_left_out = faults::is_on(Defect::NewestOnly) && Some(epoch.epoch) != newest;
+            for (shard, steps) in steps.iter().filter(|_| !is_left_out) {
                 let from_chunk = steps.iter().find_map(|step| match step {
                     Step::Publish {
                         epoch: published,

@@ -21,6 +21,7 @@ use crate::checkpoint::retention::{Deletable, Retention};
 use crate::checkpointing::publishing::ToPublish;
 use crate::clock::Clock;
 use crate::control::{StartEpoch, Then};
+use crate::faults::{self, Defect};
 use crate::identity::CheckpointId;
 use crate::meters::Meters;
 use crate::moment::{Epoch, EventTime};
@@ -253,6 +254,9 @@ impl Leader {
             complete: self.last == Some(epoch),
         };
         let manifest = self.ledger.manifest(covers, placing);
+        if faults::is_on(Defect::PublishedEarly) {
+            self.publish(covers);
+        }
         let record = Record::Manifest(Box::new(manifest.clone()));
         match encode(&record) {
             Ok(bytes) => {
@@ -287,10 +291,8 @@ impl Leader {
         if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
             self.meters.record_checkpoint(epoch, duration);
         }
-        for &epoch in covers {
-            let mut listed = self.ledger.unconfirmed();
-            let outputs = listed.find(|it| it.epoch == epoch).cloned();
-            drop(self.publisher.send(ToPublish { epoch, outputs }));
+        if !faults::is_on(Defect::PublishedEarly) {
+            self.publish(covers);
         }
         if let Some((manifest, _)) = self.putting.take() {
             let unpublished = self.ledger.unpublished_objects();
@@ -326,6 +328,14 @@ impl Leader {
             _ => None,
         }));
         self.discard(names);
+    }
+
+    fn publish(&self, covers: &[Epoch]) {
+        for &epoch in covers {
+            let mut listed = self.ledger.unconfirmed();
+            let outputs = listed.find(|it| it.epoch == epoch).cloned();
+            drop(self.publisher.send(ToPublish { epoch, outputs }));
+        }
     }
 
     fn failed(&self, epoch: Epoch, reason: &CheckpointFailure) {

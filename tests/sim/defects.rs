@@ -1,0 +1,99 @@
+//! Is each defect that the engine can be given found by the test that is there for it? A harness that has never failed
+//! proves nothing.
+//!
+//! Each of these tests is run by itself with the defect on, and must fail. One more defect is found beside the engine's
+//! adapter, `dataflow/src/adapter/tests/effects.rs`.
+
+use std::process::Command;
+
+use slackwater_dataflow::faults::{Defect, VARIABLE};
+
+/// How a test program ends that has found something.
+const RED: i32 = 101;
+
+fn check(defect: Defect, test: &str) {
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, defect.name())
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    let why = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        said.contains("running 1 test"),
+        "`{test}` is no test: {said}"
+    );
+    assert_eq!(
+        run.status.code(),
+        Some(RED),
+        "{defect:?} is not found by {test}: {said}{why}"
+    );
+    let mut lines = why.lines().skip_while(|line| !line.contains("panicked"));
+    let why = lines.nth(1).unwrap_or_default();
+    println!(
+        "{:<20} {test}\n    {}",
+        defect.name(),
+        why.get(..160).unwrap_or(why)
+    );
+}
+
+#[test]
+fn is_an_object_that_is_not_durable_found() {
+    let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
+    check(Defect::NotSynced, test);
+}
+
+#[test]
+fn is_an_epoch_that_is_published_early_found() {
+    let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
+    check(Defect::PublishedEarly, test);
+}
+
+#[test]
+fn is_a_position_that_is_off_by_one_found() {
+    let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
+    check(Defect::PositionBehind, test);
+}
+
+#[test]
+fn is_state_that_was_not_written_found() {
+    let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
+    check(Defect::LostDelta, test);
+}
+
+#[test]
+fn are_waiting_events_that_are_not_in_the_state_found() {
+    let test = "crashes::is_every_output_there_once_after_a_crash_in_event_time_order";
+    check(Defect::WaitingNotSaved, test);
+}
+
+#[test]
+fn is_a_run_that_was_replaced_and_goes_on_found() {
+    let test = "zombies::does_a_run_that_was_replaced_while_it_was_stopped_change_nothing";
+    check(Defect::StaleGeneration, test);
+}
+
+#[test]
+fn is_a_stage_without_a_stash_found() {
+    let test = "alignment::does_a_checkpoint_hold_nothing_of_the_next_epoch";
+    check(Defect::NoStash, test);
+}
+
+#[test]
+fn is_a_watermark_above_the_stash_found() {
+    let test = "alignment::is_the_watermark_held_back_by_what_is_stashed";
+    check(Defect::UnboundedWatermark, test);
+}
+
+#[test]
+fn are_outputs_of_a_failed_checkpoint_that_no_manifest_lists_found() {
+    let test = "storing::does_the_next_manifest_list_the_outputs_of_a_checkpoint_that_was_too_slow";
+    check(Defect::ForgottenOutputs, test);
+}
+
+#[test]
+fn is_a_recovery_that_publishes_the_newest_epoch_only_found() {
+    let test = "publishing::are_all_epochs_published_that_a_sink_refused_for_a_while";
+    check(Defect::NewestOnly, test);
+}
