@@ -116,9 +116,9 @@ enum Output {
 /// A job that passed its preflight, or has nothing left to do.
 pub enum Prepared {
     /// It can run.
-    Ready(Job),
+    Ready(Box<Job>),
     /// Its input had ended, and all of it was handled.
-    Complete(Report),
+    Complete(Box<Report>),
 }
 
 impl Job {
@@ -180,7 +180,7 @@ impl Job {
         } = begun;
         let subject = subject(pipeline, &Product::Predictions);
         if recovered.is_complete {
-            return Ok(Prepared::Complete(Report {
+            return Ok(Prepared::Complete(Box::new(Report {
                 job: subject.job,
                 product: subject.product,
                 totals: recovered.totals(),
@@ -189,16 +189,16 @@ impl Job {
                 outputs: places,
                 latency: Latency::default(),
                 epochs: Some(EpochFigures::default()),
-            }));
+            })));
         }
         let ending = Ending::Score(model);
-        Ok(Prepared::Ready(Job {
+        Ok(Prepared::Ready(Box::new(Job {
             subject,
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
             output: Output::ByEpoch(Box::new(recovered), places),
-        }))
+        })))
     }
 
     /// A handle that ends the run early: what has been read is still handled and written.

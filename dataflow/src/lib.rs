@@ -16,6 +16,7 @@
 //! - [`control`]: what a coordinator tells workers, and what they hand over of each epoch.
 //! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
 //! - [`run`]: what the threads of one run share, and how it ends.
+//! - [`checkpointing`]: the threads that take checkpoints beside the workers.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
 //! - [`worker`]: runs a graph on a group of threads.
 //!
@@ -44,6 +45,7 @@ pub mod ingest;
 pub mod control;
 pub mod checkpoint;
 pub mod run;
+mod checkpointing;
 pub mod adapter;
 pub mod worker;
 

@@ -14,7 +14,8 @@
 use std::error::Error;
 
 use crate::moment::EventTime;
-use crate::snapshot::{SavedEntry, StateDelta, StrangeEntry};
+
+use crate::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
 /// A state machine in the stream: takes batches, gives batches and rejects.
 pub trait Operator: 'static {
@@ -80,15 +81,6 @@ pub trait Operator: 'static {
     fn on_restored(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
-}
-
-/// How far a snapshot has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// All is written.
-    Done,
-    /// There is more to write.
-    More,
 }
 
 /// Takes what an operator gives.

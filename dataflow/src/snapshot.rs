@@ -149,6 +149,15 @@ impl Entry {
     }
 }
 
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All is written.
+    Done,
+    /// There is more to write.
+    More,
+}
+
 /// State could not be taken from a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot load the state of stage `{stage}` from the checkpoint: {reason}")]
@@ -235,14 +244,12 @@ mod tests {
         assert!(more.is_empty());
         delta.sort();
         let entries: Vec<_> = delta.entries().collect();
-        let entry = |group, key: &'static str, value: Option<&'static str>| {
-            (KeyGroup(group), key.as_bytes(), value.map(str::as_bytes))
-        };
-        let expected = [
-            entry(0, "z", Some("2")),
-            entry(1, "ab", Some("")),
-            entry(1, "b", None),
-            entry(2, "a", Some("1")),
+        type Found<'a> = (KeyGroup, &'a [u8], Option<&'a [u8]>);
+        let expected: [Found<'_>; 4] = [
+            (KeyGroup(0), b"z", Some(b"2")),
+            (KeyGroup(1), b"ab", Some(b"")),
+            (KeyGroup(1), b"b", None),
+            (KeyGroup(2), b"a", Some(b"1")),
         ];
         assert_eq!(entries, expected);
         assert_eq!(delta.bound(), Some(&b"x"[..]));

@@ -14,8 +14,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
-use crate::operator::Progress;
 use crate::place::KeyHash;
+use crate::snapshot::Progress;
 
 /// Where a key's value lies. Valid until the key is dropped by [`KeyedState::sweep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,7 +106,7 @@ impl Run {
             Some(checkpoint) => {
                 let resuming = self.resuming.resuming(self.worker.goes_on());
                 match Job::resume(pipeline, checkpoint, resuming)? {
-                    Prepared::Ready(job) => job,
+                    Prepared::Ready(job) => *job,
                     Prepared::Complete(report) => {
                         say(
                             "already complete: the input had ended, and all of it is published. `--fresh` starts over",

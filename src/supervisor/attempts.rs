@@ -178,6 +178,8 @@ impl Attempts {
         };
         match (&end, self.stopping) {
             (End::Code(0), _) => return vec![self.over(Outcome::Code(0))],
+            // A preflight of a job that had begun: what was there then may be there again in a moment.
+            (End::Code(3), None) if self.has_begun => {}
             // Usage, preflight, refused: trying again would bring the same.
             (End::Code(code @ 2..=4), _) => {
                 let code = u8::try_from(*code).unwrap_or(1);

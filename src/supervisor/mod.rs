@@ -10,7 +10,7 @@
 //! - [`attempts`]: what to do on which event; no process and no socket in reach.
 //! - [`control`]: the socket; [`ask`](control::ask) for those who ask.
 //! - [`reporter`]: the worker's end of it.
-//! - [`supervise`]: the process that does what the attempts say.
+//! - [`mod@supervise`]: the process that does what the attempts say.
 
 pub mod restart;
 pub mod protocol;

@@ -144,7 +144,7 @@ fn are_arguments_that_mean_nothing_refused() {
     check(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     check(
         &["chek", "job.toml"],
-        "a similar subcommand exists: 'check'",
+        "some similar subcommands exist: 'checkpoints', 'check'",
     );
     check(
         &["run", "job.toml", "--jsn"],

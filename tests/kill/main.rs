@@ -4,7 +4,7 @@
 //! - `content`: what it has written, compared with what a run writes that nothing happens to.
 //! - `campaign`: kills at random moments, of the worker alone and of all, and how long it takes to be back.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod campaign;
 mod content;

@@ -26,9 +26,9 @@ use crate::adapter::{Events, Graph, Rejects};
 use crate::control::Part;
 use crate::faults::{self, Defect};
 use crate::moment::{self, Epoch, EventTime, Moment};
-use crate::operator::{Emitter, Operator, Progress, Routed};
+use crate::operator::{Emitter, Operator, Routed};
 use crate::run::{RunError, RunShared};
-use crate::snapshot::{RestoreError, StateDelta};
+use crate::snapshot::{Progress, RestoreError, StateDelta};
 use crate::source::Wake;
 
 /// Parts of what is due that an operator gives before the others have their turn: several polls' worth, so

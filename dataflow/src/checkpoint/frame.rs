@@ -250,7 +250,7 @@ pub struct FrameWriter {
     name: DataName,
     object: Box<dyn ObjectWriter>,
     tally: Tally,
-    /// One block as it will be stored, so that the store is asked once for each.
+    /// Blocks as they will be stored, that were put and not sent.
     out: Vec<u8>,
 }
 
@@ -281,12 +281,25 @@ impl FrameWriter {
         payload: &[u8],
         encoding: Encoding,
     ) -> Result<u64, FormatError> {
+        let position = self.put(block_type, payload, encoding)?;
+        self.send()?;
+        Ok(position)
+    }
+
+    /// The same, but the store is not asked before [`Self::send`].
+    ///
+    /// # Errors
+    /// The payload is longer than [`PAYLOAD_BYTES_MOST`].
+    pub(super) fn put(
+        &mut self,
+        block_type: BlockType,
+        payload: &[u8],
+        encoding: Encoding,
+    ) -> Result<u64, FormatError> {
         let put = self
             .tally
             .put_block(&mut self.out, block_type, payload, encoding);
-        let position = put.map_err(|fault| FormatError::refused(&self.name, format!("{fault}")))?;
-        self.send()?;
-        Ok(position)
+        put.map_err(|fault| FormatError::refused(&self.name, format!("{fault}")))
     }
 
     /// Bytes written so far.
@@ -314,9 +327,15 @@ impl FrameWriter {
         })
     }
 
-    fn send(&mut self) -> Result<(), FormatError> {
-        self.object.append(&self.out)?;
-        self.out.clear();
+    /// Writes what was put. If there was no room for it, it can be sent again.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(super) fn send(&mut self) -> Result<(), FormatError> {
+        if !self.out.is_empty() {
+            self.object.append(&self.out)?;
+            self.out.clear();
+        }
         Ok(())
     }
 }

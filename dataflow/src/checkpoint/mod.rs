@@ -23,9 +23,7 @@
 //! And what acts on it:
 //!
 //! - [`log`]: claims and manifests in the store.
-//! - [`writing`]: the thread beside each worker that makes durable what the worker hands over.
-//! - [`publishing`]: the thread that makes durable outputs visible.
-//! - [`leading`]: the thread that asks the coordinator and does what it says.
+//! - [`publishing`]: how a durable epoch is given to a sink.
 //! - [`recovery`]: how a run begins from what another has left.
 
 pub mod names;
@@ -45,9 +43,7 @@ pub mod settle;
 pub mod retention;
 pub mod ledger;
 pub mod log;
-pub(crate) mod writing;
 pub(crate) mod publishing;
-pub(crate) mod leading;
 pub mod recovery;
 
 #[cfg(test)]

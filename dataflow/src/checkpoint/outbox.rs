@@ -108,6 +108,7 @@ pub struct OutboxWriter {
     /// Position and shard of each block.
     index: Vec<u8>,
     shards: BTreeMap<ShardId, ShardOutputs>,
+    has_ended: bool,
 }
 
 impl OutboxWriter {
@@ -123,16 +124,26 @@ impl OutboxWriter {
             gathered_bytes: 0,
             index: Vec::new(),
             shards: BTreeMap::new(),
+            has_ended: false,
         }
     }
 
-    /// Takes records after all those of their shard and stream that were given before.
+    /// Takes records after all those of their shard and stream that were given before. They are written by
+    /// [`Self::send`].
     ///
     /// # Errors
-    /// The store fails, or the chunk is not what it claims: records that each end with a line feed.
+    /// The object can't be made: nothing was taken, and if there was no room it can be tried again. Or the chunk is not
+    /// what it claims: records that each end with a line feed.
     pub fn append(&mut self, chunk: &OutputChunk) -> Result<(), FormatError> {
         if chunk.bytes.is_empty() && chunk.records == 0 {
             return Ok(());
+        }
+        if self.frame.is_none() {
+            // An epoch without outputs must leave no object, so it is made here and not before. One that could not be
+            // made may be there all the same: the next try has another name.
+            let name = self.name;
+            self.name.random = self.name.random.wrapping_add(1);
+            self.frame = Some(FrameWriter::create(self.store.as_ref(), name)?);
         }
         if chunk.records == 0 || chunk.bytes.last() != Some(&b'\n') {
             return Err(self.refused("it would hold records without their line feed"));
@@ -154,19 +165,40 @@ impl OutboxWriter {
         Ok(())
     }
 
+    /// Writes blocks that are full. If there was no room for them, they can be sent again.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn send(&mut self) -> Result<(), FormatError> {
+        self.frame.as_mut().map_or(Ok(()), FrameWriter::send)
+    }
+
+    /// Nothing more will come: makes blocks of all that is gathered, which are written by [`Self::send`].
+    ///
+    /// # Errors
+    /// A record is too long.
+    pub fn end(&mut self) -> Result<(), FormatError> {
+        for (place, mut gathered) in std::mem::take(&mut self.gathered) {
+            self.write(place, &mut gathered)?;
+        }
+        if let Some(frame) = self.frame.as_mut().filter(|_| !self.has_ended) {
+            frame.put(INDEX, &self.index, Encoding::Plain)?;
+        }
+        self.has_ended = true;
+        Ok(())
+    }
+
     /// Ends the object, which is durable when this comes back. `None` if there were no outputs, and then there
     /// is no object.
     ///
     /// # Errors
     /// The store fails.
     pub fn seal(mut self) -> Result<Option<SealedOutbox>, FormatError> {
-        for (place, mut gathered) in std::mem::take(&mut self.gathered) {
-            self.write(place, &mut gathered)?;
-        }
-        let Some(mut frame) = self.frame else {
+        self.end()?;
+        self.send()?;
+        let Some(frame) = self.frame else {
             return Ok(None);
         };
-        frame.block(INDEX, &self.index, Encoding::Plain)?;
         Ok(Some(SealedOutbox {
             object: frame.finish()?,
             shards: self.shards,
@@ -229,10 +261,8 @@ impl OutboxWriter {
         if gathered.records == 0 {
             return Ok(());
         }
-        let frame = match &mut self.frame {
-            Some(frame) => frame,
-            // An epoch without outputs must leave no object, so it is made here and not before.
-            none => none.insert(FrameWriter::create(self.store.as_ref(), self.name)?),
+        let Some(frame) = &mut self.frame else {
+            return Ok(());
         };
         let count = gathered
             .payload
@@ -240,7 +270,7 @@ impl OutboxWriter {
         if let Some(count) = count {
             count.copy_from_slice(&gathered.records.to_le_bytes());
         }
-        let at = frame.block(LINES, &gathered.payload, Encoding::Lz4)?;
+        let at = frame.put(LINES, &gathered.payload, Encoding::Lz4)?;
         self.index.extend_from_slice(&at.to_le_bytes());
         self.index.extend_from_slice(&shard.0.to_le_bytes());
 

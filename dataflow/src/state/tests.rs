@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
 
-use crate::operator::Progress;
 use crate::place::KeyHash;
+use crate::snapshot::Progress;
 use crate::state::{KeyedState, Saved};
 
 /// Hashes are cut to two bits, so that collisions are the rule.

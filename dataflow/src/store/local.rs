@@ -13,7 +13,9 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::store::name::{self, FOLDERS, LOG, random_digits};
-use crate::store::{ObjectReader, ObjectWriter, Put, Store, StoreError, failed, refuse_broken};
+use crate::store::{
+    ObjectReader, ObjectWriter, Put, Store, StoreError, failed, is_no_room, refuse_broken,
+};
 
 /// Where records are written before they get their names.
 const TEMPORARY: &str = "tmp";
@@ -23,6 +25,10 @@ const LOCK: &str = "lock";
 
 /// Most bytes of the lock's file that are read: far more than the digits of any process.
 const LOCK_BYTES_MAX: u64 = 32;
+
+/// Most bytes of an object that are on their way to the disk. Else the sync at the end of a large one would take
+/// seconds, and the disk would let all others wait for as long.
+const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A local store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +160,8 @@ impl Store for LocalStore {
             name: name.to_owned(),
             file,
             folder,
+            length: 0,
+            unsynced: 0,
             broken: false,
             _lock: lock.clone(),
         }))
@@ -235,16 +243,37 @@ struct LocalWriter {
     name: String,
     file: File,
     folder: PathBuf,
+    length: u64,
+    /// Bytes that were appended since the last sync.
+    unsynced: usize,
     /// A part of what was appended may be missing, or there twice if it was appended again.
     broken: bool,
     /// A writer may outlive its store, and nobody else is to work on it until then.
     _lock: Arc<File>,
 }
 
+impl LocalWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all_at(bytes, self.length) {
+            // Without room it is as if nothing had been tried, if what did fit can be taken back.
+            let taken_back = is_no_room(&error) && self.file.set_len(self.length).is_ok();
+            self.broken = !taken_back;
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        self.unsynced = self.unsynced.saturating_add(bytes.len());
+        if self.unsynced > UNSYNCED_BYTES_MAX {
+            // What a failed sync has lost can't be told.
+            self.file.sync_data().inspect_err(|_| self.broken = true)?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+}
+
 impl ObjectWriter for LocalWriter {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let appended = refuse_broken(self.broken).and_then(|()| self.file.write_all(bytes));
-        self.broken |= appended.is_err();
+        let appended = refuse_broken(self.broken).and_then(|()| self.write(bytes));
         appended.map_err(failed("append to", &self.name))
     }
 
@@ -369,6 +398,8 @@ mod tests {
             name: "data/a".into(),
             file: full.try_clone().unwrap(),
             folder: "/dev".into(),
+            length: 0,
+            unsynced: 0,
             broken: false,
             _lock: full.into(),
         });

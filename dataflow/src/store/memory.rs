@@ -20,7 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::faults::{self, Defect};
 use crate::store::name::{self, LOG};
-use crate::store::{ObjectReader, ObjectWriter, Put, Store, StoreError, failed, refuse_broken};
+use crate::store::{
+    ObjectReader, ObjectWriter, Put, Store, StoreError, failed, is_no_room, refuse_broken,
+};
 
 /// What is to go wrong. Steps are counted from 0 at the beginning of the store: the next one is
 /// [`MemoryStore::steps`].
@@ -380,7 +382,7 @@ impl ObjectWriter for MemoryWriter {
         let mut state = self.store.state();
         let fit = refuse_broken(self.broken).and_then(|()| state.still(self.process));
         let appended = fit.and_then(|()| state.append(&self.object, bytes));
-        self.broken |= appended.is_err();
+        self.broken |= appended.as_ref().is_err_and(|error| !is_no_room(error));
         appended.map_err(failed("append to", &self.name))
     }
 

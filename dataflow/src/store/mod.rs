@@ -39,6 +39,18 @@ impl StoreError {
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
+
+    /// Whether there was no room for what was to be written: later there may be.
+    pub fn is_no_room(&self) -> bool {
+        is_no_room(&self.source)
+    }
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// What became of an object that was to be put.
@@ -80,7 +92,8 @@ pub trait ObjectWriter: Send {
     /// Adds bytes at the end.
     ///
     /// # Errors
-    /// A part may have been added. So this object can't be finished any more: create another one.
+    /// If there was no room ([`StoreError::is_no_room`]) nothing was added, and it can be tried again. After any
+    /// other error a part may have been added, so this object can't be finished any more: create another one.
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Ends the object. When this comes back it is durable, its name too.

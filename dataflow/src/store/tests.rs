@@ -171,6 +171,18 @@ fn does_one_of_many_create_a_name() {
     });
 }
 
+/// A local one is synced on the way.
+#[test]
+fn is_a_large_object_whole() {
+    on_each(|store| {
+        let part = vec![7; 3 << 20];
+        write(store, "data/large", &[&part[..]; 12]).unwrap();
+        let all = read_all(store, "data/large", u64::MAX).unwrap();
+        assert_eq!(all.len(), 12 * part.len());
+        assert!(all.iter().all(|byte| *byte == 7));
+    });
+}
+
 #[test]
 fn is_a_store_that_ignores_conditions_refused() {
     on_each(|store| {
@@ -457,10 +469,24 @@ fn does_a_full_disk_pass() {
         ErrorKind::StorageFull
     );
     assert_eq!(store.put_if_absent("log/1", b"").unwrap(), Put::Created);
-    // What has a hole never becomes an object.
+    // Without room nothing was added: it goes on when there is some.
+    writer.append(b"cd").unwrap();
+    writer.finish().unwrap();
+    assert_eq!(read(&store, "data/a"), b"abcd");
+    assert!(!store.is_dead());
+}
+
+#[test]
+fn does_what_may_have_a_hole_never_become_an_object() {
+    let store = MemoryStore::default();
+    let mut writer = store.create("data/a").unwrap();
+    store.set_faults(FaultPlan::Fail {
+        steps: 1..2,
+        kind: ErrorKind::InvalidData,
+    });
+    assert_eq!(kind(writer.append(b"cd")), ErrorKind::InvalidData);
     assert_eq!(kind(writer.append(b"cd")), ErrorKind::Other);
     assert_eq!(kind(writer.finish()), ErrorKind::Other);
-    assert!(!store.is_dead());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher.
+//! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher, the collector.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -6,10 +6,12 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::Coordinator;
-use crate::checkpoint::leading::{Alarm, Event, Leader};
-use crate::checkpoint::publishing::{self, PublisherSetup};
 use crate::checkpoint::recovery::Recovered;
-use crate::checkpoint::writing::{self, WriterSetup};
+use crate::checkpoint::retention::Deletable;
+use crate::checkpointing::collecting::{self, CollectorSetup};
+use crate::checkpointing::leading::{Alarm, Event, Leader};
+use crate::checkpointing::publishing::{self, PublisherSetup};
+use crate::checkpointing::writing::{self, WriterSetup};
 use crate::control::{Epochs, Line, Part};
 use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::worker::WorkerGroup;
@@ -62,6 +64,7 @@ pub(super) fn start(
     let epochs = Epochs::new(recovered.beginning.clone(), lines);
     let job = group.shared(Outputs::ByEpoch(Arc::new(epochs)));
     let writers = start_writers(group, &recovered, parts, &tell)?;
+    let (collect, collector) = start_collector(group, &recovered, &tell)?;
     let (publish, epochs) = crossbeam_channel::unbounded();
     let publisher = publishing::start(PublisherSetup {
         generation: recovered.log.generation(),
@@ -89,6 +92,7 @@ pub(super) fn start(
         commands,
         events,
         publisher: publish,
+        collector: collect,
         job: Arc::clone(&job),
         ended: vec![false; group.workers],
         last: None,
@@ -98,7 +102,7 @@ pub(super) fn start(
     let leading = lead(leader, tell)?;
     let threads = Threads {
         writers,
-        others: vec![leading, publisher],
+        others: vec![leading, publisher, collector],
     };
     Ok((job, threads))
 }
@@ -121,6 +125,22 @@ fn start_writers(
         })
     });
     writers.collect()
+}
+
+fn start_collector(
+    group: &WorkerGroup,
+    recovered: &Recovered,
+    tell: &Sender<Event>,
+) -> Result<(Sender<Deletable>, JoinHandle<()>), RunError> {
+    let (collect, deletable) = crossbeam_channel::unbounded();
+    let collector = collecting::start(CollectorSetup {
+        store: Arc::clone(&recovered.store),
+        deletable,
+        events: tell.clone(),
+        meters: Arc::clone(&group.meters),
+        stopper: group.stopper(),
+    })?;
+    Ok((collect, collector))
 }
 
 fn lead(leader: Leader, tell: Sender<Event>) -> Result<JoinHandle<()>, RunError> {

@@ -11,9 +11,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Emitter, Operator, Progress};
+use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyHash, Spread};
-use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
+use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 use slackwater_dataflow::state::{KeyedState, Saved, Slot};
 
 pub use self::declared::{Feature, FeatureKind, Transform};

@@ -22,10 +22,10 @@ use std::error::Error;
 use slackwater_dataflow::adapter::{BYTES_PER_POLL_MAX, RECORDS_PER_POLL_MAX};
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Emitter, Operator, Progress};
+use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::pace::WaitingRoom;
 use slackwater_dataflow::place::Spread;
-use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
+use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 use slackwater_dataflow::spill::Spill;
 
 pub use self::saved::{PlainWaiting, read_plain};

@@ -7,9 +7,9 @@
 //! closes.
 
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::Progress;
+
 use slackwater_dataflow::place::{KeyGroup, KeyHash, Offset, PartitionId};
-use slackwater_dataflow::snapshot::{SavedEntry, StateDelta, StrangeEntry};
+use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
 use crate::batch::{Row, Rows};
 use crate::bytes::Reader;

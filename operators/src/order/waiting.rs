@@ -14,9 +14,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::Progress;
+
 use slackwater_dataflow::place::{KeyGroup, KeyHash};
-use slackwater_dataflow::snapshot::StateDelta;
+use slackwater_dataflow::snapshot::{Progress, StateDelta};
 use slackwater_dataflow::spill::Spill;
 
 use crate::batch::{ROW_BYTES_EXPECTED, Rows};

@@ -3,6 +3,7 @@
 //! million cases" has a place where it can be checked and a line that repeats it.
 
 mod fuzz;
+mod kill;
 mod stall;
 
 use std::fs;
@@ -18,9 +19,10 @@ use crate::process;
 pub fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((name, options)) if name == "fuzz" => fuzz::run(options),
+        Some((name, options)) if name == "kill" => kill::run(options),
         Some((name, options)) if name == "stall" => stall::run(options),
-        Some((name, _)) => bail!("no campaign `{name}`; there are `fuzz` and `stall`"),
-        None => bail!("which campaign? there are `fuzz` and `stall`"),
+        Some((name, _)) => bail!("no campaign `{name}`; there are `fuzz`, `kill` and `stall`"),
+        None => bail!("which campaign? there are `fuzz`, `kill` and `stall`"),
     }
 }
 

@@ -16,13 +16,13 @@ use crate::flow::{Flow, Ticket};
 use crate::ingest::{Ingest, Sealed};
 use crate::meters::Meters;
 use crate::moment::{Epoch, EventTime};
-use crate::operator::{Emitter, Operator, Progress};
+use crate::operator::{Emitter, Operator};
 use crate::place::{Offset, PartitionId};
 use crate::reached::Reached;
 use crate::run::{Outputs, RunShared, Stopper};
 use crate::scripted::{Act, Batch, Encode, Gate, REFUSED_AT_KEY, ScriptedSource, TimesIngest};
 use crate::sink::OutputStream;
-use crate::snapshot::StateDelta;
+use crate::snapshot::{Progress, StateDelta};
 use crate::source::{Payload, Share};
 
 /// What a stage is told.

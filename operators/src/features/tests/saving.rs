@@ -6,9 +6,9 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Operator, Progress};
+use slackwater_dataflow::operator::Operator;
 use slackwater_dataflow::place::{KeyGroup, KeyHash};
-use slackwater_dataflow::snapshot::{SavedEntry, StateDelta};
+use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta};
 
 use crate::batch::Cell;
 use crate::features::tests::{Event, SPREAD, handle, over_history, plan};

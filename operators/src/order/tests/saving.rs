@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use slackwater_dataflow::moment::EventTime;
-use slackwater_dataflow::operator::{Emitter, Operator, Progress};
+use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyGroup, KeyHash};
-use slackwater_dataflow::snapshot::{SavedEntry, StateDelta};
+use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta};
 use slackwater_dataflow::spill::MemoryFiles;
 
 use crate::order::EventTimeOrder;

@@ -13,10 +13,9 @@ use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded, successor};
 use crate::checkpoint::manifest::{Manifest, Record};
-use crate::checkpoint::names::RecordNumber;
-use crate::checkpoint::publishing::ToPublish;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
+use crate::checkpointing::publishing::ToPublish;
 use crate::clock::Clock;
 use crate::control::{StartEpoch, Then};
 use crate::faults::{self, Defect};
@@ -77,6 +76,7 @@ pub(crate) struct Leader {
     pub(crate) commands: Vec<Sender<StartEpoch>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) publisher: Sender<ToPublish>,
+    pub(crate) collector: Sender<Deletable>,
     pub(crate) job: Arc<RunShared>,
     /// Workers whose input has ended.
     pub(crate) ended: Vec<bool>,
@@ -275,7 +275,7 @@ impl Leader {
         if let Some((manifest, _)) = self.putting.take() {
             let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
-            delete(self.store.as_ref(), &deletable, &self.meters);
+            drop(self.collector.send(deletable));
         }
     }
 
@@ -303,16 +303,5 @@ impl Leader {
                     claim.number, claim.host, claim.process
                 ),
             }));
-    }
-}
-
-/// Deletes what nothing needs any more. What can't be deleted is left: it costs room, and the next recovery finds it.
-pub(crate) fn delete(store: &dyn Store, deletable: &Deletable, meters: &Meters) {
-    let records = deletable.records.iter();
-    let records = records.map(|&number| RecordNumber(number).name());
-    for name in records.chain(deletable.objects.iter().cloned()) {
-        if let Err(error) = store.delete(&name) {
-            meters.note_trouble(error.to_string());
-        }
     }
 }

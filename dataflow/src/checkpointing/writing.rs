@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::frame::{Encoding, ObjectRef};
-use crate::checkpoint::leading::Event;
 use crate::checkpoint::ledger::{ReadAt, Report};
 use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::outbox::OutboxWriter;
 use crate::checkpoint::state_file::{Entry, StateWriter};
+use crate::checkpointing::leading::{Alarm, Event};
 use crate::control::{Part, SourceCut};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
@@ -47,7 +47,7 @@ pub(crate) struct WriterSetup {
 /// Starts a worker's writer. It ends when the worker has hung up, or the run has failed.
 pub(crate) fn start(setup: WriterSetup) -> Result<JoinHandle<()>, RunError> {
     let run = move || {
-        let _alarm = super::leading::Alarm(setup.events.clone());
+        let _alarm = Alarm(setup.events.clone());
         Writer::new(setup).run();
     };
     thread::Builder::new()
@@ -81,6 +81,41 @@ struct Writer {
 /// The run has failed meanwhile.
 struct Abandoned;
 
+impl WriterSetup {
+    fn tell(&self, event: Event) {
+        // Only a run that is over has nobody who listens.
+        drop(self.events.send(event));
+    }
+
+    /// What is in an outbox can't be written again from memory: the job goes on from its last checkpoint.
+    fn abandon(&self, error: FormatError) -> Abandoned {
+        self.tell(Event::Failed(RunError::Checkpoint(error)));
+        Abandoned
+    }
+
+    /// Writes to an outbox, and while there is no room for it waits for some. The worker goes on until its bounds.
+    fn insist(
+        &self,
+        epoch: Epoch,
+        mut write: impl FnMut() -> Result<(), FormatError>,
+    ) -> Result<(), Abandoned> {
+        loop {
+            match write() {
+                Ok(()) => return Ok(()),
+                Err(FormatError::Store(error)) if error.is_no_room() => {
+                    let error = FormatError::Store(error);
+                    self.tell(Event::NotWritten(self.worker, epoch, error));
+                    thread::sleep(RETRY_PAUSE);
+                    if self.stopper.has_failed() {
+                        return Err(Abandoned);
+                    }
+                }
+                Err(error) => return Err(self.abandon(error)),
+            }
+        }
+    }
+}
+
 impl Writer {
     fn new(setup: WriterSetup) -> Self {
         Writer {
@@ -100,8 +135,7 @@ impl Writer {
     }
 
     fn tell(&self, event: Event) {
-        // Only a run that is over has nobody who listens.
-        drop(self.setup.events.send(event));
+        self.setup.tell(event);
     }
 
     fn take(&mut self, part: Part) -> Result<(), Abandoned> {
@@ -158,9 +192,9 @@ impl Writer {
         let outbox = pending
             .outbox
             .get_or_insert_with(|| OutboxWriter::new(Arc::clone(store), name));
-        if let Err(error) = outbox.append(&chunk) {
-            return Err(self.abandon(error));
-        }
+        let setup = &self.setup;
+        setup.insist(epoch, || outbox.append(&chunk))?;
+        setup.insist(epoch, || outbox.send())?;
         let records = u64::from(chunk.records);
         if let Some(count) = pending.records.get_mut(chunk.stream.index()) {
             *count += records;
@@ -177,20 +211,20 @@ impl Writer {
         Ok(())
     }
 
-    /// What is in an outbox can't be written again from memory: the job goes on from its last checkpoint.
-    fn abandon(&self, error: FormatError) -> Abandoned {
-        self.tell(Event::Failed(RunError::Checkpoint(error)));
-        Abandoned
-    }
-
     fn write(&mut self, epoch: Epoch, pending: Pending) -> Result<(), Abandoned> {
         let mut states: Vec<_> = pending.states.into_iter().collect();
         for (_, delta) in &mut states {
             delta.sort();
         }
         let state = self.write_state(epoch, &states)?;
-        let sealed = pending.outbox.map(OutboxWriter::seal).transpose();
-        let outbox = sealed.map_err(|error| self.abandon(error))?.flatten();
+        let outbox = match pending.outbox {
+            None => None,
+            Some(mut outbox) => {
+                outbox.end().map_err(|error| self.setup.abandon(error))?;
+                self.setup.insist(epoch, || outbox.send())?;
+                outbox.seal().map_err(|error| self.setup.abandon(error))?
+            }
+        };
         self.tell(Event::Reported(
             self.setup.worker,
             Report {
@@ -225,7 +259,7 @@ impl Writer {
                         return Err(Abandoned);
                     }
                 }
-                Err(error) => return Err(self.abandon(error)),
+                Err(error) => return Err(self.setup.abandon(error)),
             }
         }
     }

@@ -1,0 +1,64 @@
+//! The thread that deletes what nothing needs any more, so that no checkpoint waits for it: to delete a record syncs a
+//! folder.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::checkpoint::names::RecordNumber;
+use crate::checkpoint::retention::Deletable;
+use crate::checkpointing::leading::{Alarm, Event};
+use crate::meters::Meters;
+use crate::run::{RunError, Stopper};
+use crate::store::{Store, StoreError};
+
+/// What the collector works with.
+pub(crate) struct CollectorSetup {
+    pub(crate) store: Arc<dyn Store>,
+    /// Unbounded as a channel; no more can be in it than is in the store.
+    pub(crate) deletable: Receiver<Deletable>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) stopper: Stopper,
+}
+
+/// Starts the collector. It ends when it has deleted all, and no more will come. What is left after a run that failed
+/// the next recovery finds.
+pub(crate) fn start(setup: CollectorSetup) -> Result<JoinHandle<()>, RunError> {
+    thread::Builder::new()
+        .name("collector".to_owned())
+        .spawn(move || run(&setup))
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
+}
+
+fn run(setup: &CollectorSetup) {
+    let _alarm = Alarm(setup.events.clone());
+    for deletable in &setup.deletable {
+        if setup.stopper.has_failed() {
+            return;
+        }
+        delete(setup.store.as_ref(), &deletable, &setup.meters);
+    }
+}
+
+/// Deletes the records, then the objects. What can't be deleted is left, and noted: it costs room.
+fn delete(store: &dyn Store, deletable: &Deletable, meters: &Meters) {
+    let note = |error: StoreError| meters.note_trouble(error.to_string());
+    let records = deletable.records.iter();
+    let mut names = records.map(|&number| RecordNumber(number).name());
+    if let Err(error) = names.try_for_each(|name| store.delete(&name)) {
+        // The objects stay as well: a record that is there may list them.
+        return note(error);
+    }
+    for name in &deletable.objects {
+        store.delete(name).unwrap_or_else(note);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

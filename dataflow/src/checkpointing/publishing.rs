@@ -1,0 +1,120 @@
+//! The thread that owns the sink of a job with checkpoints: it makes the outputs of durable epochs visible, in the
+//! order of epochs, each shard's by itself.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
+use crate::checkpoint::publishing::publish;
+use crate::checkpointing::leading::{Alarm, Event};
+use crate::identity::Generation;
+use crate::moment::Epoch;
+use crate::run::{RunError, Stopper};
+use crate::sink::{EpochSink, Marker, SinkError};
+use crate::store::Store;
+
+/// Pause before an epoch is published again that a sink could not take.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Outputs of a durable epoch that are to be published; none if it has none.
+pub(crate) struct ToPublish {
+    pub(crate) epoch: Epoch,
+    pub(crate) outputs: Option<UnconfirmedEpoch>,
+}
+
+/// What the publisher works with.
+pub(crate) struct PublisherSetup {
+    pub(crate) generation: Generation,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sink: Box<dyn EpochSink>,
+    pub(crate) epochs: Receiver<ToPublish>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) stopper: Stopper,
+}
+
+/// Starts the publisher. It ends when no more epochs will come, or the run has failed.
+pub(crate) fn start(setup: PublisherSetup) -> Result<JoinHandle<()>, RunError> {
+    thread::Builder::new()
+        .name("publisher".to_owned())
+        .spawn(move || run(setup))
+        .map_err(|error| RunError::Start {
+            workers: 1,
+            reason: error.to_string(),
+        })
+}
+
+fn run(mut setup: PublisherSetup) {
+    let _alarm = Alarm(setup.events.clone());
+    while let Ok(ToPublish { epoch, outputs }) = setup.epochs.recv() {
+        if let Some(outputs) = &outputs {
+            let mut shards = outputs.shards.iter();
+            if let Err(error) = shards.try_for_each(|shard| setup.publish(outputs, shard)) {
+                drop(setup.events.send(Event::Failed(RunError::Sink(error))));
+                return;
+            }
+        }
+        drop(setup.events.send(Event::Published(epoch)));
+    }
+}
+
+impl PublisherSetup {
+    /// Publishes a shard of an epoch, and tries again as long as that can help.
+    fn publish(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+    ) -> Result<(), SinkError> {
+        let mut published = self.publish_from(epoch, shard, 0);
+        while let Err(error) = published {
+            if !can_pass(&error) || self.stopper.has_failed() {
+                return Err(error);
+            }
+            drop(self.events.send(Event::NotPublished(error)));
+            thread::sleep(RETRY_PAUSE);
+            published = self.publish_rest(epoch, shard);
+        }
+        Ok(())
+    }
+
+    /// A sink that failed may have taken all the same what it was given, or a part of it: its marker says how much.
+    fn publish_rest(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+    ) -> Result<(), SinkError> {
+        let markers = self.sink.take_over(self.generation)?;
+        let marker = markers.get(usize::from(shard.shard.0)).copied().flatten();
+        let names_it = |it: &Marker| (it.epoch, it.checkpoint) == (epoch.epoch, epoch.checkpoint);
+        match marker.filter(names_it) {
+            Some(marker) if marker.chunk == marker.chunks => Ok(()),
+            Some(marker) => self.publish_from(epoch, shard, marker.chunk),
+            None => self.publish_from(epoch, shard, 0),
+        }
+    }
+
+    fn publish_from(
+        &mut self,
+        epoch: &UnconfirmedEpoch,
+        shard: &UnconfirmedShard,
+        chunk: u32,
+    ) -> Result<(), SinkError> {
+        let (store, sink) = (self.store.as_ref(), self.sink.as_mut());
+        publish(store, sink, self.generation, epoch, shard, chunk)
+    }
+}
+
+/// Whether what failed can succeed later, with nothing done but waiting.
+fn can_pass(error: &SinkError) -> bool {
+    matches!(
+        error.source.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+    )
+}
