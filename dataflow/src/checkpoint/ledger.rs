@@ -18,6 +18,7 @@ use crate::checkpoint::settle::Confirmed;
 use crate::control::{PartitionCut, SourceCut};
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
+use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{PartitionId, ShardId};
 use crate::sink::{Lengths, Marker, OutputStream};
@@ -183,8 +184,13 @@ impl Ledger {
     }
 
     /// What the job had counted when the last manifest was written.
-    pub fn total(&self, name: &str) -> u64 {
-        self.totals.get(name).copied().unwrap_or_default()
+    pub fn totals(&self) -> Totals {
+        let total = |name: &str| self.totals.get(name).copied().unwrap_or_default();
+        Totals {
+            read: total(READ),
+            outcomes: OutputStream::ALL.map(|stream| total(stream.name())),
+            dropped: total(DROPPED),
+        }
     }
 
     /// An epoch has begun: this is its checkpoint's id, whichever manifest will list it.

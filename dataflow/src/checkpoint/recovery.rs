@@ -16,7 +16,7 @@ use crate::checkpoint::frame::reading::verify_whole;
 use crate::checkpoint::frame::{ObjectKind, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job::{Difference, JobIdentity};
-use crate::checkpoint::ledger::{DROPPED, Ledger, Opening, Placing, READ, listing};
+use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataKind, DataName, RecordNumber};
@@ -31,7 +31,7 @@ use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{KeyGroup, ShardId, Spread};
-use crate::sink::{EpochSink, Marker, OutputStream, SinkError};
+use crate::sink::{EpochSink, Marker, SinkError};
 use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
 use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
@@ -246,11 +246,7 @@ pub struct Recovered {
 impl Recovered {
     /// What the job had counted.
     pub fn totals(&self) -> Totals {
-        Totals {
-            read: self.ledger.total(READ),
-            outcomes: OutputStream::ALL.map(|stream| self.ledger.total(stream.name())),
-            dropped: self.ledger.total(DROPPED),
-        }
+        self.ledger.totals()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::control::{StartEpoch, Then};
 use crate::faults::{self, Defect};
 use crate::identity::CheckpointId;
-use crate::meters::Meters;
+use crate::meters::{Meters, Totals};
 use crate::moment::{Epoch, EventTime};
 use crate::run::{RunError, RunShared};
 use crate::sink::SinkError;
@@ -97,8 +97,13 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// Leads the run to its end.
-    pub(crate) fn run(mut self) {
+    /// Leads the run to its end. Gives what the job had counted when the last checkpoint was taken.
+    pub(crate) fn run(mut self) -> Totals {
+        self.lead();
+        self.ledger.totals()
+    }
+
+    fn lead(&mut self) {
         let first = self.coordinator.open_epoch();
         self.ledger.begin(first, CheckpointId(rand::random()));
         loop {

@@ -16,6 +16,7 @@ use crate::checkpointing::leading::{Alarm, Event, Leader};
 use crate::checkpointing::publishing::{self, PublisherSetup};
 use crate::checkpointing::writing::{self, WriterSetup};
 use crate::control::{Epochs, Line, Part};
+use crate::meters::{Meters, Totals};
 use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::worker::WorkerGroup;
 
@@ -23,15 +24,21 @@ use crate::worker::WorkerGroup;
 pub(super) struct Threads {
     writers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    leader: JoinHandle<Totals>,
+    meters: Arc<Meters>,
 }
 
 impl Threads {
     /// Waits until all have ended, which the leader does when the run is over or has failed; gives the failure.
     pub(super) fn join(self, job: Arc<RunShared>) -> Option<RunError> {
+        let panicked = || RunError::Panicked("see the message above".to_owned());
+        let counted = self.leader.join();
+        if counted.is_err() {
+            job.fail(panicked());
+        }
         for thread in self.others {
             if thread.join().is_err() {
-                let message = "see the message above".to_owned();
-                job.fail(RunError::Panicked(message));
+                job.fail(panicked());
             }
         }
         let failure = job.take_failure();
@@ -40,6 +47,10 @@ impl Threads {
         for thread in self.writers {
             // One that panicked has told the leader.
             drop(thread.join());
+        }
+        if let (None, Ok(counted)) = (&failure, counted) {
+            // What was handled after the last checkpoint is as if it had not been.
+            self.meters.begin_with(&counted);
         }
         failure
     }
@@ -108,7 +119,9 @@ pub(super) fn start(
     let leading = lead(leader, tell)?;
     let threads = Threads {
         writers,
-        others: vec![leading, publisher, folder, collector],
+        others: vec![publisher, folder, collector],
+        leader: leading,
+        meters: Arc::clone(&group.meters),
     };
     Ok((job, threads))
 }
@@ -164,13 +177,14 @@ fn start_collector(
     Ok((collect, collector))
 }
 
-fn lead(leader: Leader, tell: Sender<Event>) -> Result<JoinHandle<()>, RunError> {
+fn lead(leader: Leader, tell: Sender<Event>) -> Result<JoinHandle<Totals>, RunError> {
     let stopper = leader.job.stopper().clone();
     let run = move || {
         let _alarm = Alarm(tell);
         let group = EndAtPanic(stopper);
-        leader.run();
+        let counted = leader.run();
         drop(group);
+        counted
     };
     thread::Builder::new()
         .name("leader".to_owned())
