@@ -37,7 +37,15 @@ pub fn run(options: &[String]) -> Result<()> {
         fs::remove_file(&found).with_context(|| format!("cannot remove {}", found.display()))?;
     }
     let mut command = process::command(tools::program(&tools::NEXTEST)?);
-    command.args(["nextest", "run", "--locked", "--workspace"]);
+    // Features as in the gate, so that nothing is built twice; what is killed is the release build, which has none.
+    command.args([
+        "nextest",
+        "run",
+        "--locked",
+        "--workspace",
+        "--features",
+        "faults",
+    ]);
     // Kills are random in time: two campaigns at once would each measure the other's load.
     command.args(["--test-threads", "1", "--no-fail-fast"]);
     command.args(["--profile", "campaign"]);
