@@ -2,7 +2,8 @@
 //!
 //! A run claims the next number and reads only then. So whatever an older run creates afterwards has a greater number
 //! than the claim's, or none: a record can be created at one number once, and every run creates the next one to the last
-//! that it knows. And whoever has created a record looks for one above it before it counts on it.
+//! that it knows. Numbers of manifests that were deleted are free again, so a claim counts only if nothing is above
+//! it. And whoever has created a record looks for one above it before it counts on it.
 
 use std::sync::Arc;
 
@@ -149,14 +150,17 @@ impl ManifestLog {
                     continue;
                 }
             };
-            if is_ours {
+            // Between the look at the log and the claim another run may have written this number and deleted it again.
+            // It has newer records then, and would not see a claim below them.
+            let newest = last_number(store.as_ref())?;
+            if is_ours && newest <= number {
                 return Ok(ManifestLog {
                     generation: Generation(number.0),
                     last: number,
                     store,
                 });
             }
-            last = number;
+            last = newest.max(number);
         }
         Err(failure.map_or_else(
             || {
