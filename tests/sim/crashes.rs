@@ -4,7 +4,7 @@
 use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::Expected;
-use crate::sampling::{Draws, is_exhaustive, some_of, sweep};
+use crate::sampling::{Draws, seeds, some_of, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
 
 /// Runs in a row before one has to come through.
@@ -111,7 +111,7 @@ fn one_crash(order: &str) {
     let world = World::new();
     scene.run(&world, &Attempt::new(0, 2)).unwrap();
     let steps = world.store.steps();
-    let crashes = some_of(each_way(steps), 240, 1);
+    let crashes = some_of(each_way(steps), 160, 1);
     sweep(
         &format!("{order}, one crash at {steps} steps"),
         &crashes,
@@ -211,7 +211,7 @@ fn is_every_output_there_once_whatever_the_number_of_workers_becomes() {
         let world = World::new();
         scene.run(&world, &Attempt::new(0, 2)).unwrap();
         let steps = world.store.steps();
-        let seeds: Vec<u64> = (0..if is_exhaustive() { 1000 } else { 40 }).collect();
+        let seeds = seeds(30, 1000);
         sweep(&format!("{order}, 1, 4 and 2 workers"), &seeds, |&seed| {
             let mut draws = Draws::new(seed);
             let plan: Vec<Crashing> = (0..6)

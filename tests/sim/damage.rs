@@ -14,11 +14,11 @@ use slackwater_dataflow::store::{Store, read_all};
 
 use crate::expected::{Expected, newest};
 use crate::publishing::refusing;
-use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::sampling::{Draws, is_exhaustive, seeds, sweep};
 use crate::scene::{Attempt, Scene, World};
 
 /// Damages of one job; there are five of them.
-const DAMAGES: u64 = 2_200;
+const DAMAGES: u64 = 2_000;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ fn one_damage(
         return Err(format!("{damage:?}: the job began anew"));
     }
     drop(recovered);
-    let every = if fell_back { 8 } else { 60 };
+    let every = if fell_back { 16 } else { 120 };
     let runs = is_exhaustive() || draws.below(every) == 0;
     {
         let mut tally = tally.lock().unwrap();
@@ -175,7 +175,7 @@ fn damages(order: &str, what: &str, leave: impl Fn(&Scene, &World)) {
     leave(&scene, &base);
     let objects = base.store.names().len();
     let tally = Mutex::new(Tally::default());
-    let seeds: Vec<u64> = (0..DAMAGES * if is_exhaustive() { 10 } else { 1 }).collect();
+    let seeds = seeds(DAMAGES, 10 * DAMAGES);
     sweep(&format!("{what}, {objects} objects"), &seeds, |&seed| {
         one_damage((&scene, &expected, &base), seed, &tally)
     });

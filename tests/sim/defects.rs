@@ -46,7 +46,7 @@ fn is_an_object_that_is_not_durable_found() {
 
 #[test]
 fn is_an_epoch_that_is_published_early_found() {
-    let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
+    let test = "publishing::is_an_epoch_durable_before_it_is_visible";
     check(Defect::PublishedEarly, test);
 }
 

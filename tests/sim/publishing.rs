@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use slackwater_connectors::memory::PublishFault;
@@ -12,8 +13,8 @@ use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::{Expected, newest};
-use crate::hooked::{Hook, HookedSink, When};
-use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::hooked::{Hook, HookedSink, HookedStore, When};
+use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
 
 /// Runs in a row before one has to come through.
@@ -104,7 +105,7 @@ fn is_every_output_there_once_when_publishing_fails() {
     for order in ["arrival", "event_time"] {
         let scene = Scene::new(37, 150, order);
         let expected = Expected::of(&scene);
-        let seeds: Vec<u64> = (0..if is_exhaustive() { 3000 } else { 100 }).collect();
+        let seeds = seeds(60, 3000);
         sweep(&format!("{order}, publishes"), &seeds, |&seed| {
             survive(&scene, &expected, seed)
         });
@@ -133,6 +134,44 @@ fn are_all_epochs_published_that_a_sink_refused_for_a_while() {
         // How many come together before the run is ended is a matter of its speed.
         assert!(most >= 2, "{order}: {most}");
     }
+}
+
+/// Asked of the store whenever the sink is given something, while manifests take their time to become durable.
+#[test]
+fn is_an_epoch_durable_before_it_is_visible() {
+    let scene = Scene::new(89, 150, "arrival");
+    let expected = Expected::of(&scene);
+    let world = World::new();
+    let slow: Hook = Arc::new(|when, action, name: &str| {
+        if when == When::Before && action == "put" && name.starts_with("log/") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    });
+    let (early, there) = (Arc::new(Mutex::new(BTreeSet::new())), world.clone());
+    let noted = Arc::clone(&early);
+    let hook: Hook = Arc::new(move |when, action, epoch: &str| {
+        let manifests = newest(&there);
+        let mut listed = manifests.iter().flat_map(|it| &it.unconfirmed);
+        let is_durable = listed.any(|it| it.epoch.to_string() == epoch);
+        if when == When::Before && action == "publish" && !is_durable {
+            noted.lock().unwrap().insert(epoch.to_owned());
+        }
+        Ok(())
+    });
+    let sink = Box::new(HookedSink {
+        inner: world.sink.clone(),
+        hook,
+    });
+    let store = Arc::new(HookedStore::new(world.store.clone(), slow));
+    let mut attempt = Attempt::new(0, 2);
+    // Nothing that was listed is to be deleted before it is asked for.
+    attempt.retain = 1_000;
+    scene.run_on(store, sink, &attempt, &|_| {}).unwrap();
+    let early = early.lock().unwrap();
+    assert!(early.is_empty(), "violation: epochs {early:?} are early");
+    drop(scene.begin_in(&world, &Attempt::new(1, 1)).unwrap());
+    expected.check(&scene, &world).unwrap();
 }
 
 /// The sink has taken an epoch, or a part of it, and its answer is lost; the run goes on and asks again.

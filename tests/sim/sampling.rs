@@ -1,6 +1,7 @@
 //! Which of very many cases are tried, and what has come of them.
 //!
-//! The gate tries some of each kind, always the same ones; with `SLACKWATER_SIM=all` in the environment all are.
+//! The gate tries some of each kind, always the same ones; with `SLACKWATER_SIM=all` in the environment all are, and
+//! with a seed that one again and again.
 //! Each case is a run of its own that mostly waits, so several are tried at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +11,22 @@ use std::thread;
 /// Cases that are tried at once: each has some threads of its own that mostly sleep.
 const AT_ONCE: usize = 6;
 
+/// How often a seed is tried that was named: threads do not meet in the same way twice.
+const REPEATS: usize = 2_000;
+
 /// Whether nothing is left out.
 pub fn is_exhaustive() -> bool {
     std::env::var("SLACKWATER_SIM").is_ok_and(|which| which == "all")
+}
+
+/// Seeds of random cases: so many, or `all`, or as often as it takes the one that `SLACKWATER_SIM` names, which a
+/// violation has.
+pub fn seeds(some: u64, all: u64) -> Vec<u64> {
+    let named = std::env::var("SLACKWATER_SIM").ok();
+    match named.and_then(|which| which.parse().ok()) {
+        Some(seed) => vec![seed; REPEATS],
+        None => (0..if is_exhaustive() { all } else { some }).collect(),
+    }
 }
 
 /// Numbers that look random and are the same ones for the same seed.

@@ -5,7 +5,7 @@ use slackwater_dataflow::checkpoint::groups::GroupSet;
 use slackwater_dataflow::checkpoint::state_merge::StateChain;
 
 use crate::expected::{Expected, newest, visible};
-use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Ended, Scene, World};
 
 /// Stops in a row before a run is left alone.
@@ -69,7 +69,7 @@ fn is_the_whole_the_same_however_often_the_job_is_stopped() {
     for order in ["arrival", "event_time"] {
         let scene = Scene::new(79, 300, order);
         let expected = Expected::of(&scene);
-        let seeds: Vec<u64> = (0..if is_exhaustive() { 1000 } else { 40 }).collect();
+        let seeds = seeds(30, 1000);
         sweep(&format!("{order}, stops"), &seeds, |&seed| {
             stop_often(&scene, &expected, seed)
         });

@@ -3,15 +3,21 @@
 //! And two that begin at once: is one the winner, whatever they do to each other?
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use slackwater_dataflow::checkpoint::names::RecordNumber;
 use slackwater_dataflow::checkpoint::recovery::RecoveryError;
 use slackwater_dataflow::run::RunError;
 
 use crate::expected::{Expected, newest};
-use crate::hooked::{Gate, HookedSink, HookedStore};
-use crate::sampling::{Draws, is_exhaustive, sweep};
+use crate::hooked::{Gate, Hook, HookedSink, HookedStore, When};
+use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
+
+/// Longest wait of one run for another. Only a failure takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the successor does before the first run is let go.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +164,7 @@ fn does_a_run_that_was_replaced_while_it_was_stopped_change_nothing() {
         let gate = Gate::default();
         run_through(&gate, &scene, &World::new(), &Attempt::new(0, 2)).unwrap();
         let operations = gate.passed();
-        let seeds: Vec<u64> = (0..if is_exhaustive() { 5000 } else { 150 }).collect();
+        let seeds = seeds(100, 5000);
         sweep(
             &format!("{order}, stopped at {operations} places"),
             &seeds,
@@ -198,9 +204,99 @@ fn does_one_of_two_copies_win() {
     for order in ["arrival", "event_time"] {
         let scene = Scene::new(23, 150, order);
         let expected = Expected::of(&scene);
-        let seeds: Vec<u64> = (0..if is_exhaustive() { 3000 } else { 100 }).collect();
+        let seeds = seeds(60, 3000);
         sweep(&format!("{order}, two copies"), &seeds, |&seed| {
             race(&scene, &expected, seed)
         });
     }
+}
+
+/// What two runs have done together; each waits for the other.
+#[derive(Clone, Default)]
+struct Turns(Arc<AtomicU64>);
+
+impl Turns {
+    /// That it has come so far.
+    fn reach(&self, turn: u64) {
+        self.0.fetch_max(turn, Ordering::SeqCst);
+    }
+
+    fn wait(&self, turn: u64) {
+        let since = Instant::now();
+        while self.0.load(Ordering::SeqCst) < turn {
+            assert!(
+                since.elapsed() < PATIENCE,
+                "violation: turn {turn} never came"
+            );
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Calls `at` with the number of each record that a run is about to put, and has put.
+    fn hook(&self, at: fn(&Turns, When, u64)) -> Hook {
+        let (turns, puts) = (self.clone(), AtomicU64::new(0));
+        Arc::new(move |when, action, name: &str| {
+            if action == "put" && name.starts_with("log/") {
+                let after = u64::from(when == When::After);
+                at(&turns, when, puts.fetch_add(after, Ordering::SeqCst));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A run looks at the log; another claims the next number, so it is to claim the one after. Before it does, the other
+/// writes that one and deletes it again.
+#[test]
+fn does_a_claim_count_at_a_number_that_is_free_again() {
+    const LISTED: u64 = 1;
+    const CLAIMED: u64 = 2;
+    const REFUSED: u64 = 3;
+    const OVER: u64 = 4;
+    let scene = Scene::new(83, 150, "arrival");
+    let expected = Expected::of(&scene);
+    let (world, turns) = (World::new(), Turns::default());
+    let slow = turns.hook(|turns, when, put| match (when, put) {
+        (When::Before, 0) => {
+            turns.reach(LISTED);
+            turns.wait(CLAIMED);
+        }
+        (When::Before, 1) => {
+            turns.reach(REFUSED);
+            turns.wait(OVER);
+        }
+        _ => {}
+    });
+    let quick = turns.hook(|turns, when, put| match (when, put) {
+        (When::Before, 0) => turns.wait(LISTED),
+        (When::After, 0) => {
+            turns.reach(CLAIMED);
+            turns.wait(REFUSED);
+        }
+        _ => {}
+    });
+    let run = |hook: Hook, number: u64| {
+        let store = HookedStore::new(world.store.clone(), hook);
+        let mut attempt = Attempt::new(number, 1);
+        attempt.retain = 1;
+        let sink = Box::new(world.sink.clone());
+        scene.run_on(Arc::new(store), sink, &attempt, &|_| {})
+    };
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| run(slow, 0).unwrap());
+        let quick = run(quick, 1).unwrap();
+        assert_eq!(quick, Ended::Done(expected.totals));
+        let names = world.store.names();
+        let second = RecordNumber(2).name();
+        assert!(!names.contains(&second), "it is free again");
+        turns.reach(OVER);
+        assert_eq!(slow.join().unwrap(), Ended::AlreadyComplete);
+        let claim = RecordNumber(newest_claim(&world)).name();
+        let newest = names.iter().rfind(|name| name.starts_with("log/"));
+        assert!(
+            Some(&claim) > newest,
+            "violation: {claim} is below {newest:?}"
+        );
+    });
+    expected.check(&scene, &world).unwrap();
 }

@@ -13,7 +13,7 @@ use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
-use crate::checkpoint::log::{ManifestLog, Recorded, successor};
+use crate::checkpoint::log::{ManifestLog, Recorded};
 use crate::checkpoint::manifest::{Manifest, Record};
 use crate::checkpoint::names::DataName;
 use crate::checkpoint::record::encode;
@@ -27,7 +27,6 @@ use crate::meters::{Meters, Totals};
 use crate::moment::{Epoch, EventTime};
 use crate::run::{RunError, RunShared};
 use crate::sink::SinkError;
-use crate::store::Store;
 
 /// How long the thread sleeps at most before it looks whether the run was asked to stop.
 const LOOK_MOST: Duration = Duration::from_millis(20);
@@ -76,7 +75,6 @@ pub(crate) struct Leader {
     pub(crate) ledger: Ledger,
     pub(crate) log: ManifestLog,
     pub(crate) retention: Retention,
-    pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meters: Arc<Meters>,
     /// By worker.
@@ -183,7 +181,7 @@ impl Leader {
                 Vec::new()
             }
             Event::Failed(error) => {
-                self.fail(error);
+                self.job.fail(error);
                 Vec::new()
             }
             Event::Panicked => {
@@ -219,12 +217,13 @@ impl Leader {
                 Action::Durable { covers, .. } => self.durable(&covers),
                 Action::CheckpointFailed { epoch, reason } => self.failed(epoch, &reason),
                 Action::FailJob(failure) => {
-                    self.fail(RunError::Checkpoints(failure));
+                    self.job.fail(RunError::Checkpoints(failure));
                     return true;
                 }
                 Action::Fenced => {
+                    // Its name is looked for when all threads have ended.
                     let winner = "a newer run of the job".to_owned();
-                    self.fail(RunError::Fenced { winner });
+                    self.job.fail(RunError::Fenced { winner });
                     return true;
                 }
                 Action::Finished => {
@@ -347,17 +346,5 @@ impl Leader {
         self.meters.count_failed_checkpoint();
         self.meters
             .note_trouble(format!("the checkpoint of epoch {epoch} failed: {reason}"));
-    }
-
-    /// Ends the run with this error, or with the one that explains it: that another run has taken over.
-    fn fail(&self, error: RunError) {
-        let successor = successor(self.store.as_ref(), self.log.generation());
-        self.job
-            .fail(successor.map_or(error, |claim| RunError::Fenced {
-                winner: format!(
-                    "generation {} on {}, process {}",
-                    claim.number, claim.host, claim.process
-                ),
-            }));
     }
 }

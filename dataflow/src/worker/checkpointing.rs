@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::Coordinator;
 use crate::checkpoint::folding::{FoldOrder, Folds};
+use crate::checkpoint::log::successor;
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
@@ -16,12 +17,16 @@ use crate::checkpointing::leading::{Alarm, Event, Leader};
 use crate::checkpointing::publishing::{self, PublisherSetup};
 use crate::checkpointing::writing::{self, WriterSetup};
 use crate::control::{Epochs, Line, Part};
+use crate::identity::Generation;
 use crate::meters::{Meters, Totals};
 use crate::run::{Outputs, RunError, RunShared, Stopper};
+use crate::store::Store;
 use crate::worker::WorkerGroup;
 
 /// The threads of a run.
 pub(super) struct Threads {
+    generation: Generation,
+    store: Arc<dyn Store>,
     writers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     leader: JoinHandle<Totals>,
@@ -52,8 +57,23 @@ impl Threads {
             // What was handled after the last checkpoint is as if it had not been.
             self.meters.begin_with(&counted);
         }
-        failure
+        let store = self.store.as_ref();
+        failure.map(|error| explained(error, store, self.generation))
     }
+}
+
+/// What a replaced run meets first is its sink's refusal, or an object that its successor has deleted: anything, on any
+/// thread. The reason is the successor. A panic has its own.
+fn explained(error: RunError, store: &dyn Store, generation: Generation) -> RunError {
+    if matches!(error, RunError::Panicked(_)) {
+        return error;
+    }
+    successor(store, generation).map_or(error, |claim| RunError::Fenced {
+        winner: format!(
+            "generation {} on {}, process {}",
+            claim.number, claim.host, claim.process
+        ),
+    })
 }
 
 /// Starts the threads of a run.
@@ -62,6 +82,7 @@ pub(super) fn start(
     recovered: Recovered,
 ) -> Result<(Arc<RunShared>, Threads), RunError> {
     group.meters.begin_with(&recovered.totals());
+    let (generation, store) = (recovered.log.generation(), Arc::clone(&recovered.store));
     let (tell, events) = crossbeam_channel::unbounded();
     let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..group.workers {
@@ -101,7 +122,6 @@ pub(super) fn start(
         ledger: recovered.ledger,
         log: recovered.log,
         retention: recovered.retention,
-        store: recovered.store,
         clock: Arc::clone(&group.clock),
         meters: Arc::clone(&group.meters),
         commands,
@@ -118,6 +138,8 @@ pub(super) fn start(
     };
     let leading = lead(leader, tell)?;
     let threads = Threads {
+        generation,
+        store,
         writers,
         others: vec![publisher, folder, collector],
         leader: leading,
