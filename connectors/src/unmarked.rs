@@ -23,7 +23,7 @@ impl<S: Sink> EpochSink for Unmarked<S> {
     }
 
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
-        for chunk in outputs.chunks {
+        for chunk in outputs.chunks()? {
             for output in &chunk?.outputs {
                 self.sink.append(output)?;
             }
@@ -38,7 +38,9 @@ mod tests {
     use slackwater_dataflow::identity::{CheckpointId, Generation};
     use slackwater_dataflow::moment::Epoch;
     use slackwater_dataflow::place::ShardId;
-    use slackwater_dataflow::sink::{EpochChunk, EpochSink, OutputChunk, OutputStream, ShardEpoch};
+    use slackwater_dataflow::sink::{
+        EpochChunk, EpochSink, OutputChunk, OutputStream, ShardEpoch, ShardOutputs,
+    };
 
     use crate::memory::MemorySink;
     use crate::unmarked::Unmarked;
@@ -67,7 +69,7 @@ mod tests {
             before: [0; 4],
             after: [4, 0, 0, 0],
             chunk_count: 2,
-            chunks: &mut chunks,
+            outputs: ShardOutputs::Chunks(&mut chunks),
         })
         .unwrap();
         let lines = kept.records(OutputStream::Predictions);

@@ -17,7 +17,7 @@ pub const ARE_THERE: bool = cfg!(feature = "faults");
 /// A mistake that the engine could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
-    /// An object in memory is finished without being made durable.
+    /// An object in memory is finished, or outputs are let count, without being made durable.
     NotSynced,
     /// Outputs are published before their manifest is in the log.
     PublishedEarly,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Sender;
 
@@ -242,4 +243,16 @@ impl Stopper {
         self.raised.store(true, Ordering::SeqCst);
         self.flow.wake_all();
     }
+}
+
+/// Starts a thread of a run.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, RunError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(|error| RunError::Start {
+        workers: 1,
+        reason: error.to_string(),
+    })
 }

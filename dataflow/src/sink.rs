@@ -7,6 +7,7 @@
 use crate::identity::{CheckpointId, Generation};
 use crate::moment::Epoch;
 use crate::place::ShardId;
+use crate::store::is_no_room;
 
 /// The four streams. Every event gives exactly one record on exactly one of them, or is filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,13 @@ pub struct SinkError {
     pub source: std::io::Error,
 }
 
+impl SinkError {
+    /// Whether there was no room for what was to be written: later there may be.
+    pub fn is_no_room(&self) -> bool {
+        is_no_room(&self.source)
+    }
+}
+
 /// Takes finished records. Called by one thread only.
 pub trait Sink: Send {
     /// Writes a chunk after all chunks given before.
@@ -99,7 +107,7 @@ pub struct Marker {
     pub chunks: u32,
 }
 
-/// Outputs of one epoch and shard, which are durable in the checkpoint store and are to become visible.
+/// Outputs of one epoch and shard, which are durable and are to become visible.
 pub struct ShardEpoch<'a> {
     /// Who publishes.
     pub generation: Generation,
@@ -114,10 +122,41 @@ pub struct ShardEpoch<'a> {
     pub before: Lengths,
     /// Bytes of the shard's streams with this epoch.
     pub after: Lengths,
-    /// How many chunks the epoch has of this shard.
+    /// How many chunks the epoch has of this shard; what is in its place counts as one.
     pub chunk_count: u32,
-    /// Its chunks from the first to be published on, each with all its records.
-    pub chunks: &'a mut dyn Iterator<Item = Result<EpochChunk, SinkError>>,
+    /// What it has brought.
+    pub outputs: ShardOutputs<'a>,
+}
+
+impl<'a> ShardEpoch<'a> {
+    /// The chunks, for a sink that has nothing in place.
+    ///
+    /// # Errors
+    /// They are in the place of another sink, which the job had before.
+    pub fn chunks(self) -> Result<Chunks<'a>, SinkError> {
+        match self.outputs {
+            ShardOutputs::Chunks(chunks) => Ok(chunks),
+            ShardOutputs::InPlace => Err(SinkError {
+                action: "publish",
+                subject: format!("epoch {} of shard {}", self.epoch, self.shard),
+                source: std::io::Error::other(
+                    "its outputs lie where the sink that the job had before has written them: run \
+                     the job once more with that sink, or start over with `--fresh`",
+                ),
+            }),
+        }
+    }
+}
+
+/// Chunks of an epoch and shard, in order.
+pub type Chunks<'a> = &'a mut dyn Iterator<Item = Result<EpochChunk, SinkError>>;
+
+/// Where the outputs of an epoch and shard are that are to become visible.
+pub enum ShardOutputs<'a> {
+    /// Between `before` and `after` already: [`InPlace`] has written them.
+    InPlace,
+    /// Here: the chunks from the first to be published on, each with all its records.
+    Chunks(Chunks<'a>),
 }
 
 /// What a sink commits at once.
@@ -140,4 +179,28 @@ pub trait EpochSink: Send {
     /// Makes an epoch of one shard visible: all its records, then its marker. Called in the order of
     /// epochs. After a failure it may be called again for the same epoch.
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError>;
+
+    /// A sink that can hold outputs which do not count yet gives what writes them where they will stay; by default it
+    /// cannot, and they wait in the checkpoint store. `lengths`, by shard, is what counts: what lies behind is of an
+    /// attempt that did not end, and is cut off. Called once, after everything listed was published.
+    fn in_place(&mut self, lengths: &[Lengths]) -> Result<Option<Box<dyn InPlace>>, SinkError> {
+        let _ = lengths;
+        Ok(None)
+    }
 }
+
+/// Writes outputs where they will stay, before they count. Called by one thread only.
+pub trait InPlace: Send {
+    /// Writes a chunk after all chunks given before.
+    ///
+    /// # Errors
+    /// If there was no room nothing was written, and it can be tried again.
+    fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError>;
+
+    /// What makes durable all that was written so far. Done by another thread, while this one goes on; in the order
+    /// in which they were given.
+    fn sync(&mut self) -> Syncing;
+}
+
+/// Waits until something is durable.
+pub type Syncing = Box<dyn FnOnce() -> Result<(), SinkError> + Send>;

@@ -7,7 +7,7 @@
 //!   takes its time.
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
 //!   them in the recoveries that follow. `folds`: the same while chains are folded, and whether they stay short.
-//! - `publishing`: a sink that fails. `markers`: outputs that do not fit. `storing`: a store that fails for a while.
+//! - `placing`: outputs that are written in their place. `publishing`: a sink that fails. `markers`: outputs that do not fit. `storing`: a store that fails for a while.
 //! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on.
 //! - `damage`: objects that are not what they were.
 //! - `alignment`: workers that end an epoch at different instants.
@@ -33,6 +33,7 @@ mod folds;
 mod sampling;
 mod hooked;
 mod markers;
+mod placing;
 mod publishing;
 mod scene;
 mod sips;

@@ -49,6 +49,14 @@ impl World {
         }
     }
 
+    /// The same with a sink that takes outputs in their place.
+    pub fn placing() -> Self {
+        World {
+            sink: MemoryEpochSink::placing(SHARDS),
+            ..World::new()
+        }
+    }
+
     /// Another one that is what this one is now.
     pub fn fork(&self) -> Self {
         World {
@@ -61,6 +69,7 @@ impl World {
     pub fn restart(&self, power_loss: bool) {
         if power_loss {
             self.store.power_loss();
+            self.sink.power_loss();
         }
         self.store.revive();
     }

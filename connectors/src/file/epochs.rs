@@ -4,12 +4,16 @@
 //! that step leaves parts that are longer than they should be, which is cut off when the epoch is published
 //! again; a crash after it leaves nothing to do. So everything rests on two lengths that the checkpoint knows:
 //! where the epoch begins, and where it ends.
+//!
+//! Outputs are written behind the end of the parts as they come ([`placing`]), and synced when their epoch is to be
+//! durable. So to publish it is to move the end. What is behind the end after a crash is cut off.
 
 mod durable;
 mod earlier;
 mod lock;
 mod marker;
 mod part;
+mod placing;
 
 use std::fs::File;
 use std::io;
@@ -18,13 +22,15 @@ use std::path::PathBuf;
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::{
-    EpochSink, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError,
+    Chunks, EpochSink, InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch,
+    ShardOutputs, SinkError,
 };
 
 use crate::file::epochs::durable::{make_folder, sync_folder};
 use crate::file::epochs::lock::{COMMITTED, committed, lock};
 use crate::file::epochs::marker::{Decision, StoredMarker, decide};
-use crate::file::epochs::part::Part;
+use crate::file::epochs::part::{Part, Tail};
+use crate::file::epochs::placing::PartsInPlace;
 use crate::file::sink::{StreamFolders, check_names, failed, folders, invalid};
 
 /// Where outputs go.
@@ -159,7 +165,11 @@ impl Shard {
         })?;
         if decision == Decision::Publish {
             let marker = StoredMarker::with(job, &outputs);
-            self.write(outputs)?;
+            let (before, after) = (outputs.before, outputs.after);
+            match outputs.outputs {
+                ShardOutputs::InPlace => self.check_in_place(after)?,
+                ShardOutputs::Chunks(chunks) => self.write(before, after, chunks)?,
+            }
             self.is_marker_known = false;
             marker.write(&self.marker_path)?;
             self.is_marker_known = true;
@@ -178,19 +188,52 @@ impl Shard {
         Ok(())
     }
 
-    fn write(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
-        for (part, before) in self.parts.iter_mut().zip(outputs.before) {
+    fn write(
+        &mut self,
+        before: Lengths,
+        after: Lengths,
+        chunks: Chunks<'_>,
+    ) -> Result<(), SinkError> {
+        for (part, before) in self.parts.iter_mut().zip(before) {
             part.begin(before)?;
         }
-        for chunk in outputs.chunks {
+        for chunk in chunks {
             for output in chunk?.outputs {
                 self.append(&output)?;
             }
         }
-        for (part, after) in self.parts.iter().zip(outputs.after) {
+        for (part, after) in self.parts.iter().zip(after) {
             part.check(after)?;
         }
         self.parts.iter_mut().try_for_each(Part::sync)
+    }
+
+    /// Checks that everything is there that was written in its place.
+    fn check_in_place(&self, after: Lengths) -> Result<(), SinkError> {
+        let mut parts = self.parts.iter().zip(after);
+        parts.try_for_each(|(part, after)| part.reaches(after))
+    }
+
+    /// Gives the parts to who writes behind these lengths.
+    fn tails(&mut self, lengths: Lengths) -> Result<Vec<Tail>, SinkError> {
+        let published = published(self.marker.as_ref());
+        if let Some((published, length)) = published
+            .iter()
+            .zip(lengths)
+            .find(|(published, length)| *published > length)
+        {
+            let message = format!(
+                "{published} bytes of a part are published, and the checkpoint knows of {length}: it is older than the \
+                 outputs. Restore the store's newest checkpoint, or start over with `--fresh`"
+            );
+            return Err(failed(
+                "go on after",
+                &self.marker_path,
+                io::Error::other(message),
+            ));
+        }
+        let parts = self.parts.iter_mut().zip(lengths);
+        parts.map(|(part, length)| part.tail(length)).collect()
     }
 
     fn append(&mut self, output: &OutputChunk) -> Result<(), SinkError> {
@@ -294,6 +337,13 @@ impl EpochSink for EpochFiles {
                 Err(failed("publish to", &self.config.root, invalid(message)))
             }
         }
+    }
+
+    fn in_place(&mut self, lengths: &[Lengths]) -> Result<Option<Box<dyn InPlace>>, SinkError> {
+        let shards = self.shards.iter_mut().zip(lengths);
+        let tails = shards.map(|(shard, lengths)| shard.tails(*lengths));
+        let tails = tails.collect::<Result<_, _>>()?;
+        Ok(Some(Box::new(PartsInPlace::new(tails))))
     }
 }
 

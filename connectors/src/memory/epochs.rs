@@ -2,7 +2,9 @@
 //!
 //! It does what the strictest real one does: each chunk becomes visible together with its marker, and who has not
 //! taken over, or was superseded, publishes nothing. It checks no more than that, so that outputs which come twice
-//! or not at all are seen by who compares them.
+//! or not at all are seen by who compares them. Or it takes outputs in their place, as files do: see [`placing`].
+
+mod placing;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,8 +14,12 @@ use slackwater_dataflow::identity::{CheckpointId, Generation};
 use slackwater_dataflow::moment::Epoch;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::{
-    EpochSink, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError,
+    EpochSink, InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, ShardOutputs,
+    SinkError,
 };
+
+pub use self::placing::PlaceFault;
+use self::placing::{MemoryPlace, Tail};
 
 /// How a publish fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +63,18 @@ struct Place {
     faults: BTreeMap<u64, PublishFault>,
     take_overs: u64,
     publishes: u64,
+    /// Whether outputs are taken in their place.
+    is_placing: bool,
+    /// By number of the operation, from 0.
+    place_faults: BTreeMap<u64, PlaceFault>,
+    place_operations: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Shard {
     committed: Vec<Committed>,
     marker: Option<Marker>,
+    tail: Tail,
 }
 
 impl MemoryEpochSink {
@@ -75,6 +87,13 @@ impl MemoryEpochSink {
         MemoryEpochSink {
             place: Arc::new(Mutex::new(place)),
         }
+    }
+
+    /// The same, but outputs are taken in their place.
+    pub fn placing(shards: u16) -> Self {
+        let sink = MemoryEpochSink::new(shards);
+        sink.lock().is_placing = true;
+        sink
     }
 
     /// A sink of its own to which has been published what was to this one; it fails when this one would.
@@ -186,26 +205,32 @@ impl EpochSink for MemoryEpochSink {
             Some(PublishFault::AfterChunks(chunks)) => chunks,
             Some(PublishFault::After) | None => usize::MAX,
         };
-        for chunk in outputs.chunks.take(most) {
+        if let ShardOutputs::InPlace = outputs.outputs {
+            let published = self.lock().publish_in_place(&outputs, fault);
+            return published.map_err(|message| failed("publish to", message));
+        }
+        let (generation, epoch) = (outputs.generation, outputs.epoch);
+        let (checkpoint, number) = (outputs.checkpoint, outputs.shard);
+        for chunk in outputs.chunks()?.take(most) {
             let chunk = chunk?;
             // Not locked between chunks: another run may take over there.
             let mut place = self.lock();
             place
-                .check(outputs.generation)
+                .check(generation)
                 .map_err(|message| failed("publish to", message))?;
-            let shard = place.shards.get_mut(usize::from(outputs.shard.0));
+            let shard = place.shards.get_mut(usize::from(number.0));
             let shard = shard.ok_or_else(|| failed("publish to", "there is no such shard"))?;
             shard.marker = Some(Marker {
-                generation: outputs.generation,
-                epoch: outputs.epoch,
-                checkpoint: outputs.checkpoint,
+                generation,
+                epoch,
+                checkpoint,
                 chunk: chunk.chunk.saturating_add(1),
                 chunks: chunk.chunks,
             });
             shard.committed.push(Committed {
-                generation: outputs.generation,
-                epoch: outputs.epoch,
-                checkpoint: outputs.checkpoint,
+                generation,
+                epoch,
+                checkpoint,
                 chunk: chunk.chunk,
                 outputs: chunk.outputs,
             });
@@ -214,6 +239,21 @@ impl EpochSink for MemoryEpochSink {
             Some(_) => Err(failed("publish to", "told to fail")),
             None => Ok(()),
         }
+    }
+
+    fn in_place(&mut self, lengths: &[Lengths]) -> Result<Option<Box<dyn InPlace>>, SinkError> {
+        let mut place = self.lock();
+        if !place.is_placing {
+            return Ok(None);
+        }
+        for (shard, lengths) in place.shards.iter_mut().zip(lengths) {
+            let cut = shard.tail.cut(*lengths);
+            cut.map_err(|message| failed("go on with", message))?;
+        }
+        Ok(Some(Box::new(MemoryPlace {
+            generation: place.generation,
+            place: Arc::clone(&self.place),
+        })))
     }
 }
 

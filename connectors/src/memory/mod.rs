@@ -4,6 +4,6 @@ mod epochs;
 mod sink;
 mod source;
 
-pub use epochs::{Committed, MemoryEpochSink, PublishFault};
+pub use epochs::{Committed, MemoryEpochSink, PlaceFault, PublishFault};
 pub use sink::MemorySink;
 pub use source::{MemorySource, Schedule, Turn};

@@ -32,6 +32,9 @@ pub const DROPPED: &str = "dropped";
 /// When records were read from the source, and how many they were.
 pub(crate) type ReadAt = Vec<(Duration, u32)>;
 
+/// Bytes that an epoch has brought to their place in the sink, by shard; only shards that it has brought any.
+pub type Placed = BTreeMap<ShardId, Lengths>;
+
 /// What a worker has made durable of an epoch.
 #[derive(Debug)]
 pub struct Report {
@@ -77,6 +80,8 @@ pub struct Ledger {
     totals: BTreeMap<String, u64>,
     /// Of epochs that no manifest lists, by worker.
     reports: BTreeMap<Epoch, Vec<Option<Report>>>,
+    /// Of the same, bytes that they have brought to their place in the sink.
+    placed: BTreeMap<Epoch, Placed>,
     ids: BTreeMap<Epoch, CheckpointId>,
     /// When the outputs of epochs that are not published were read.
     read_at: BTreeMap<Epoch, ReadAt>,
@@ -109,6 +114,7 @@ impl Ledger {
             lengths: vec![Lengths::default(); shards],
             totals: BTreeMap::new(),
             reports: BTreeMap::new(),
+            placed: BTreeMap::new(),
             ids: BTreeMap::new(),
             read_at: BTreeMap::new(),
         }
@@ -153,6 +159,11 @@ impl Ledger {
     /// Where each partition goes on.
     pub fn cuts(&self) -> Vec<PartitionCut> {
         self.cuts.values().copied().collect()
+    }
+
+    /// Bytes of all records of each shard's streams, by shard.
+    pub fn lengths(&self) -> &[Lengths] {
+        &self.lengths
     }
 
     /// Epochs that are durable and not known to be published, oldest first.
@@ -206,6 +217,11 @@ impl Ledger {
         if let Some(place) = reports.get_mut(worker) {
             *place = Some(report);
         }
+    }
+
+    /// All outputs of an epoch are durable in their place in the sink.
+    pub fn placed(&mut self, epoch: Epoch, placed: Placed) {
+        self.placed.insert(epoch, placed);
     }
 
     /// The manifest of the last of the epochs `covers`, all of whose reports are here. From now on they are part of
@@ -284,6 +300,10 @@ impl Ledger {
             }
             read_at.extend(report.read_at);
         }
+        for (shard, lengths) in self.placed.remove(&epoch).unwrap_or_default() {
+            let all = self.outputs_of(&mut shards, shard);
+            add(&mut all.after, lengths);
+        }
         for shard in shards.values() {
             if let Some(lengths) = self.lengths.get_mut(usize::from(shard.shard.0)) {
                 *lengths = shard.after;
@@ -325,17 +345,8 @@ impl Ledger {
 
     fn add_outputs(&self, shards: &mut BTreeMap<ShardId, UnconfirmedShard>, outbox: SealedOutbox) {
         for (shard, outputs) in outbox.shards {
-            let before = self.lengths.get(usize::from(shard.0)).copied();
-            let before = before.unwrap_or_default();
-            let all = shards.entry(shard).or_insert_with(|| UnconfirmedShard {
-                shard,
-                before,
-                after: before,
-                segments: Vec::new(),
-            });
-            for (after, more) in all.after.iter_mut().zip(outputs.lengths) {
-                *after += more;
-            }
+            let all = self.outputs_of(shards, shard);
+            add(&mut all.after, outputs.lengths);
             all.segments.push(Segment {
                 name: outbox.object.name,
                 length: outbox.object.length,
@@ -343,6 +354,22 @@ impl Ledger {
                 chunks: outputs.chunks,
             });
         }
+    }
+
+    /// Of a shard in the epoch that is taken in.
+    fn outputs_of<'a>(
+        &self,
+        shards: &'a mut BTreeMap<ShardId, UnconfirmedShard>,
+        shard: ShardId,
+    ) -> &'a mut UnconfirmedShard {
+        let before = self.lengths.get(usize::from(shard.0)).copied();
+        let before = before.unwrap_or_default();
+        shards.entry(shard).or_insert_with(|| UnconfirmedShard {
+            shard,
+            before,
+            after: before,
+            segments: Vec::new(),
+        })
     }
 
     /// All outputs of an epoch are published. Gives when they were read, and their bytes.
@@ -396,6 +423,12 @@ impl Ledger {
         let shards = self.unconfirmed.iter().flat_map(|epoch| &epoch.shards);
         let segments = shards.flat_map(|shard| &shard.segments);
         segments.map(|segment| segment.name.to_string()).collect()
+    }
+}
+
+fn add(lengths: &mut Lengths, more: Lengths) {
+    for (length, more) in lengths.iter_mut().zip(more) {
+        *length += more;
     }
 }
 

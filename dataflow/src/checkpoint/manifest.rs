@@ -136,7 +136,7 @@ pub struct UnconfirmedShard {
     pub before: Lengths,
     /// The same with this epoch.
     pub after: Lengths,
-    /// Where they lie, in the order of workers.
+    /// Where they lie, in the order of workers; none if they are in their place in the sink.
     pub segments: Vec<Segment>,
 }
 
@@ -173,6 +173,23 @@ impl ChainObject {
             name: self.name,
             length: self.length,
             crc32c: self.crc32c,
+        }
+    }
+}
+
+impl UnconfirmedShard {
+    /// Whether the sink has them already, and only has to be told that they count.
+    pub fn is_in_place(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// How many chunks a sink commits; what is in its place counts as one.
+    pub fn chunk_count(&self) -> u32 {
+        let chunks = self.segments.iter().map(|segment| segment.chunks.len());
+        if self.is_in_place() {
+            1
+        } else {
+            chunks.sum::<usize>() as u32
         }
     }
 }

@@ -18,6 +18,7 @@
 //! - [`coordinator`]: when an epoch starts, which checkpoints are complete, which failed, when the job ends.
 //! - [`settle`]: at recovery, which outputs are published already and which are not yet.
 //! - [`retention`]: which objects and records nothing needs any more.
+//! - [`turns`]: the order of epochs, for outputs that several workers bring.
 //! - [`ledger`]: what the next manifest says.
 //! - [`folding`]: which objects of a chain are to become one.
 //!
@@ -42,6 +43,7 @@ pub mod record;
 pub mod coordinator;
 pub mod settle;
 pub mod retention;
+pub(crate) mod turns;
 pub mod ledger;
 pub mod folding;
 pub mod log;

@@ -6,7 +6,7 @@ use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
 use crate::checkpoint::outbox::reading::OutboxReader;
 use crate::identity::Generation;
-use crate::sink::{EpochChunk, EpochSink, ShardEpoch, SinkError};
+use crate::sink::{EpochChunk, EpochSink, ShardEpoch, ShardOutputs, SinkError};
 use crate::store::Store;
 
 /// Publishes one shard of an epoch, from a chunk on.
@@ -18,11 +18,26 @@ pub(crate) fn publish(
     shard: &UnconfirmedShard,
     from_chunk: u32,
 ) -> Result<(), SinkError> {
+    let mut publish = |outputs| {
+        sink.publish(ShardEpoch {
+            generation,
+            epoch: epoch.epoch,
+            checkpoint: epoch.checkpoint,
+            shard: shard.shard,
+            before: shard.before,
+            after: shard.after,
+            chunk_count: shard.chunk_count(),
+            outputs,
+        })
+    };
+    if shard.is_in_place() {
+        return publish(ShardOutputs::InPlace);
+    }
+    let chunks = shard.chunk_count();
     let all = shard.segments.iter().flat_map(|segment| {
         let object = segment.object();
         segment.chunks.iter().map(move |chunk| (object, chunk))
     });
-    let chunks = all.clone().count() as u32;
     let mut open: Option<OutboxReader> = None;
     let mut opened = None;
     let mut read = all
@@ -44,16 +59,7 @@ pub(crate) fn publish(
                 outputs,
             })
         });
-    sink.publish(ShardEpoch {
-        generation,
-        epoch: epoch.epoch,
-        checkpoint: epoch.checkpoint,
-        shard: shard.shard,
-        before: shard.before,
-        after: shard.after,
-        chunk_count: chunks,
-        chunks: &mut read,
-    })
+    publish(ShardOutputs::Chunks(&mut read))
 }
 
 fn unreadable(error: FormatError) -> SinkError {

@@ -31,7 +31,7 @@ use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{KeyGroup, ShardId, Spread};
-use crate::sink::{EpochSink, Marker, SinkError};
+use crate::sink::{EpochSink, InPlace, Marker, SinkError};
 use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
 use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
@@ -231,6 +231,8 @@ pub struct Asked {
 pub struct Recovered {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sink: Box<dyn EpochSink>,
+    /// Writes outputs where they will stay, if the sink can have that.
+    pub(crate) in_place: Option<Box<dyn InPlace>>,
     pub(crate) log: ManifestLog,
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
@@ -313,6 +315,7 @@ impl Claimed {
             None => Ledger::new(opening),
         };
         self.settle(&mut ledger, &markers, asked.choice, sink.as_mut())?;
+        let in_place = sink.in_place(ledger.lengths())?;
         let mut retention = Retention::new(asked.retain, self.generation());
         let last = chosen.as_ref().map(|it| it.number);
         let usable = |it: &&Manifest| last.is_none_or(|last| it.number <= last);
@@ -347,6 +350,7 @@ impl Claimed {
             log: self.log,
             settings: asked.settings,
             sink,
+            in_place,
             ledger,
             retention,
         })
@@ -416,11 +420,10 @@ impl Claimed {
         }
         let unpublished = listed.iter().filter_map(|epoch| {
             let outputs = epoch.shards.iter().find(|it| it.shard == shard)?;
-            let chunks = outputs.segments.iter().map(|segment| segment.chunks.len());
             Some(Unpublished {
                 epoch: epoch.epoch,
                 checkpoint: epoch.checkpoint,
-                chunks: chunks.sum::<usize>() as u32,
+                chunks: outputs.chunk_count(),
             })
         });
         let unpublished: Vec<_> = unpublished.collect();

@@ -152,6 +152,12 @@ fn check_shard(
     let Some(added) = added.sum::<Option<u128>>() else {
         return Err("that end before they begin".to_owned());
     };
+    if shard.is_in_place() {
+        return match added {
+            0 => Err("that are empty".to_owned()),
+            _ => Ok(()),
+        };
+    }
     let segments = &shard.segments;
     if !segments.is_sorted_by(|segment, next| segment.name.worker < next.name.worker) {
         return Err("whose segments are not in the order of workers".to_owned());

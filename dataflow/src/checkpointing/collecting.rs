@@ -2,7 +2,7 @@
 //! folder.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -10,7 +10,7 @@ use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::meters::Meters;
-use crate::run::RunError;
+use crate::run::{RunError, spawn};
 use crate::store::{Store, StoreError};
 
 /// What the collector works with.
@@ -25,13 +25,7 @@ pub(crate) struct CollectorSetup {
 /// Starts the collector. It ends when it has deleted all, and no more will come, however the run ends: what retention
 /// has handed out nobody needs, and what is left takes room until the next recovery.
 pub(crate) fn start(setup: CollectorSetup) -> Result<JoinHandle<()>, RunError> {
-    thread::Builder::new()
-        .name("collector".to_owned())
-        .spawn(move || run(&setup))
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("collector", move || run(&setup))
 }
 
 fn run(setup: &CollectorSetup) {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -16,7 +16,7 @@ use crate::checkpoint::state_file::StateWriter;
 use crate::checkpoint::state_merge::StateChain;
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::identity::Generation;
-use crate::run::{RunError, Stopper};
+use crate::run::{RunError, Stopper, spawn};
 use crate::store::{ObjectReader, ObjectWriter, Put, Store, StoreError, failed};
 
 /// Niceness of the thread: where cores are short it has about a tenth of what a worker has, which is still many times
@@ -34,13 +34,7 @@ pub(crate) struct FolderSetup {
 
 /// Starts the folder. It ends when no more orders will come.
 pub(crate) fn start(setup: FolderSetup) -> Result<JoinHandle<()>, RunError> {
-    thread::Builder::new()
-        .name("folder".to_owned())
-        .spawn(move || run(setup))
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("folder", move || run(setup))
 }
 
 fn run(setup: FolderSetup) {

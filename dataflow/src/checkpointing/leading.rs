@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator};
+use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator, Reporter};
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::frame::ObjectRef;
-use crate::checkpoint::ledger::{Ledger, Placing, Report, listing};
+use crate::checkpoint::ledger::{Ledger, Placed, Placing, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded};
 use crate::checkpoint::manifest::{Manifest, Record};
 use crate::checkpoint::names::DataName;
@@ -42,6 +42,10 @@ pub(crate) enum Event {
     Reported(usize, Report),
     /// It could not be written; the worker's writer tries again.
     NotWritten(usize, Epoch, FormatError),
+    /// All outputs of an epoch are durable where they will stay.
+    Placed(Epoch, Placed),
+    /// There was no room for some; they are written again.
+    NotPlaced(Epoch, SinkError),
     /// All partitions of a worker have ended.
     AllEnded(usize),
     /// An epoch is published.
@@ -145,6 +149,15 @@ impl Leader {
                 self.meters.note_trouble(error.to_string());
                 self.coordinator.report_failed(now, worker, epoch)
             }
+            Event::Placed(epoch, placed) => {
+                self.ledger.placed(epoch, placed);
+                self.coordinator.reported(now, Reporter::Outputs, epoch)
+            }
+            Event::NotPlaced(epoch, error) => {
+                self.meters.note_trouble(error.to_string());
+                self.coordinator
+                    .report_failed(now, Reporter::Outputs, epoch)
+            }
             Event::AllEnded(worker) => {
                 if let Some(ended) = self.ended.get_mut(worker) {
                     *ended = true;
@@ -180,16 +193,14 @@ impl Leader {
                 self.folds.failed();
                 Vec::new()
             }
-            Event::Failed(error) => {
-                self.job.fail(error);
-                Vec::new()
-            }
-            Event::Panicked => {
-                let message = "see the message above".to_owned();
-                self.job.fail(RunError::Panicked(message));
-                Vec::new()
-            }
+            Event::Failed(error) => self.fail(error),
+            Event::Panicked => self.fail(RunError::Panicked("see the message above".to_owned())),
         }
+    }
+
+    fn fail(&self, error: RunError) -> Vec<Action> {
+        self.job.fail(error);
+        Vec::new()
     }
 
     /// Does what the coordinator says; whether the run is over.

@@ -13,7 +13,7 @@ use crate::checkpoint::publishing::publish;
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::identity::Generation;
 use crate::moment::Epoch;
-use crate::run::{RunError, Stopper};
+use crate::run::{RunError, Stopper, spawn};
 use crate::sink::{EpochSink, Marker, SinkError};
 use crate::store::Store;
 
@@ -38,13 +38,7 @@ pub(crate) struct PublisherSetup {
 
 /// Starts the publisher. It ends when no more epochs will come, or the run has failed.
 pub(crate) fn start(setup: PublisherSetup) -> Result<JoinHandle<()>, RunError> {
-    thread::Builder::new()
-        .name("publisher".to_owned())
-        .spawn(move || run(setup))
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("publisher", move || run(setup))
 }
 
 fn run(mut setup: PublisherSetup) {

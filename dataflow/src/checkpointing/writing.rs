@@ -1,7 +1,7 @@
 //! The thread beside each worker that makes durable what the worker hands over, so that no worker waits for a
 //! disk.
 //!
-//! Outputs go into their epoch's outbox as they come. When a worker has handed over all of an epoch, which is known
+//! Outputs go into their epoch's outbox as they come, or on to who puts them in their place. When a worker has handed over all of an epoch, which is known
 //! by counting (one cut, one delta of each stage, the end of the outputs), its state is written and both objects
 //! are synced; then the epoch is reported. What cannot be written is kept and tried again.
 
@@ -19,13 +19,14 @@ use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::outbox::OutboxWriter;
 use crate::checkpoint::state_file::{Entry, StateWriter};
 use crate::checkpointing::leading::{Alarm, Event};
+use crate::checkpointing::placing::Placement;
 use crate::control::{Part, SourceCut};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::identity::Generation;
 use crate::meters::Meters;
 use crate::moment::Epoch;
-use crate::run::{RunError, Stopper};
+use crate::run::{RunError, Stopper, spawn};
 use crate::sink::Lengths;
 use crate::snapshot::StateDelta;
 use crate::store::Store;
@@ -38,10 +39,19 @@ pub(crate) struct WriterSetup {
     pub(crate) worker: usize,
     pub(crate) generation: Generation,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) outputs: OutputsTo,
     pub(crate) parts: Receiver<Part>,
     pub(crate) events: Sender<Event>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) stopper: Stopper,
+}
+
+/// Where outputs wait until they count.
+pub(crate) enum OutputsTo {
+    /// In the store.
+    Outbox,
+    /// Where they will stay.
+    Place(Sender<Placement>),
 }
 
 /// Starts a worker's writer. It ends when the worker has hung up, or the run has failed.
@@ -50,13 +60,7 @@ pub(crate) fn start(setup: WriterSetup) -> Result<JoinHandle<()>, RunError> {
         let _alarm = Alarm(setup.events.clone());
         Writer::new(setup).run();
     };
-    thread::Builder::new()
-        .name("writer".to_owned())
-        .spawn(run)
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("writer", run)
 }
 
 /// What has come of an epoch so far.
@@ -82,6 +86,16 @@ struct Writer {
 struct Abandoned;
 
 impl WriterSetup {
+    fn name(&self, epoch: Epoch, kind: DataKind) -> DataName {
+        DataName {
+            generation: self.generation,
+            epoch,
+            worker: self.worker as u32,
+            random: rand::random(),
+            kind,
+        }
+    }
+
     fn tell(&self, event: Event) {
         // Only a run that is over has nobody who listens.
         drop(self.events.send(event));
@@ -160,6 +174,9 @@ impl Writer {
                 epoch
             }
             Part::OutputsEnd(epoch) => {
+                if let OutputsTo::Place(place) = &self.setup.outputs {
+                    drop(place.send(Placement::End(epoch)));
+                }
                 self.pending.entry(epoch).or_default().has_all_outputs = true;
                 epoch
             }
@@ -174,37 +191,37 @@ impl Writer {
         Ok(())
     }
 
-    fn name(&self, epoch: Epoch, kind: DataKind) -> DataName {
-        DataName {
-            generation: self.setup.generation,
-            epoch,
-            worker: self.setup.worker as u32,
-            random: rand::random(),
-            kind,
-        }
-    }
-
     fn output(&mut self, epoch: Epoch, publication: Publication) -> Result<(), Abandoned> {
-        let Publication { chunk, ticket } = publication;
-        let name = self.name(epoch, DataKind::Outbox);
-        let pending = self.pending.entry(epoch).or_default();
-        let store = &self.setup.store;
-        let outbox = pending
-            .outbox
-            .get_or_insert_with(|| OutboxWriter::new(Arc::clone(store), name));
         let setup = &self.setup;
-        setup.insist(epoch, || outbox.append(&chunk))?;
-        setup.insist(epoch, || outbox.send())?;
+        let pending = self.pending.entry(epoch).or_default();
+        let chunk = &publication.chunk;
         let records = u64::from(chunk.records);
         if let Some(count) = pending.records.get_mut(chunk.stream.index()) {
             *count += records;
         }
-        let bytes = chunk.bytes.len() as u64;
-        self.setup.stopper.flow.hold_unpublished(bytes);
-        pending.read_at.push((ticket.read_at(), chunk.records));
-        self.setup.meters.count_written(chunk.stream, records);
-        // Its events count as retired; what is not published is bounded by the number of epochs.
-        drop(ticket);
+        let read_at = publication.ticket.read_at();
+        pending.read_at.push((read_at, chunk.records));
+        setup
+            .stopper
+            .flow
+            .hold_unpublished(chunk.bytes.len() as u64);
+        setup.meters.count_written(chunk.stream, records);
+        match &setup.outputs {
+            // Who does not listen any more has failed, and said so.
+            OutputsTo::Place(place) => drop(place.send(Placement::Output(epoch, publication))),
+            OutputsTo::Outbox => {
+                let new = || {
+                    let name = setup.name(epoch, DataKind::Outbox);
+                    OutboxWriter::new(Arc::clone(&setup.store), name)
+                };
+                let outbox = pending.outbox.get_or_insert_with(new);
+                setup.insist(epoch, || outbox.append(chunk))?;
+                setup.insist(epoch, || outbox.send())?;
+                // With its ticket its events count as retired; what is not published is bounded by the number of
+                // epochs.
+                drop(publication);
+            }
+        }
         if !std::mem::replace(&mut self.has_output, true) {
             self.tell(Event::FirstOutput);
         }
@@ -249,7 +266,7 @@ impl Writer {
             return Ok(None);
         }
         loop {
-            let name = self.name(epoch, DataKind::State);
+            let name = self.setup.name(epoch, DataKind::State);
             match write_state(self.setup.store.as_ref(), name, states) {
                 Ok(object) => return Ok(Some(object)),
                 Err(error @ FormatError::Store(_)) => {

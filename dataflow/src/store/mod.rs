@@ -46,7 +46,8 @@ impl StoreError {
     }
 }
 
-fn is_no_room(error: &io::Error) -> bool {
+/// Whether what failed for want of room.
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

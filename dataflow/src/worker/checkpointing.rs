@@ -1,5 +1,5 @@
 //! The threads beside the workers of a run with checkpoints: a writer for each, the leader, the publisher, the folder,
-//! the collector.
+//! the collector; and those that put outputs in their place, if the sink can have that.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -14,12 +14,15 @@ use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
 use crate::checkpointing::folder::{self, FolderSetup};
 use crate::checkpointing::leading::{Alarm, Event, Leader};
+use crate::checkpointing::placing::{self, Placement, PlacerSetup};
 use crate::checkpointing::publishing::{self, PublisherSetup};
-use crate::checkpointing::writing::{self, WriterSetup};
-use crate::control::{Epochs, Line, Part};
+use crate::checkpointing::writing::{self, OutputsTo, WriterSetup};
+use crate::control::{Epochs, Line, Part, StartEpoch};
 use crate::identity::Generation;
 use crate::meters::{Meters, Totals};
-use crate::run::{Outputs, RunError, RunShared, Stopper};
+use crate::moment::Epoch;
+use crate::run::{Outputs, RunError, RunShared, Stopper, spawn};
+use crate::sink::InPlace;
 use crate::store::Store;
 use crate::worker::WorkerGroup;
 
@@ -28,6 +31,8 @@ pub(super) struct Threads {
     generation: Generation,
     store: Arc<dyn Store>,
     writers: Vec<JoinHandle<()>>,
+    /// Who puts outputs in their place: they end when the writers have.
+    placers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     leader: JoinHandle<Totals>,
     meters: Arc<Meters>,
@@ -49,7 +54,7 @@ impl Threads {
         let failure = job.take_failure();
         // Hanging up tells the writers that no more comes.
         drop(job);
-        for thread in self.writers {
+        for thread in self.writers.into_iter().chain(self.placers) {
             // One that panicked has told the leader.
             drop(thread.join());
         }
@@ -79,26 +84,20 @@ fn explained(error: RunError, store: &dyn Store, generation: Generation) -> RunE
 /// Starts the threads of a run.
 pub(super) fn start(
     group: &WorkerGroup,
-    recovered: Recovered,
+    mut recovered: Recovered,
 ) -> Result<(Arc<RunShared>, Threads), RunError> {
     group.meters.begin_with(&recovered.totals());
     let (generation, store) = (recovered.log.generation(), Arc::clone(&recovered.store));
     let (tell, events) = crossbeam_channel::unbounded();
-    let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..group.workers {
-        let (command, commanded) = crossbeam_channel::unbounded();
-        // Unbounded as a channel; what can be in it is bounded by the flow and by the state.
-        let (hand_over, handed_over) = crossbeam_channel::unbounded();
-        commands.push(command);
-        parts.push(handed_over);
-        lines.push(Line {
-            commands: commanded,
-            parts: hand_over,
-        });
-    }
+    let (lines, (commands, parts)) = (0..group.workers).map(|_| line()).unzip();
     let epochs = Epochs::new(recovered.beginning.clone(), lines);
     let job = group.shared(Outputs::ByEpoch(Arc::new(epochs)));
-    let writers = start_writers(group, &recovered, parts, &tell)?;
+    let in_place = recovered.in_place.take();
+    let (place, placers) = in_place
+        .map(|place| start_placer(group, recovered.beginning.epoch, place, &tell))
+        .transpose()?
+        .unzip();
+    let writers = start_writers(group, &recovered, parts, place.as_ref(), &tell)?;
     let (fold, folder) = start_folder(group, &recovered, &tell)?;
     let (collect, collector) = start_collector(group, &recovered, &tell)?;
     let (publish, epochs) = crossbeam_channel::unbounded();
@@ -110,13 +109,16 @@ pub(super) fn start(
         events: tell.clone(),
         stopper: group.stopper(),
     })?;
-    let coordinator = Coordinator::new(
+    let mut coordinator = Coordinator::new(
         recovered.settings,
         group.workers,
         recovered.beginning.epoch,
         recovered.floor,
         group.clock.monotonic(),
     );
+    if placers.is_some() {
+        coordinator = coordinator.awaiting_outputs();
+    }
     let leader = Leader {
         coordinator,
         ledger: recovered.ledger,
@@ -141,6 +143,7 @@ pub(super) fn start(
         generation,
         store,
         writers,
+        placers: placers.into_iter().flatten().collect(),
         others: vec![publisher, folder, collector],
         leader: leading,
         meters: Arc::clone(&group.meters),
@@ -148,10 +151,19 @@ pub(super) fn start(
     Ok((job, threads))
 }
 
+/// A worker's line, and its other end.
+fn line() -> (Line, (Sender<StartEpoch>, Receiver<Part>)) {
+    let (command, commands) = crossbeam_channel::unbounded();
+    // Unbounded as a channel; what can be in it is bounded by the flow and by the state.
+    let (parts, handed_over) = crossbeam_channel::unbounded();
+    (Line { commands, parts }, (command, handed_over))
+}
+
 fn start_writers(
     group: &WorkerGroup,
     recovered: &Recovered,
     parts: Vec<Receiver<Part>>,
+    place: Option<&Sender<Placement>>,
     tell: &Sender<Event>,
 ) -> Result<Vec<JoinHandle<()>>, RunError> {
     let writers = parts.into_iter().enumerate().map(|(worker, parts)| {
@@ -159,6 +171,7 @@ fn start_writers(
             worker,
             generation: recovered.log.generation(),
             store: Arc::clone(&recovered.store),
+            outputs: place.map_or(OutputsTo::Outbox, |place| OutputsTo::Place(place.clone())),
             parts,
             events: tell.clone(),
             meters: Arc::clone(&group.meters),
@@ -166,6 +179,24 @@ fn start_writers(
         })
     });
     writers.collect()
+}
+
+fn start_placer(
+    group: &WorkerGroup,
+    open: Epoch,
+    place: Box<dyn InPlace>,
+    tell: &Sender<Event>,
+) -> Result<(Sender<Placement>, [JoinHandle<()>; 2]), RunError> {
+    let (give, placements) = crossbeam_channel::unbounded();
+    let threads = placing::start(PlacerSetup {
+        workers: group.workers,
+        open,
+        place,
+        placements,
+        events: tell.clone(),
+        stopper: group.stopper(),
+    })?;
+    Ok((give, threads))
 }
 
 fn start_folder(
@@ -208,13 +239,7 @@ fn lead(leader: Leader, tell: Sender<Event>) -> Result<JoinHandle<Totals>, RunEr
         drop(group);
         counted
     };
-    thread::Builder::new()
-        .name("leader".to_owned())
-        .spawn(run)
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("leader", run)
 }
 
 /// Ends the group when the leader unwinds: nobody would end its epochs.

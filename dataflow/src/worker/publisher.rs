@@ -2,13 +2,13 @@
 //! records of one key, which live on one worker, keep their order.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::Receiver;
 
 use crate::flow::Publication;
 use crate::meters::Meters;
-use crate::run::{RunError, Stopper};
+use crate::run::{RunError, Stopper, spawn};
 use crate::sink::Sink;
 
 /// Ends the group when the publisher ends, however it does: also when the sink panics. After a run that ended
@@ -38,13 +38,7 @@ pub(super) fn start(
         }
         Ok(())
     };
-    thread::Builder::new()
-        .name("publisher".to_owned())
-        .spawn(publish)
-        .map_err(|error| RunError::Start {
-            workers: 1,
-            reason: error.to_string(),
-        })
+    spawn("publisher", publish)
 }
 
 fn write_all(

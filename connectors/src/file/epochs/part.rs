@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,7 +23,8 @@ const WHAT_TO_DO: &str = "restore it, or start over with `--fresh`";
 #[derive(Debug)]
 pub(super) struct Part {
     path: PathBuf,
-    file: File,
+    /// Also with who writes outputs in their place.
+    file: Arc<File>,
     /// Device and number of the file.
     identity: (u64, u64),
     /// How much of it is to stay, as far as the epoch that is being published has come.
@@ -73,7 +75,7 @@ impl Part {
             identity: identity(&metadata),
             length: metadata.len(),
             path,
-            file,
+            file: Arc::new(file),
             changed: false,
             committed,
         })
@@ -125,6 +127,15 @@ impl Part {
         Ok(())
     }
 
+    /// Checks that there is as much as was written in its place.
+    pub(super) fn reaches(&self, after: u64) -> Result<(), SinkError> {
+        let length = self.look().map_err(|error| self.failed("publish", error))?;
+        if length < after {
+            return Err(self.failed("publish", shorter(length, after)));
+        }
+        Ok(())
+    }
+
     /// Checks that the epoch has brought as much as was said.
     pub(super) fn check(&self, after: u64) -> Result<(), SinkError> {
         if self.length == after {
@@ -164,6 +175,68 @@ impl Part {
 
     fn failed(&self, action: &'static str, error: io::Error) -> SinkError {
         failed(action, &self.path, error)
+    }
+
+    /// The same part for who writes outputs in their place: behind `length`, which is all that counts.
+    pub(super) fn tail(&mut self, length: u64) -> Result<Tail, SinkError> {
+        self.begin(length)?;
+        Ok(Tail {
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+            length,
+            unsynced: std::mem::take(&mut self.changed),
+        })
+    }
+}
+
+/// What is behind the end of a part, and does not count yet.
+#[derive(Debug)]
+pub(super) struct Tail {
+    path: PathBuf,
+    file: Arc<File>,
+    length: u64,
+    unsynced: bool,
+}
+
+impl Tail {
+    /// Writes at the end.
+    ///
+    /// # Errors
+    /// If there was no room nothing was written.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        self.unsynced = true;
+        if let Err(error) = self.file.write_all_at(bytes, self.length) {
+            let error = failed("write to", &self.path, error);
+            // What did fit would stay between this and what is written next, if less is.
+            return Err(match self.file.set_len(self.length) {
+                Err(stuck) if error.is_no_room() => failed("cut", &self.path, stuck),
+                _ => error,
+            });
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What is to be synced, if it was changed since this was asked last.
+    pub(super) fn take_unsynced(&mut self) -> Option<Unsynced> {
+        std::mem::take(&mut self.unsynced).then(|| Unsynced {
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+        })
+    }
+}
+
+/// A part that is to be made durable.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl Unsynced {
+    pub(super) fn sync(&self) -> Result<(), SinkError> {
+        let synced = self.file.sync_data();
+        synced.map_err(|error| failed("sync", &self.path, error))
     }
 }
 

@@ -16,6 +16,7 @@ use super::*;
 mod crashes;
 mod damage;
 mod earlier;
+mod in_place;
 
 const PREDICTIONS: &str = "predictions/shard-0.jsonl";
 
@@ -117,7 +118,7 @@ impl Outputs {
             before: self.before,
             after: self.after,
             chunk_count: self.chunks.len() as u32,
-            chunks: &mut chunks,
+            outputs: ShardOutputs::Chunks(&mut chunks),
         })
     }
 

@@ -35,7 +35,7 @@ fn publish(
         before: [0; 4],
         after: [0; 4],
         chunk_count: CHUNKS,
-        chunks: &mut chunks,
+        outputs: ShardOutputs::Chunks(&mut chunks),
     };
     sink.publish(outputs).map_err(|error| error.to_string())
 }
@@ -134,7 +134,7 @@ fn is_what_came_before_a_chunk_that_cannot_be_read_visible() {
         before: [0; 4],
         after: [0; 4],
         chunk_count: 3,
-        chunks: &mut chunks,
+        outputs: ShardOutputs::Chunks(&mut chunks),
     };
     sink.publish(outputs).unwrap_err();
     check(&sink, "", Some((1, 1)));

@@ -58,6 +58,30 @@ pub enum Action {
     Finished,
 }
 
+/// Who makes a part of each epoch durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporter {
+    /// A worker's writer.
+    Worker(usize),
+    /// Who writes the outputs of all workers where they will stay.
+    Outputs,
+}
+
+impl From<usize> for Reporter {
+    fn from(worker: usize) -> Self {
+        Reporter::Worker(worker)
+    }
+}
+
+impl fmt::Display for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reporter::Worker(worker) => write!(f, "the parts of worker {worker}"),
+            Reporter::Outputs => f.write_str("the outputs"),
+        }
+    }
+}
+
 /// Why a checkpoint failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointFailure {
@@ -65,14 +89,14 @@ pub enum CheckpointFailure {
     TimedOut {
         /// The time that it had.
         timeout: Duration,
-        /// Workers whose parts, of this epoch or of one that its manifest has to list, were missing. When none
+        /// Whose parts, of this epoch or of one that its manifest has to list, were missing. When none
         /// was, it waited for the manifest before its own.
-        missing: Vec<usize>,
+        missing: Vec<Reporter>,
     },
-    /// A worker could not write its parts.
+    /// Some part could not be written.
     NotWritten {
-        /// The worker.
-        worker: usize,
+        /// Whose.
+        of: Reporter,
     },
 }
 
@@ -84,16 +108,14 @@ impl fmt::Display for CheckpointFailure {
                 write!(f, "it was not durable after {timeout:?}: {reason}")
             }
             CheckpointFailure::TimedOut { timeout, missing } => {
-                let workers: Vec<String> = missing.iter().map(usize::to_string).collect();
-                let workers = workers.join(", ");
+                let missing: Vec<String> = missing.iter().map(Reporter::to_string).collect();
+                let missing = missing.join(", ");
                 write!(
                     f,
-                    "it was not durable after {timeout:?}: still missing are the parts of worker {workers}"
+                    "it was not durable after {timeout:?}: still to be written: {missing}"
                 )
             }
-            CheckpointFailure::NotWritten { worker } => {
-                write!(f, "worker {worker} could not write its parts")
-            }
+            CheckpointFailure::NotWritten { of } => write!(f, "{of} could not be written"),
         }
     }
 }

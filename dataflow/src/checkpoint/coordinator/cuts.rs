@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::checkpoint::coordinator::action::Reporter;
 use crate::moment::Epoch;
 
 /// Where the checkpoint of an epoch is.
@@ -23,8 +24,8 @@ enum Stage {
 struct Cut {
     epoch: Epoch,
     stage: Stage,
-    /// By worker: whether its parts are durable.
-    reported: Vec<bool>,
+    /// Whose parts are not known to be durable.
+    missing: Vec<Reporter>,
 }
 
 impl Cut {
@@ -33,7 +34,7 @@ impl Cut {
     }
 
     fn is_complete(&self) -> bool {
-        !self.reported.contains(&false)
+        self.missing.is_empty()
     }
 }
 
@@ -48,7 +49,8 @@ pub(super) struct Covered {
 /// The ended epochs, in ascending order without gaps.
 #[derive(Debug)]
 pub(super) struct Cuts {
-    workers: usize,
+    /// Whose parts a manifest needs of each epoch.
+    reporters: Vec<Reporter>,
     cuts: VecDeque<Cut>,
     /// While a put's result is unknown: when it is tried again.
     retry_at: Option<Duration>,
@@ -57,10 +59,15 @@ pub(super) struct Cuts {
 impl Cuts {
     pub(super) fn new(workers: usize) -> Self {
         Cuts {
-            workers,
+            reporters: (0..workers).map(Reporter::Worker).collect(),
             cuts: VecDeque::new(),
             retry_at: None,
         }
+    }
+
+    /// Outputs are made durable apart from the workers' parts.
+    pub(super) fn await_outputs(&mut self) {
+        self.reporters.push(Reporter::Outputs);
     }
 
     /// An epoch has ended; its checkpoint begins.
@@ -77,7 +84,7 @@ impl Cuts {
         self.cuts.push_back(Cut {
             epoch,
             stage,
-            reported: vec![false; self.workers],
+            missing: self.reporters.clone(),
         });
     }
 
@@ -109,28 +116,25 @@ impl Cuts {
         self.cuts.iter().filter(|cut| cut.is_pending()).count()
     }
 
-    /// A worker's parts of an epoch are durable. Of an epoch that has not ended, or that a manifest lists
+    /// Somebody's parts of an epoch are durable. Of an epoch that has not ended, or that a manifest lists
     /// already, there is nothing to be noted.
-    pub(super) fn report(&mut self, worker: usize, epoch: Epoch) {
+    pub(super) fn report(&mut self, reporter: Reporter, epoch: Epoch) {
         let Some(cut) = self.cuts.iter_mut().find(|cut| cut.epoch == epoch) else {
             return;
         };
-        if let Some(reported) = cut.reported.get_mut(worker) {
-            *reported = true;
-        }
+        cut.missing.retain(|missing| *missing != reporter);
         if let Stage::Draining { drained } = &mut cut.stage {
             // An epoch closes on all workers at once, so who reports proves that it has.
             *drained = true;
         }
     }
 
-    /// Whether this worker can still fail this epoch's checkpoint: it has begun, and the worker's parts are not
+    /// Whether this reporter can still fail this epoch's checkpoint: it has begun, and the reporter's parts are not
     /// there.
-    pub(super) fn can_fail(&self, worker: usize, epoch: Epoch) -> bool {
+    pub(super) fn can_fail(&self, reporter: Reporter, epoch: Epoch) -> bool {
         let cut = self.cuts.iter().find(|cut| cut.epoch == epoch);
         cut.is_some_and(|cut| {
-            let missing = cut.reported.get(worker) == Some(&false);
-            missing && matches!(cut.stage, Stage::Pending { .. })
+            cut.missing.contains(&reporter) && matches!(cut.stage, Stage::Pending { .. })
         })
     }
 
@@ -143,13 +147,13 @@ impl Cuts {
         cuts.map(|cut| cut.epoch).collect()
     }
 
-    /// The workers whose parts a manifest of this epoch lacks.
-    pub(super) fn missing(&self, epoch: Epoch) -> Vec<usize> {
-        let lacks = |worker: usize| {
+    /// Whose parts a manifest of this epoch lacks.
+    pub(super) fn missing(&self, epoch: Epoch) -> Vec<Reporter> {
+        let lacks = |reporter: &Reporter| {
             let mut cuts = self.cuts.iter().take_while(|cut| cut.epoch <= epoch);
-            cuts.any(|cut| cut.reported.get(worker) == Some(&false))
+            cuts.any(|cut| cut.missing.contains(reporter))
         };
-        (0..self.workers).filter(|worker| lacks(*worker)).collect()
+        self.reporters.iter().copied().filter(lacks).collect()
     }
 
     /// A checkpoint failed: the manifest of a later epoch will list it.

@@ -22,7 +22,7 @@ mod cuts;
 mod floors;
 mod settings;
 
-pub use action::{Action, CheckpointFailure, JobFailure};
+pub use action::{Action, CheckpointFailure, JobFailure, Reporter};
 pub use settings::{CheckpointSettings, PUT_RETRY_PAUSE, UNPUBLISHED_MAX};
 
 use std::collections::VecDeque;
@@ -114,6 +114,13 @@ impl Coordinator {
         }
     }
 
+    /// Outputs are made durable apart from the workers' parts, and reported so. To be said before the first epoch ends.
+    #[must_use]
+    pub fn awaiting_outputs(mut self) -> Self {
+        self.cuts.await_outputs();
+        self
+    }
+
     /// Time has passed.
     #[must_use]
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
@@ -143,23 +150,34 @@ impl Coordinator {
         self.floors.hear(worker, least);
     }
 
-    /// A worker's parts of an epoch are durable.
+    /// Somebody's parts of an epoch are durable.
     #[must_use]
-    pub fn reported(&mut self, now: Duration, worker: usize, epoch: Epoch) -> Vec<Action> {
-        self.after(now, |this| this.cuts.report(worker, epoch))
+    pub fn reported(
+        &mut self,
+        now: Duration,
+        by: impl Into<Reporter>,
+        epoch: Epoch,
+    ) -> Vec<Action> {
+        self.after(now, |this| this.cuts.report(by.into(), epoch))
     }
 
-    /// A worker could not write its parts of an epoch: its checkpoint fails now. The worker keeps them, and
+    /// Parts of an epoch could not be written: its checkpoint fails now. Who writes them keeps them, and
     /// reports once it could.
     #[must_use]
-    pub fn report_failed(&mut self, now: Duration, worker: usize, epoch: Epoch) -> Vec<Action> {
+    pub fn report_failed(
+        &mut self,
+        now: Duration,
+        by: impl Into<Reporter>,
+        epoch: Epoch,
+    ) -> Vec<Action> {
+        let of = by.into();
         self.after(now, |this| {
             if this.final_epoch == Some(epoch) {
                 this.cuts.drained();
                 this.begin_drained();
             }
-            if this.cuts.can_fail(worker, epoch) {
-                this.fail(epoch, CheckpointFailure::NotWritten { worker });
+            if this.cuts.can_fail(of, epoch) {
+                this.fail(epoch, CheckpointFailure::NotWritten { of });
             }
         })
     }

@@ -432,7 +432,7 @@ fn does_a_failure_say_what_a_person_needs() {
     assert_eq!(
         failure.to_string(),
         "2 checkpoints failed in a row, `tolerable_failures` is 1; the last was that of epoch 2: it was not durable \
-         after 1s: still missing are the parts of worker 0, 2"
+         after 1s: still to be written: the parts of worker 0, the parts of worker 2"
     );
     let counts = coordinator.counts();
     assert_eq!((counts.completed, counts.failed, counts.pending), (0, 2, 0));

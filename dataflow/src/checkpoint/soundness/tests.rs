@@ -128,6 +128,13 @@ fn is_what_goes_together_sound() {
     empty.unconfirmed.clear();
     empty.confirmed.clear();
     assert_eq!(check(&Record::Manifest(Box::new(empty))), Ok(()));
+    let mut in_place = sample();
+    let shards = in_place
+        .unconfirmed
+        .iter_mut()
+        .flat_map(|epoch| &mut epoch.shards);
+    shards.for_each(|shard| shard.segments.clear());
+    assert_eq!(check(&Record::Manifest(Box::new(in_place))), Ok(()));
     let claim = |number| {
         Record::Claim(Claim {
             id: CheckpointId(7),
@@ -234,4 +241,9 @@ fn are_outputs_that_cannot_be_refused() {
     };
     refused(moved, "begin where those before end");
     refused(|m| m.lengths[0][0] = 26, "do not end at its length");
+    let empty = |s: &mut UnconfirmedShard| {
+        s.segments.clear();
+        s.after = s.before;
+    };
+    refused(first(empty), "that are empty");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Event, ms};
 use crate::checkpoint::coordinator::{
-    Action, CheckpointFailure, CheckpointSettings, JobFailure, PUT_RETRY_PAUSE,
+    Action, CheckpointFailure, CheckpointSettings, JobFailure, PUT_RETRY_PAUSE, Reporter,
 };
 use crate::moment::{Epoch, EventTime};
 
@@ -189,7 +189,7 @@ impl Model {
                     .collect();
                 let reason = CheckpointFailure::TimedOut {
                     timeout: self.settings.timeout,
-                    missing: missing.into_iter().collect(),
+                    missing: missing.into_iter().map(Reporter::Worker).collect(),
                 };
                 self.fail(now, epoch, reason, &mut expected);
             }
@@ -256,7 +256,7 @@ impl Model {
                 self.begin_drained(now);
                 let missing = self.unreported().contains(&(epoch, worker));
                 if missing && self.pending().contains(&epoch) {
-                    let reason = CheckpointFailure::NotWritten { worker };
+                    let reason = CheckpointFailure::NotWritten { of: worker.into() };
                     self.fail(now, epoch, reason, expected);
                 }
             }

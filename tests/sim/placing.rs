@@ -1,0 +1,101 @@
+//! Outputs that are written in their place before they count: is every one there once, wherever writing them, waiting
+//! for the disk, the store or the power failed?
+
+use slackwater_connectors::memory::PlaceFault;
+use slackwater_dataflow::store::memory::{Crash, FaultPlan};
+
+use crate::crashes::{each_way, survive};
+use crate::expected::Expected;
+use crate::sampling::{Draws, seeds, some_of, sweep};
+use crate::scene::{Attempt, Ended, Scene, World};
+
+const ORDERS: [&str; 2] = ["arrival", "event_time"];
+
+/// Runs in a row before one has to come through.
+const ATTEMPTS: u64 = 30;
+
+#[test]
+fn does_a_clean_run_place_what_one_without_checkpoints_gives() {
+    for order in ORDERS {
+        let scene = Scene::new(7, 400, order);
+        let expected = Expected::of(&scene);
+        for workers in [1, 2, 3] {
+            let world = World::placing();
+            let ended = scene.run(&world, &Attempt::new(0, workers));
+            assert_eq!(ended.unwrap(), Ended::Done(expected.totals), "{workers}");
+            expected.check(&scene, &world).unwrap();
+            let names = world.store.names();
+            assert!(!names.iter().any(|name| name.ends_with(".outbox")));
+            let ended = scene.run(&world, &Attempt::new(1, workers));
+            assert_eq!(ended.unwrap(), Ended::AlreadyComplete);
+            expected.check(&scene, &world).unwrap();
+        }
+    }
+}
+
+#[test]
+fn is_every_placed_output_there_once_after_a_crash() {
+    for order in ORDERS {
+        let scene = Scene::new(11, 150, order);
+        let expected = Expected::of(&scene);
+        let world = World::placing();
+        scene.run(&world, &Attempt::new(0, 2)).unwrap();
+        let steps = world.store.steps();
+        let crashes = some_of(each_way(steps), 100, 1);
+        let kind = format!("{order}, outputs in place, one crash at {steps} steps");
+        sweep(&kind, &crashes, |crash| {
+            let world = World::placing();
+            let workers = |number| 2 - number as usize % 2;
+            survive(&scene, &expected, &world, &[*crash], workers)
+        });
+    }
+}
+
+/// Operations in place that fail, for want of room or for good, and runs that crash besides.
+fn survive_faults(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, String> {
+    let mut draws = Draws::new(seed);
+    let world = World::placing();
+    let mut faults = 0;
+    for _ in 0..1 + draws.below(4) {
+        let fault = [PlaceFault::NoRoom, PlaceFault::Broken][draws.below(2)];
+        world.sink.fail_in_place(draws.next() % 100, fault);
+        faults += 1;
+    }
+    for number in 0..ATTEMPTS {
+        if number < 3 && draws.below(2) == 0 {
+            let step = world.store.steps() + draws.next() % 200;
+            let when = [Crash::Before, Crash::Half, Crash::After][draws.below(3)];
+            world.store.set_faults(FaultPlan::Crash { step, when });
+        }
+        let workers = 1 + draws.below(3);
+        let ended = scene.run(&world, &Attempt::new(number, workers));
+        world.store.set_faults(FaultPlan::Nothing);
+        match ended {
+            Ok(_) => {
+                world.restart(false);
+                return expected.check(scene, &world).map(|()| faults);
+            }
+            Err(_) if world.store.is_dead() => {
+                faults += 1;
+                world.restart(draws.below(2) == 0);
+            }
+            // A sync that found no room has lost nobody knows what.
+            Err(failure) if failure.to_string().contains("told to fail") => {}
+            Err(failure) if failure.to_string().contains("cannot sync") => {}
+            Err(failure) => return Err(format!("run {number} failed: {failure}")),
+        }
+    }
+    Err("no run came through".to_owned())
+}
+
+#[test]
+fn is_every_placed_output_there_once_when_placing_fails() {
+    for order in ORDERS {
+        let scene = Scene::new(37, 150, order);
+        let expected = Expected::of(&scene);
+        let seeds = seeds(60, 3000);
+        sweep(&format!("{order}, operations in place"), &seeds, |&seed| {
+            survive_faults(&scene, &expected, seed)
+        });
+    }
+}
