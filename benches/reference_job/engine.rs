@@ -5,15 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use slackwater::pipeline::Pipeline;
 use slackwater::pipeline::graph::{Blueprint, Ending, files_at, load_model, open_files};
+use slackwater::pipeline::identity::identity;
 use slackwater::pipeline::spec::Order;
 use slackwater_connectors::discard::DiscardSink;
-use slackwater_connectors::file::Existing;
+use slackwater_connectors::file::{EpochFiles, EpochFilesConfig, Existing};
 use slackwater_connectors::memory::MemorySource;
+use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
+use slackwater_dataflow::checkpoint::log::Claimant;
+use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, claim};
 use slackwater_dataflow::clock::{Clock, SystemClock};
-use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::place::{PartitionId, Spread};
 use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
-use slackwater_dataflow::source::Source;
+use slackwater_dataflow::source::{Partition, Source};
+use slackwater_dataflow::store::local::LocalStore;
 use slackwater_dataflow::worker::WorkerGroup;
+use slackwater_models::ModelInfo;
 
 use crate::Failure;
 use crate::gauges::Outcome;
@@ -21,6 +27,9 @@ use crate::input::Input;
 
 /// The reference pipeline.
 pub const PIPELINE: &str = include_str!("../../pipelines/user-events.toml");
+
+/// Checkpoints kept, as by default.
+const RETAIN: usize = 3;
 
 /// Where the outputs go.
 pub enum To {
@@ -30,15 +39,22 @@ pub enum To {
     Scores,
     /// Files below a folder.
     Files(PathBuf),
+    /// The same, each epoch exactly once, with a checkpoint store beside them.
+    FilesExactlyOnce(PathBuf),
 }
 
 /// A run that is about to start.
 pub struct Prepared {
     group: WorkerGroup,
     blueprint: Blueprint,
-    sink: Box<dyn Sink>,
+    outputs: Outputs,
     counts: DiscardSink,
     scores: Option<Arc<Mutex<f64>>>,
+}
+
+enum Outputs {
+    AtOnce(Box<dyn Sink>),
+    ByEpoch(Box<Recovered>),
 }
 
 /// The reference pipeline, parsed.
@@ -57,27 +73,72 @@ pub fn prepare(input: &Input, to: &To, order: Order) -> Result<Prepared, Failure
     let source = MemorySource::from_lines(lines)?.with_max_bytes(pipeline.event.max_bytes);
     let source: Arc<dyn Source> = Arc::new(source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let ending = Ending::Score(load_model(&pipeline)?);
+    let model = load_model(&pipeline)?;
     let counts = DiscardSink::new();
     let scores = matches!(to, To::Scores).then(Arc::<Mutex<f64>>::default);
-    let sink: Box<dyn Sink> = match to {
-        To::Nowhere => Box::new(counts.clone()),
-        To::Scores => Box::new(ScoreSink {
+    let outputs = match to {
+        To::Nowhere => Outputs::AtOnce(Box::new(counts.clone())),
+        To::Scores => Outputs::AtOnce(Box::new(ScoreSink {
             counts: counts.clone(),
             sum: scores.clone().unwrap_or_default(),
-        }),
-        To::Files(root) => Box::new(CountedFiles {
+        })),
+        To::Files(root) => Outputs::AtOnce(Box::new(CountedFiles {
             counts: counts.clone(),
             files: open(&pipeline, root)?,
-        }),
+        })),
+        To::FilesExactlyOnce(root) => {
+            let partitions = source.partitions().to_vec();
+            let begun = begin(&pipeline, model.info(), root, workers, partitions)?;
+            Outputs::ByEpoch(Box::new(begun))
+        }
     };
+    let ending = Ending::Score(model);
     Ok(Prepared {
         group: WorkerGroup::new(workers, Arc::clone(&clock)),
         blueprint: Blueprint::new(&pipeline, workers, source, ending, clock),
-        sink,
+        outputs,
         counts,
         scores,
     })
+}
+
+/// A job of this pipeline at its very beginning, with the settings that a pipeline file has by itself.
+fn begin(
+    pipeline: &Pipeline,
+    model: &ModelInfo,
+    root: &Path,
+    workers: usize,
+    partitions: Vec<Partition>,
+) -> Result<Recovered, Failure> {
+    let claimant = Claimant {
+        host: "bench".to_owned(),
+        process: std::process::id(),
+        now_ms: 0,
+    };
+    let store = LocalStore::open(&root.join("state"))?;
+    let claimed = claim(Arc::new(store), &claimant)?;
+    let outputs = files_at(pipeline, &root.join("out"), Existing::Refuse);
+    let sink = EpochFiles::open(&EpochFilesConfig {
+        root: outputs.root,
+        folders: outputs.folders,
+        shards: outputs.shards,
+        job: pipeline.job.name.clone(),
+    })?;
+    let spread = Spread {
+        key_groups: u16::try_from(pipeline.job.key_groups)?,
+        workers,
+        shards: outputs.shards,
+    };
+    let asked = Asked {
+        job: identity(pipeline, model),
+        spread,
+        partitions,
+        settings: CheckpointSettings::default(),
+        retain: RETAIN,
+        choice: None,
+        now_ms: 0,
+    };
+    Ok(claimed.begin(asked, Box::new(sink))?)
 }
 
 fn open(pipeline: &Pipeline, root: &Path) -> Result<Box<dyn Sink>, Failure> {
@@ -89,16 +150,27 @@ pub fn run(prepared: Prepared) -> Result<Outcome, Failure> {
     let Prepared {
         group,
         blueprint,
-        sink,
+        outputs,
         counts,
         scores,
     } = prepared;
-    group.run(sink, move |graph| blueprint.build(graph))?;
     let mut outcome = Outcome::default();
-    for stream in OutputStream::ALL {
-        let discarded = counts.discarded(stream);
-        let written = outcome.stream_mut(stream);
-        (written.records, written.bytes) = (discarded.records, discarded.bytes);
+    match outputs {
+        Outputs::AtOnce(sink) => {
+            group.run(sink, move |graph| blueprint.build(graph))?;
+            for stream in OutputStream::ALL {
+                let discarded = counts.discarded(stream);
+                let written = outcome.stream_mut(stream);
+                (written.records, written.bytes) = (discarded.records, discarded.bytes);
+            }
+        }
+        Outputs::ByEpoch(recovered) => {
+            let finished = group.run_in_epochs(*recovered, move |graph| blueprint.build(graph))?;
+            for stream in OutputStream::ALL {
+                outcome.stream_mut(stream).records = finished.totals.written(stream);
+            }
+            outcome.checkpoints = Some(finished.checkpoints);
+        }
     }
     outcome.scores = scores.map(|sum| *sum.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(outcome)

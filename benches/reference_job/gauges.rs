@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slackwater::job::processor_time;
+use slackwater_dataflow::meters::Checkpoints;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::Failure;
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub streams: [Written; OutputStream::ALL.len()],
     /// Sum of all scores; `None` where adding them up would be part of what is measured.
     pub scores: Option<f64>,
+    /// What became of the checkpoints, if there were any.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 impl Outcome {
@@ -83,7 +86,17 @@ impl Outcome {
             (stream.name().to_owned(), counts)
         };
         let streams: serde_json::Map<_, _> = OutputStream::ALL.into_iter().map(stream).collect();
-        json!({ "outcomes": streams, "sum_of_scores": self.scores })
+        let checkpoints = self.checkpoints.map(|it| {
+            let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+            json!({
+                "completed": it.completed,
+                "failed": it.failed,
+                "p50_ms": ms(it.duration.p50),
+                "p99_ms": ms(it.duration.p99),
+                "max_ms": ms(it.duration.max),
+            })
+        });
+        json!({ "outcomes": streams, "sum_of_scores": self.scores, "checkpoints": checkpoints })
     }
 }
 

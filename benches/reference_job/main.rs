@@ -2,8 +2,8 @@
 //! bytes in memory. One configuration a run, one line of JSON; `cargo xtask bench` compares them.
 //!
 //! ```text
-//! reference_job hand-fused|engine|engine-files|engine-ordered|engine-hot [--workers N] [--events N] [--users N]
-//!               [--clock off]
+//! reference_job hand-fused|engine|engine-files|engine-exactly-once|engine-ordered|engine-hot
+//!               [--workers N] [--events N] [--users N] [--clock off]
 //! reference_job generate [--events N] ...     only the input, to take it off what a whole run costs
 //! reference_job verify [--workers N] ...      both; stops if they disagree
 //! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
@@ -69,6 +69,11 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
         "engine-files" => {
             let folder = tempfile::tempdir()?;
             let files = engine::To::Files(folder.path().to_owned());
+            by_engine(&mut input, &files, Order::Arrival)?
+        }
+        "engine-exactly-once" => {
+            let folder = tempfile::tempdir()?;
+            let files = engine::To::FilesExactlyOnce(folder.path().to_owned());
             by_engine(&mut input, &files, Order::Arrival)?
         }
         "generate" => return Ok(name),
