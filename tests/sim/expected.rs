@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use slackwater_dataflow::checkpoint::groups::GroupSet;
 use slackwater_dataflow::checkpoint::log::manifests;
-use slackwater_dataflow::checkpoint::manifest::Manifest;
+use slackwater_dataflow::checkpoint::manifest::{ChainObject, Manifest};
 use slackwater_dataflow::checkpoint::state_merge::{StateChain, StateDigest};
 use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::ShardId;
@@ -128,8 +128,7 @@ pub fn newest(world: &World) -> Vec<Manifest> {
 pub fn state(world: &World, manifest: &Manifest) -> Result<StateDigest, String> {
     let mut digest = StateDigest::default();
     for chain in &manifest.chains {
-        let objects: Vec<_> = chain.iter().map(|it| it.object()).collect();
-        let read = StateChain::open(&world.store, &objects);
+        let read = StateChain::open(&world.store, chain.iter().map(ChainObject::object));
         let read = read.and_then(|mut chain| chain.digest(&GroupSet::all()));
         digest = digest.and(read.map_err(|error| error.to_string())?);
     }

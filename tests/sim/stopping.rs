@@ -2,6 +2,7 @@
 //! is the whole what it is without?
 
 use slackwater_dataflow::checkpoint::groups::GroupSet;
+use slackwater_dataflow::checkpoint::manifest::ChainObject;
 use slackwater_dataflow::checkpoint::state_merge::StateChain;
 
 use crate::expected::{Expected, newest, visible};
@@ -15,12 +16,9 @@ const STOPS: u64 = 4;
 fn waiting(world: &World) -> usize {
     let last = newest(world).pop().unwrap();
     let chains = last.chains.iter().filter(|chain| !chain.is_empty());
-    let in_chain = |chain: &Vec<_>| {
-        let objects: Vec<_> = chain
-            .iter()
-            .map(slackwater_dataflow::checkpoint::manifest::ChainObject::object)
-            .collect();
-        let mut chain = StateChain::open(&world.store, &objects).unwrap();
+    let in_chain = |chain: &Vec<ChainObject>| {
+        let objects = chain.iter().map(ChainObject::object);
+        let mut chain = StateChain::open(&world.store, objects).unwrap();
         let all = GroupSet::all();
         let mut merge = chain.merge("order", &all).unwrap();
         let mut count = 0;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::frame::Encoding;
 use crate::checkpoint::frame::reading::verify_whole;
-use crate::checkpoint::frame::{Encoding, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job;
 use crate::checkpoint::manifest::{
@@ -170,7 +170,7 @@ fn manifest(store: &Shelf) -> Result<Manifest, FormatError> {
 /// Checks all of the last checkpoint.
 fn verify(store: &Shelf) -> Result<(), FormatError> {
     for object in manifest(store)?.objects().values() {
-        verify_whole(store, object, object.name.kind.into())?;
+        verify_whole(store, object)?;
     }
     Ok(())
 }
@@ -179,8 +179,8 @@ fn verify(store: &Shelf) -> Result<(), FormatError> {
 fn read(store: &Shelf) -> Result<(), FormatError> {
     let manifest = manifest(store)?;
     for chain in &manifest.chains {
-        let objects: Vec<ObjectRef> = chain.iter().map(ChainObject::object).collect();
-        StateChain::open(store, &objects)?.digest(&GroupSet::all())?;
+        let objects = chain.iter().map(ChainObject::object);
+        StateChain::open(store, objects)?.digest(&GroupSet::all())?;
     }
     for shard in manifest.unconfirmed.iter().flat_map(|epoch| &epoch.shards) {
         for segment in &shard.segments {
@@ -211,7 +211,7 @@ fn is_every_changed_byte_found_out() {
     let (names, _) = names(&store);
     let kinds = ["state", "outbox", "00004"];
     let of_each_kind = kinds.map(|kind| names.iter().find(|name| name.ends_with(kind)).unwrap());
-    let object = |name: &String| name.parse().ok().map(|name: DataName| name);
+    let object = |name: &String| name.parse::<DataName>().ok();
     let listed = manifest(&store).unwrap().objects();
     for name in of_each_kind {
         let whole = store.get(name);
@@ -223,8 +223,7 @@ fn is_every_changed_byte_found_out() {
                 let found_out = match listed {
                     Some(object) => {
                         store.set(name, bytes);
-                        let kind = object.name.kind.into();
-                        verify_whole(&store, &object, kind).is_err()
+                        verify_whole(&store, &object).is_err()
                     }
                     None => decode(&bytes, LAST).is_err(),
                 };
@@ -335,7 +334,7 @@ fn is_every_damage_found_out() {
     let (names, older) = names(&store);
     let listed = manifest(&store).unwrap().objects();
     let passes = |name: &str| match name.parse::<DataName>() {
-        Ok(name) => verify_whole(&store, &listed[&name], name.kind.into()).is_ok(),
+        Ok(name) => verify_whole(&store, &listed[&name]).is_ok(),
         Err(_) => manifest(&store).is_ok(),
     };
     let mut dice = Dice(0x5eed);

@@ -17,17 +17,27 @@ use crate::checkpoint::names::DataName;
 /// with a block each. Fewer would have to be written anew more often.
 pub const CHAIN_OBJECTS_MAX: usize = 8;
 
+/// A chain of fewer bytes is folded only when it is long: to read it takes no time worth mention, while to fold it at
+/// every other checkpoint, when they come each hundredth of a second, is most of the work of a job.
+const CHAIN_BYTES_MIN: u128 = 1 << 20;
+
 /// After folds that failed in a row, most durable checkpoints until one is tried again. What fails may be a full disk,
 /// which half of a large fold every second makes no better.
 const PAUSE_MAX: u32 = 64;
 
 /// Which neighbours of a chain, oldest first, are to be folded into one object; none if the chain is short, and what
-/// came after its first object does not outweigh it. Always two or more, and enough of them to make the chain short.
+/// came after its first object does not outweigh it or is not worth it. Always two or more, and enough of them to make
+/// the chain short.
 ///
 /// It is the longest end of the chain whose first object is no larger than all after it. If there is none, each
 /// object is larger than all after it, and it is the end whose first object comes closest.
 pub fn next_fold(chain: &[ChainObject]) -> Option<Range<usize>> {
-    let mut after: u128 = chain.iter().map(|it| u128::from(it.length)).sum();
+    next_fold_of(chain, CHAIN_BYTES_MIN)
+}
+
+fn next_fold_of(chain: &[ChainObject], bytes_min: u128) -> Option<Range<usize>> {
+    let all: u128 = chain.iter().map(|it| u128::from(it.length)).sum();
+    let mut after = all;
     let mut ends = Vec::new();
     for (start, object) in chain.iter().enumerate() {
         let first = u128::from(object.length);
@@ -39,7 +49,8 @@ pub fn next_fold(chain: &[ChainObject]) -> Option<Range<usize>> {
         });
     }
     let is_long = chain.len() > CHAIN_OBJECTS_MAX;
-    let is_outweighed = ends.first().is_some_and(|whole| whole.after > whole.first);
+    let is_outweighed =
+        all >= bytes_min && ends.first().is_some_and(|whole| whole.after > whole.first);
     if !is_long && !is_outweighed {
         return None;
     }

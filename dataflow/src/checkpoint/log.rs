@@ -62,13 +62,18 @@ pub struct ManifestLog {
     last: RecordNumber,
 }
 
+/// The numbers of all records, ascending.
+fn numbers(store: &dyn Store) -> Result<Vec<RecordNumber>, StoreError> {
+    let names = store.list(LOG)?.into_iter();
+    // What has another name is none of ours, and does not count.
+    Ok(names
+        .filter_map(|name| RecordNumber::of_name(&name).ok())
+        .collect())
+}
+
 /// The number of the last record; 0 if there is none.
 fn last_number(store: &dyn Store) -> Result<RecordNumber, StoreError> {
-    let names = store.list(LOG)?;
-    let numbers = names.iter().rev();
-    // What has another name is none of ours, and does not count.
-    let mut numbers = numbers.filter_map(|name| RecordNumber::of_name(name).ok());
-    Ok(numbers.next().unwrap_or_default())
+    Ok(numbers(store)?.pop().unwrap_or_default())
 }
 
 fn read_record(store: &dyn Store, number: RecordNumber) -> Result<Record, FormatError> {
@@ -81,11 +86,7 @@ fn read_record(store: &dyn Store, number: RecordNumber) -> Result<Record, Format
 /// # Errors
 /// The records cannot be listed.
 pub fn manifests(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
-    let names = store.list(LOG)?;
-    let numbers = names
-        .iter()
-        .filter_map(|name| RecordNumber::of_name(name).ok());
-    let found = numbers.filter_map(|number| {
+    let found = numbers(store)?.into_iter().filter_map(|number| {
         let manifest = match read_record(store, number) {
             Ok(Record::Manifest(manifest)) => Ok(*manifest),
             Ok(Record::Claim(_)) => return None,
@@ -101,10 +102,8 @@ pub fn manifests(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
 /// # Errors
 /// Records cannot be listed.
 pub fn newest_claim(store: &dyn Store) -> Result<Option<Claim>, StoreError> {
-    let names = store.list(LOG)?;
-    let numbers = names.iter().rev();
-    let numbers = numbers.filter_map(|name| RecordNumber::of_name(name).ok());
-    let mut claims = numbers.filter_map(|number| match read_record(store, number) {
+    let newest_first = numbers(store)?.into_iter().rev();
+    let mut claims = newest_first.filter_map(|number| match read_record(store, number) {
         Ok(Record::Claim(claim)) => Some(claim),
         _ => None,
     });

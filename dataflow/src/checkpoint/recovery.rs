@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use crate::checkpoint::coordinator::CheckpointSettings;
 use crate::checkpoint::fault::FormatError;
+use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::frame::reading::verify_whole;
-use crate::checkpoint::frame::{ObjectKind, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
-use crate::checkpoint::names::{DATA, DataKind, DataName, RecordNumber};
+use crate::checkpoint::names::{DATA, DataName, RecordNumber};
 use crate::checkpoint::publishing::publish;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::Retention;
@@ -187,13 +187,8 @@ fn verify(store: &Arc<dyn Store>, manifest: &Manifest) -> Result<(), FormatError
     thread::scope(|scope| {
         let parts = objects.chunks(part).map(|objects| {
             scope.spawn(|| {
-                objects.iter().try_for_each(|object| {
-                    let kind = match object.name.kind {
-                        DataKind::State => ObjectKind::State,
-                        DataKind::Outbox => ObjectKind::Outbox,
-                    };
-                    verify_whole(store.as_ref(), object, kind)
-                })
+                let mut objects = objects.iter();
+                objects.try_for_each(|object| verify_whole(store.as_ref(), object))
             })
         });
         let parts: Vec<_> = parts.collect();
@@ -531,7 +526,7 @@ impl ChainState {
         take: &mut TakeEntry<'_>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let groups = self.groups(worker);
-        let mut chain = StateChain::open(self.store.as_ref(), chain)?;
+        let mut chain = StateChain::open(self.store.as_ref(), chain.iter().copied())?;
         let mut merge = chain.merge(stage, &groups)?;
         while let Some(entry) = merge.next_entry()? {
             // A merge leaves removals out.

@@ -28,10 +28,12 @@ impl StateChain {
     ///
     /// # Errors
     /// The store fails, or an object is not what it should be.
-    pub fn open(store: &dyn Store, objects: &[ObjectRef]) -> Result<Self, FormatError> {
-        let opened = objects
-            .iter()
-            .map(|object| StateReader::open(store, object));
+    pub fn open(
+        store: &dyn Store,
+        objects: impl IntoIterator<Item = ObjectRef>,
+    ) -> Result<Self, FormatError> {
+        let objects = objects.into_iter();
+        let opened = objects.map(|object| StateReader::open(store, &object));
         let objects = opened.collect::<Result<_, FormatError>>()?;
         Ok(StateChain { objects })
     }

@@ -84,8 +84,8 @@ fn fold(setup: &FolderSetup, name: DataName, order: &FoldOrder) -> Result<Object
         store: setup.store.as_ref(),
         stopper: &setup.stopper,
     };
-    let objects: Vec<_> = order.objects.iter().map(ChainObject::object).collect();
-    let chain = StateChain::open(&readable, &objects)?;
+    let objects = order.objects.iter().map(ChainObject::object);
+    let chain = StateChain::open(&readable, objects)?;
     let begins_chain = order.objects.first().is_some_and(|first| first.whole);
     let writer = StateWriter::create(setup.store.as_ref(), name, Encoding::Plain)?;
     chain.fold(begins_chain, writer)

@@ -103,12 +103,11 @@ impl PublisherSetup {
 
 /// Whether what failed can succeed later, with nothing done but waiting.
 fn can_pass(error: &SinkError) -> bool {
-    matches!(
-        error.source.kind(),
-        ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::Interrupted
-            | ErrorKind::TimedOut
-            | ErrorKind::WouldBlock
-    )
+    let kind = error.source.kind();
+    let passes = [
+        ErrorKind::Interrupted,
+        ErrorKind::TimedOut,
+        ErrorKind::WouldBlock,
+    ];
+    error.is_no_room() || passes.contains(&kind)
 }

@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
-use slackwater_dataflow::checkpoint::frame::ObjectRef;
 use slackwater_dataflow::checkpoint::groups::GroupSet;
 use slackwater_dataflow::checkpoint::manifest::ChainObject;
 use slackwater_dataflow::checkpoint::state_file::Entry;
@@ -59,8 +58,8 @@ fn each_line(
     let manifest = opened.manifest(number)?;
     let groups = GroupSet::all();
     for chain in &manifest.chains {
-        let objects: Vec<ObjectRef> = chain.iter().map(ChainObject::object).collect();
-        let chain = StateChain::open(&opened.store, &objects);
+        let objects = chain.iter().map(ChainObject::object);
+        let chain = StateChain::open(&opened.store, objects);
         let mut chain = chain.map_err(|error| opened.failure(error))?;
         for stage in chain.stages() {
             let merge = chain.merge(&stage, &groups);

@@ -2,12 +2,9 @@
 
 use serde_json::json;
 use slackwater_dataflow::checkpoint::fault::FormatError;
-use slackwater_dataflow::checkpoint::frame::ObjectKind;
-use slackwater_dataflow::checkpoint::frame::ObjectRef;
 use slackwater_dataflow::checkpoint::frame::reading::verify_whole;
 use slackwater_dataflow::checkpoint::groups::GroupSet;
 use slackwater_dataflow::checkpoint::manifest::{ChainObject, Manifest};
-use slackwater_dataflow::checkpoint::names::DataKind;
 use slackwater_dataflow::checkpoint::state_merge::{StateChain, StateDigest};
 use slackwater_dataflow::store::Store;
 
@@ -56,16 +53,11 @@ impl Verify {
 /// Verifies all objects of a checkpoint and gives the digest of its state.
 fn verify(store: &dyn Store, manifest: &Manifest) -> Result<String, FormatError> {
     for object in manifest.objects().into_values() {
-        let kind = match object.name.kind {
-            DataKind::State => ObjectKind::State,
-            DataKind::Outbox => ObjectKind::Outbox,
-        };
-        verify_whole(store, &object, kind)?;
+        verify_whole(store, &object)?;
     }
     let mut digest = StateDigest::default();
     for chain in &manifest.chains {
-        let objects: Vec<ObjectRef> = chain.iter().map(ChainObject::object).collect();
-        let mut chain = StateChain::open(store, &objects)?;
+        let mut chain = StateChain::open(store, chain.iter().map(ChainObject::object))?;
         digest = digest.and(chain.digest(&GroupSet::all())?);
     }
     Ok(format!("{:032x}", digest.0))

@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::proptest;
 
-use crate::checkpoint::folding::{CHAIN_OBJECTS_MAX, FoldOrder, Folds, PAUSE_MAX, next_fold};
+use crate::checkpoint::folding::{
+    CHAIN_OBJECTS_MAX, FoldOrder, Folds, PAUSE_MAX, next_fold, next_fold_of,
+};
 use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::job;
 use crate::checkpoint::ledger::{Ledger, Opening};
@@ -40,7 +42,7 @@ fn chain(worker: u32, lengths: &[u64]) -> Vec<ChainObject> {
 }
 
 fn next(lengths: &[u64]) -> Option<Range<usize>> {
-    next_fold(&chain(0, lengths))
+    next_fold_of(&chain(0, lengths), 0)
 }
 
 #[test]
@@ -69,6 +71,17 @@ fn is_the_longest_even_end_folded() {
         &[90_000, 20_000, 5_000, 1_200, 300, 70, 16, 6, 2, 1, 1, 1],
         Some(7..12),
     );
+}
+
+#[test]
+fn is_a_small_chain_folded_only_when_it_is_long() {
+    let check = |lengths: &[u64], expected: Option<Range<usize>>| {
+        assert_eq!(next_fold(&chain(0, lengths)), expected, "{lengths:?}");
+    };
+    check(&[100, 500_000, 500_000], None);
+    check(&[100, 500_000, 600_000], Some(0..3));
+    check(&[1; 8], None);
+    check(&[1; 9], Some(0..9));
 }
 
 /// The slow and obvious one: all ends that there may be.
@@ -199,7 +212,11 @@ fn fold_of(order: &FoldOrder) -> ObjectRef {
 
 #[test]
 fn are_workers_folded_in_turn_and_only_what_is_listed() {
-    let chains = [chain(0, &[1, 2]), chain(1, &[2, 1]), chain(2, &[1, 3])];
+    let chains = [
+        chain(0, &[1 << 20, 2 << 20]),
+        chain(1, &[2 << 20, 1 << 20]),
+        chain(2, &[1 << 20, 3 << 20]),
+    ];
     let mut ledger = ledger(&chains);
     let mut folds = Folds::default();
     assert_eq!(folds.next(&ledger), None, "nothing is durable yet");
@@ -225,19 +242,19 @@ fn are_workers_folded_in_turn_and_only_what_is_listed() {
 
 #[test]
 fn is_a_fold_of_what_is_gone_refused() {
-    let chains = [chain(0, &[1, 2])];
+    let chains = [chain(0, &[1 << 20, 2 << 20])];
     let mut folds = Folds::default();
     folds.on_durable(chains.to_vec());
     let order = folds.next(&ledger(&chains)).unwrap();
-    let mut other = ledger(&[chain(0, &[3, 2])]);
+    let mut other = ledger(&[chain(0, &[3 << 20, 2 << 20])]);
     assert!(!folds.written(&mut other, &order, fold_of(&order)));
-    assert_eq!(other.chain(0), chain(0, &[3, 2]));
+    assert_eq!(other.chain(0), chain(0, &[3 << 20, 2 << 20]));
     assert_eq!(folds.end(), []);
 }
 
 #[test]
 fn is_a_fold_that_fails_tried_again_later_and_later() {
-    let chains = [chain(0, &[1, 2])];
+    let chains = [chain(0, &[1 << 20, 2 << 20])];
     let ledger = ledger(&chains);
     let mut folds = Folds::default();
     folds.on_durable(chains.to_vec());

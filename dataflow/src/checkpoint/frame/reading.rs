@@ -324,12 +324,8 @@ impl BlockHead {
 ///
 /// # Errors
 /// The store fails, or the object is not what the manifest says.
-pub fn verify_whole(
-    store: &dyn Store,
-    object: &ObjectRef,
-    kind: ObjectKind,
-) -> Result<(), FormatError> {
-    let mut reader = FrameReader::open(store, object, kind)?;
+pub fn verify_whole(store: &dyn Store, object: &ObjectRef) -> Result<(), FormatError> {
+    let mut reader = FrameReader::open(store, object, object.name.kind.into())?;
     let mut payload = Vec::new();
     while reader.next_block(&mut payload)?.is_some() {}
     if reader.read.crc32c != object.crc32c {

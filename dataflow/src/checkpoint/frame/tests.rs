@@ -60,7 +60,7 @@ fn is_what_was_written_read_back() {
 
     let expected = vec![(1, b"ebb".to_vec()), (2, long()), (3, long())];
     assert_eq!(read(&store, &object).unwrap(), expected);
-    verify_whole(&store, &object, ObjectKind::State).unwrap();
+    verify_whole(&store, &object).unwrap();
 
     let mut reader = FrameReader::open(&store, &object, ObjectKind::State).unwrap();
     let mut payload = Vec::new();
@@ -75,7 +75,7 @@ fn is_what_was_written_read_back() {
 fn is_an_object_without_blocks_whole() {
     let store = Shelf::default();
     let object = FrameWriter::create(&store, NAME).unwrap().finish().unwrap();
-    verify_whole(&store, &object, ObjectKind::State).unwrap();
+    verify_whole(&store, &object).unwrap();
     let mut reader = FrameReader::open(&store, &object, ObjectKind::State).unwrap();
     assert_eq!(reader.last_block(&mut Vec::new()).unwrap(), None);
 }
@@ -171,17 +171,17 @@ fn is_a_whole_object_that_is_not_meant_found_out() {
     let store = Shelf::default();
     let (mut object, _) = write(&store);
     object.crc32c ^= 1;
-    let error = verify_whole(&store, &object, ObjectKind::State).unwrap_err();
+    let error = verify_whole(&store, &object).unwrap_err();
     let fault = |error| match error {
         FormatError::Unusable { fault, .. } => fault,
         other => panic!("{other}"),
     };
     assert_eq!(fault(error), Fault::Checksum);
     object.length += 1;
-    let error = verify_whole(&store, &object, ObjectKind::State).unwrap_err();
+    let error = verify_whole(&store, &object).unwrap_err();
     assert!(matches!(fault(error), Fault::Length { .. }));
     object.name.random = 6;
-    let error = verify_whole(&store, &object, ObjectKind::State).unwrap_err();
+    let error = verify_whole(&store, &object).unwrap_err();
     assert!(matches!(error, FormatError::Store(error) if error.is_not_found()));
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::proptest;
 
 use crate::checkpoint::fault::{Fault, FormatError};
 use crate::checkpoint::frame::reading::verify_whole;
-use crate::checkpoint::frame::{BlockType, Encoding, FrameWriter, ObjectKind};
+use crate::checkpoint::frame::{BlockType, Encoding, FrameWriter};
 use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::outbox::reading::OutboxReader;
 use crate::checkpoint::outbox::{Bounds, ChunkRef, OutboxWriter, SealedOutbox, pieces};
@@ -74,7 +74,7 @@ fn check(bounds: Bounds, chunks: &[OutputChunk]) -> Option<SealedOutbox> {
         assert_eq!(store.len(), 0);
         return None;
     };
-    verify_whole(&store, &sealed.object, ObjectKind::Outbox).unwrap();
+    verify_whole(&store, &sealed.object).unwrap();
     let mut reader = OutboxReader::open(&store, &sealed.object).unwrap();
     let mut read = Vec::new();
     for (shard, outputs) in &sealed.shards {

@@ -69,7 +69,7 @@ fn is_what_was_written_read_back() {
     for encoding in [Encoding::Plain, Encoding::Lz4] {
         let store = Shelf::default();
         let object = write(&store, encoding);
-        verify_whole(&store, &object, ObjectKind::State).unwrap();
+        verify_whole(&store, &object).unwrap();
         let mut reader = StateReader::open(&store, &object).unwrap();
         assert!(reader.stages().eq(["features", "order", "zero"]));
         assert_eq!(reader.bound("features"), None);

@@ -85,7 +85,7 @@ fn write(store: &Shelf, said: &Said) -> ObjectRef {
 }
 
 fn merged(store: &Shelf, chain: &[ObjectRef], stage: &str, groups: &GroupSet) -> Entries<Vec<u8>> {
-    let mut chain = StateChain::open(store, chain).unwrap();
+    let mut chain = StateChain::open(store, chain.iter().copied()).unwrap();
     let mut merge = chain.merge(stage, groups).unwrap();
     let mut entries = Vec::new();
     while let Some(entry) = merge.next_entry().unwrap() {
@@ -110,7 +110,7 @@ proptest! {
         let mut objects: Vec<ObjectRef> = chain.iter().map(|said| write(&store, said)).collect();
         let groups: GroupSet = some.iter().copied().map(KeyGroup).collect();
         let digest = |objects: &[ObjectRef]| {
-            let mut chain = StateChain::open(&store, objects).unwrap();
+            let mut chain = StateChain::open(&store, objects.iter().copied()).unwrap();
             chain.digest(&GroupSet::all()).unwrap()
         };
         let first_digest = digest(&objects);
@@ -128,7 +128,7 @@ proptest! {
         for (from, count) in folds {
             let from = from % objects.len();
             let to = from + 1 + count % (objects.len() - from);
-            let folded = StateChain::open(&store, &objects[from..to]).unwrap();
+            let folded = StateChain::open(&store, objects[from..to].iter().copied()).unwrap();
             let fold = folded.fold(from == 0, writer(&store)).unwrap();
             objects.splice(from..to, [fold]);
             check(&objects);
@@ -150,9 +150,9 @@ fn one(bound: Option<&[u8]>, entries: &[(&str, Option<&str>)]) -> Said {
 fn folded(chain: &[Said], begins_chain: bool) -> (Option<Vec<u8>>, Vec<(String, bool)>) {
     let store = Shelf::default();
     let objects: Vec<ObjectRef> = chain.iter().map(|said| write(&store, said)).collect();
-    let chain = StateChain::open(&store, &objects).unwrap();
+    let chain = StateChain::open(&store, objects.iter().copied()).unwrap();
     let fold = chain.fold(begins_chain, writer(&store)).unwrap();
-    let mut fold = StateChain::open(&store, &[fold]).unwrap();
+    let mut fold = StateChain::open(&store, [fold]).unwrap();
     let bound = fold.bound("a");
     let all = GroupSet::all();
     let mut merge = fold.merge_all("a", &all, true).unwrap();
@@ -188,7 +188,7 @@ fn does_the_digest_depend_on_every_part_and_on_no_shape() {
     let digest = |chain: &[Said]| {
         let store = Shelf::default();
         let objects: Vec<ObjectRef> = chain.iter().map(|said| write(&store, said)).collect();
-        let mut chain = StateChain::open(&store, &objects).unwrap();
+        let mut chain = StateChain::open(&store, objects.iter().copied()).unwrap();
         chain.digest(&GroupSet::all()).unwrap()
     };
     let both = digest(&[one(None, &[("a", Some("1")), ("b", Some("2"))])]);

@@ -55,7 +55,7 @@ fn write(store: &MemoryStore, epoch: u64) -> ChainObject {
 }
 
 fn digest(store: &MemoryStore, objects: &[ObjectRef]) -> StateDigest {
-    let mut chain = StateChain::open(store, objects).unwrap();
+    let mut chain = StateChain::open(store, objects.iter().copied()).unwrap();
     chain.digest(&GroupSet::all()).unwrap()
 }
 
