@@ -88,7 +88,9 @@ pub fn prepare(input: &Input, to: &To, order: Order) -> Result<Prepared, Failure
         })),
         To::FilesExactlyOnce(root) => {
             let partitions = source.partitions().to_vec();
-            let begun = begin(&pipeline, model.info(), root, workers, partitions)?;
+            let settings = CheckpointSettings::default();
+            let info = model.info();
+            let begun = begin(&pipeline, info, root, workers, partitions, settings)?;
             Outputs::ByEpoch(Box::new(begun))
         }
     };
@@ -102,13 +104,14 @@ pub fn prepare(input: &Input, to: &To, order: Order) -> Result<Prepared, Failure
     })
 }
 
-/// A job of this pipeline at its very beginning, with the settings that a pipeline file has by itself.
-fn begin(
+/// A job of this pipeline that goes on from the store below `root`, or begins there.
+pub fn begin(
     pipeline: &Pipeline,
     model: &ModelInfo,
     root: &Path,
     workers: usize,
     partitions: Vec<Partition>,
+    settings: CheckpointSettings,
 ) -> Result<Recovered, Failure> {
     let claimant = Claimant {
         host: "bench".to_owned(),
@@ -133,7 +136,7 @@ fn begin(
         job: identity(pipeline, model),
         spread,
         partitions,
-        settings: CheckpointSettings::default(),
+        settings,
         retain: RETAIN,
         choice: None,
         now_ms: 0,

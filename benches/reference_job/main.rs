@@ -7,13 +7,16 @@
 //! reference_job generate [--events N] ...     only the input, to take it off what a whole run costs
 //! reference_job verify [--workers N] ...      both; stops if they disagree
 //! reference_job memory [--job engine|hand-fused] [--case full|reference] [--users N]    what a key costs
+//! reference_job checkpoints [--case small|large|closing] [--workers N] [--users N]    what checkpoints take
 //! ```
 
+mod checkpoints;
 mod engine;
 mod fused;
 mod gauges;
 mod input;
 mod memory;
+mod paced;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -53,6 +56,9 @@ fn run(arguments: &[String]) -> Result<String, Failure> {
     let name = format!("{command}/{}", options.workers);
     if command == "memory" {
         return memory::run(&options);
+    }
+    if command == "checkpoints" {
+        return checkpoints::run(&options);
     }
     let mut input = Input::generate(&options)?;
     let measured = match command.as_str() {

@@ -28,7 +28,7 @@ const RECORDS: usize = 1_024;
 /// Different products.
 const PRODUCTS: u64 = 10_000;
 /// A day that the generator uses too.
-const START_MS: u64 = 1_767_225_600_000;
+pub const START_MS: u64 = 1_767_225_600_000;
 
 /// Measures one case; one line. A second case in the same process would grow into memory that the
 /// first has left.
@@ -116,27 +116,32 @@ fn full_histories(users: u32, take: Take<'_, '_>) -> Result<(), Failure> {
         for user in 0..u64::from(users) {
             time_ms += 1;
             let product = (user * 31 + round * 7_919) % PRODUCTS;
-            let record = format!(
-                "{{\"user_id\":\"user_{user}\",\"product_id\":\"product_{product}\",\
-                 \"category\":\"books\",\"event_type\":\"view\",\"timestamp_ms\":{time_ms}}}"
-            );
-            take(PartitionId(0), record.as_bytes())?;
+            take(PartitionId(0), event(user, product, time_ms).as_bytes())?;
         }
     }
     Ok(())
 }
 
+fn event(user: u64, product: u64, time_ms: u64) -> String {
+    format!(
+        "{{\"user_id\":\"user_{user}\",\"product_id\":\"product_{product}\",\
+         \"category\":\"books\",\"event_type\":\"view\",\"timestamp_ms\":{time_ms}}}"
+    )
+}
+
 /// Decode and features of the engine, without anything around them.
-struct EngineState {
+pub struct EngineState {
     ingest: EventIngest,
-    stage: FeatureStage,
+    /// The stage that holds the histories.
+    pub stage: FeatureStage,
     taken: usize,
     sealed:
         Sealed<slackwater_operators::batch::RowBatch, slackwater_operators::reject::RejectBatch>,
 }
 
 impl EngineState {
-    fn new() -> Result<Self, Failure> {
+    /// Without any history yet.
+    pub fn new() -> Result<Self, Failure> {
         let plans = Plans::new(&engine::pipeline()?, 1);
         Ok(EngineState {
             ingest: EventIngest::new(Arc::clone(&plans.ingest)),
@@ -144,6 +149,13 @@ impl EngineState {
             taken: 0,
             sealed: Sealed::default(),
         })
+    }
+
+    /// Takes an event of this user.
+    pub fn take_event(&mut self, user: u64, time_ms: u64) {
+        let product = (user + time_ms) % PRODUCTS;
+        let record = event(user, product, time_ms);
+        self.take(PartitionId(0), record.as_bytes());
     }
 
     fn take(&mut self, partition: PartitionId, record: &[u8]) {
@@ -155,7 +167,8 @@ impl EngineState {
         }
     }
 
-    fn seal(&mut self) {
+    /// Has what was taken handled.
+    pub fn seal(&mut self) {
         self.taken = 0;
         self.ingest.seal(&Ticket::detached(), &mut self.sealed);
         self.sealed.rejects.clear();

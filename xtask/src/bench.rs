@@ -1,12 +1,14 @@
 //! How fast is it? The reference job by the engine and by hand, in turns, so that a noisy machine is
 //! noisy to both; what the parts cost alone; what a key costs in memory. Losses are reported like wins.
 //!
-//! - `samples` runs the programs under `benches/` and reads what they print;
+//! - `samples` runs the programs under `benches/` and reads what they print; `starting` starts the binary;
 //! - `statistics` turns samples into medians, ranges and ratios of pairs;
-//! - `report` writes the page for people and the file for programs.
+//! - `bars` says what must be found; `report` writes the page for people and the file for programs.
 
+mod bars;
 mod report;
 mod samples;
+mod starting;
 mod statistics;
 
 use std::fs;
@@ -113,6 +115,10 @@ fn compare(extent: Extent, arguments: &[&str]) -> Result<()> {
         println!("yardsticks, {} of {}", repetition + 1, extent.yardsticks);
         yardsticks.extend(programs.yardsticks(extent.events)?);
     }
+    println!("starts");
+    let starts = starting::measure()?;
+    println!("checkpoints");
+    let checkpoints = programs.checkpoints()?;
     println!("memory");
     let report = Report {
         command: ["cargo xtask bench"]
@@ -122,6 +128,8 @@ fn compare(extent: Extent, arguments: &[&str]) -> Result<()> {
             .join(" "),
         events: extent.events,
         memory: programs.memory()?,
+        starts,
+        checkpoints,
         samples,
         yardsticks,
         machine: report::machine()?,

@@ -15,11 +15,29 @@ pub struct Configuration {
     pub job: &'static str,
     /// Threads.
     pub workers: u32,
+    /// Times as many events as others.
+    pub times: u64,
 }
 
 const fn on(workers: u32, job: &'static str) -> Configuration {
-    Configuration { job, workers }
+    Configuration {
+        job,
+        workers,
+        times: 1,
+    }
 }
+
+/// Long enough for a checkpoint each second to be what happens most of the time.
+const fn long(job: &'static str) -> Configuration {
+    Configuration {
+        job,
+        workers: 2,
+        times: LONG,
+    }
+}
+
+/// Times as many events as others a long run has.
+pub const LONG: u64 = 5;
 
 /// The job that the others are compared with.
 pub const YARDSTICK_JOB: &str = "hand-fused";
@@ -28,13 +46,15 @@ pub const YARDSTICK_JOB: &str = "hand-fused";
 pub const ARRIVAL_JOB: &str = "engine";
 /// The same, its outputs in files.
 pub const FILES_JOB: &str = "engine-files";
+/// The same, each epoch exactly once, with a checkpoint each second.
+pub const EXACTLY_ONCE_JOB: &str = "engine-exactly-once";
 /// In event-time order.
 pub const ORDERED_JOB: &str = "engine-ordered";
 /// In arrival order, with half of all events of one key.
 pub const HOT_JOB: &str = "engine-hot";
 
 /// All configurations, in the order of a repetition.
-pub const CONFIGURATIONS: [Configuration; 9] = [
+pub const CONFIGURATIONS: [Configuration; 12] = [
     on(1, YARDSTICK_JOB),
     on(1, ARRIVAL_JOB),
     on(1, FILES_JOB),
@@ -44,6 +64,16 @@ pub const CONFIGURATIONS: [Configuration; 9] = [
     on(2, FILES_JOB),
     on(2, ORDERED_JOB),
     on(2, HOT_JOB),
+    long(YARDSTICK_JOB),
+    long(FILES_JOB),
+    long(EXACTLY_ONCE_JOB),
+];
+
+/// Cases of checkpoints, with the keys of those that are given a number.
+const CHECKPOINT_CASES: [(&str, Option<&str>); 3] = [
+    ("small", None),
+    ("large", Some("600_000")),
+    ("closing", Some("600_000")),
 ];
 
 /// Events of a short run under the simulator of instructions, which is fifty times slower.
@@ -107,6 +137,7 @@ impl Programs {
         let job = Configuration {
             job: "verify",
             workers,
+            times: 1,
         };
         self.sample(&job, 0, events).map(drop)
     }
@@ -121,6 +152,7 @@ impl Programs {
         let mut command = process::command(&self.reference_job);
         command.arg(configuration.job);
         command.args(["--workers", &configuration.workers.to_string()]);
+        let events = events * configuration.times;
         command.args(["--events", &events.to_string()]);
         let line = process::output(&mut command)?;
         Ok(Sample {
@@ -138,6 +170,19 @@ impl Programs {
             .lines()
             .map(yardstick)
             .collect()
+    }
+
+    /// What checkpoints take, by case.
+    pub fn checkpoints(&self) -> Result<Vec<Value>> {
+        let mut found = Vec::new();
+        for (case, users) in CHECKPOINT_CASES {
+            let mut command = process::command(&self.reference_job);
+            command.args(["checkpoints", "--workers", "2", "--case", case]);
+            command.args(users.iter().flat_map(|users| ["--users", users]));
+            let line = process::output(&mut command)?;
+            found.push(serde_json::from_str(&line).context("the bench printed no JSON")?);
+        }
+        Ok(found)
     }
 
     /// What a key costs, by job and case.
