@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use slackwater_dataflow::faults::phases::{Phase, reach};
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::{
@@ -161,7 +162,9 @@ impl Shard {
             let marker = StoredMarker::with(job, &outputs);
             self.write(outputs)?;
             self.is_marker_known = false;
+            reach(Phase::PartsSynced);
             marker.write(&self.marker_path)?;
+            reach(Phase::MarkerWritten);
             self.is_marker_known = true;
             self.marker = Some(marker);
         }

@@ -20,6 +20,7 @@ use crate::checkpoint::outbox::OutboxWriter;
 use crate::checkpoint::state_file::{Entry, StateWriter};
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::control::{Part, SourceCut};
+use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::identity::Generation;
@@ -152,6 +153,7 @@ impl Writer {
             Part::Cut(epoch, cut) => {
                 self.tell(Event::Watermark(self.setup.worker, cut.watermark));
                 self.pending.entry(epoch).or_default().cut = Some(cut);
+                reach(Phase::CutHandedOver);
                 epoch
             }
             Part::State(epoch, stage, delta) => {
@@ -194,6 +196,7 @@ impl Writer {
             .get_or_insert_with(|| OutboxWriter::new(Arc::clone(store), name));
         let setup = &self.setup;
         setup.insist(epoch, || outbox.append(&chunk))?;
+        reach(Phase::OutboxBegun);
         setup.insist(epoch, || outbox.send())?;
         let records = u64::from(chunk.records);
         if let Some(count) = pending.records.get_mut(chunk.stream.index()) {
@@ -225,6 +228,7 @@ impl Writer {
                 outbox.seal().map_err(|error| self.setup.abandon(error))?
             }
         };
+        reach(Phase::ObjectsSynced);
         self.tell(Event::Reported(
             self.setup.worker,
             Report {
@@ -277,5 +281,6 @@ fn write_state(
             writer.entry(Entry { group, key, value })?;
         }
     }
+    reach(Phase::StateBegun);
     writer.finish()
 }
