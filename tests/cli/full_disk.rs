@@ -150,12 +150,12 @@ wait $run; code=$?
 
 #[test]
 fn does_a_job_give_up_when_there_is_never_room_and_go_on_when_there_is() {
-    let restart = "[restart]\nstrategy = \"fixed_delay\"\nattempts = 2\ninitial = \"200ms\"\n";
+    let restart = "[restart]\nstrategy = \"fixed_delay\"\nattempts = 2\ninitial = \"1s\"\n";
     let scene = scene(&format!(
-        "timeout = \"300ms\"\ntolerable_failures = 2\n{restart}"
+        "timeout = \"1s\"\ntolerable_failures = 1\n{restart}"
     ));
     let script = r#"
-until_said '"failed":2,"failures"'
+until_said '"cause":"[^"]*No space left on device'
 status > failed.json
 wait $run; failed=$?
 make_room
@@ -171,20 +171,18 @@ wait $run; code=$?
         .lines()
         .skip_while(|line| *line != "FAILED: job `user-events` is not started again");
     let failures: Vec<_> = failures.skip(1).collect();
-    assert_eq!(failures.len(), 3, "{said}");
-    assert!(failures[0].contains("checkpoint"), "{said}");
-    for failure in &failures[1..] {
-        assert!(failure.contains("No space left on device"), "{said}");
-    }
-    let status: Value = serde_json::from_str(&read(&scene, "failed.json")).unwrap();
-    let causes = status["failures"].as_array().unwrap();
+    // One more if a slow machine failed before the disk was full.
+    assert!((3..5).contains(&failures.len()), "{said}");
     assert!(
-        causes[1]["cause"]
-            .as_str()
-            .unwrap()
-            .contains("No space left on device"),
-        "{status}"
+        failures[0].contains("checkpoints failed in a row"),
+        "{said}"
     );
+    let no_room = "No space left on device";
+    assert!(failures.last().unwrap().contains(no_room), "{said}");
+    let status: Value = serde_json::from_str(&read(&scene, "failed.json")).unwrap();
+    let causes = status["failures"].as_array().unwrap().iter();
+    let mut causes = causes.map(|failure| failure["cause"].as_str().unwrap());
+    assert!(causes.any(|cause| cause.contains(no_room)), "{status}");
 
     let summary: Value = serde_json::from_str(&read(&scene, "ended")).unwrap();
     assert_eq!(conserved(&summary), EVENTS);

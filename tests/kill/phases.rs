@@ -296,10 +296,18 @@ fn is_everything_there_once_after_kills_around_a_manifest() {
         Phase::AfterManifest,
         Phase::MarkerWritten,
     ];
-    let crashes = phases.map(|phase| Point { phase, time: 2 }).into();
+    let mut crashes: Vec<Point> = phases.map(|phase| Point { phase, time: 2 }).into();
     let mut campaign = Campaign::new(variation.order, variation.seed);
-    let hit = campaign.job(variation, &Reference::of(variation), crashes);
-    assert_eq!(hit, phases);
+    let reference = Reference::of(variation);
+    for _ in 0..JOBS_MOST {
+        // A machine under load may have too few epochs in a job for all of them.
+        let hit = campaign.job(variation, &reference, crashes.clone());
+        crashes.drain(..hit.len());
+        if crashes.is_empty() {
+            return;
+        }
+    }
+    panic!("never reached: {crashes:?}");
 }
 
 /// A harness that has never failed proves nothing.
