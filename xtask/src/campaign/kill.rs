@@ -61,7 +61,7 @@ pub fn run(options: &[String]) -> Result<()> {
     let lines =
         fs::read_to_string(&found).with_context(|| format!("cannot read {}", found.display()))?;
     let found = Found::read(&lines)?;
-    write_report(REPORT, &found.report(&commit()?))?;
+    write_report(REPORT, &found.report(&load(), &commit()?))?;
     println!("campaign kill: 0 violations (report: {REPORT})");
     Ok(())
 }
@@ -77,6 +77,14 @@ fn program(target: &Path, name: &str, features: &[&str]) -> Result<PathBuf> {
     let place = folder.join(name);
     fs::copy(&built, &place).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(place)
+}
+
+/// How busy the machine was that all of this ran on, at the end: what the times must be read with.
+fn load() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let of_minutes = average.split_whitespace().nth(2).unwrap_or("unknown");
+    format!("{cores} cores, with a load average of {of_minutes} in the last 15 minutes")
 }
 
 /// What the tests have found.
@@ -126,7 +134,7 @@ impl Found {
         Ok(())
     }
 
-    fn report(&self, commit: &str) -> String {
+    fn report(&self, load: &str, commit: &str) -> String {
         let list = |texts: &[String]| {
             let items = texts.iter().map(|text| format!("- {text}\n"));
             items.collect::<String>()
@@ -152,7 +160,7 @@ impl Found {
              parent saw. Meanwhile a reader looks at what is visible of the outputs: that must stay as it is.\n\n\
              {}\n\
              | phase | {} |\n| --- |{}\n{}\n\
-             Commit {commit}.\n",
+             On {load}. Commit {commit}.\n",
             list(&self.random),
             list(&self.phases),
             self.orders.join(" | "),
@@ -177,10 +185,10 @@ mod tests {
             r#"{"phases":"event_time: 1 kill.","order":"event_time","all":["a","b"],"hit":{"b":1}}"#,
             "\n"
         );
-        let text = Found::read(lines).unwrap().report("abc");
+        let text = Found::read(lines).unwrap().report("2 cores", "abc");
         assert!(text.contains("\n\n- arrival: 2 kills.\n\n## In"), "{text}");
         let end = "- arrival: 3 kills.\n- event_time: 1 kill.\n\n| phase | arrival | event_time |\n\
-                   | --- | ---: | ---: |\n| `a` | 3 | 0 |\n| `b` | 0 | 1 |\n\nCommit abc.\n";
+                   | --- | ---: | ---: |\n| `a` | 3 | 0 |\n| `b` | 0 | 1 |\n\nOn 2 cores. Commit abc.\n";
         assert!(text.ends_with(end), "{text}");
         assert!(Found::read("").is_err());
         assert!(Found::read("{}\n").is_err());
