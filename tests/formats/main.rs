@@ -60,7 +60,7 @@ fn has_something_of_all(objects: &Objects) {
         newest.chains.iter().any(|chain| chain.len() > 1),
     );
     has("two workers", newest.workers == 2);
-    has("epochs to be published", newest.unconfirmed.len() > 1);
+    has("epoch to be published", !newest.unconfirmed.is_empty());
     has("published epoch", !newest.confirmed.is_empty());
     has(
         "end",
@@ -84,7 +84,10 @@ fn has_something_of_all(objects: &Objects) {
 
 #[test]
 fn does_the_sample_of_version_1_have_something_of_all_in_it() {
-    has_something_of_all(&Objects::read(&kept_sample("v1").join("store")));
+    let objects = Objects::read(&kept_sample("v1").join("store"));
+    has_something_of_all(&objects);
+    // One that is made depends here on how quick the machine is.
+    assert!(objects.manifests.last().unwrap().unconfirmed.len() > 1);
 }
 
 #[test]

@@ -254,32 +254,30 @@ fn events(stop: usize, partition: usize) -> String {
 
 /// Lets the job read on, where there is no room to publish anything, until it is killed: so several epochs wait for that.
 fn kill(job: &Job) {
+    // Half of it is there at once, so that it is in some epoch however busy the machine is.
+    let more = [0, 1].map(|partition| events(STOPS, partition));
+    let mut pairs: Vec<_> = more[0].lines().zip(more[1].lines()).collect();
+    let later = pairs.split_off(pairs.len() / 2);
+    let append = |(zero, one): (&str, &str)| {
+        job.append(0, &format!("{zero}\n"));
+        job.append(1, &format!("{one}\n"));
+    };
+    pairs.into_iter().for_each(append);
     // What is on the small disk goes with it; below it the outputs stay as they were.
-    let script = "cp -r out kept && mount -t tmpfs -o size=1m tmpfs out && cp -r kept/. out && cat /dev/zero > out/full; \
+    let script = "cp -r out kept && mount -t tmpfs -o size=1m tmpfs out && cp -r kept/. out/ && cat /dev/zero > out/full; \
                   hostname sample && exec \"$0\" \"$@\"";
     let mut command = Command::new("unshare");
     command.arg("--mount").args(namespace());
-    command.args([
-        "sh",
-        "-c",
-        script,
-        env!("CARGO_BIN_EXE_slackwater"),
-        "run",
-        "job.toml",
-    ]);
+    command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_slackwater")]);
+    command.args(["run", "job.toml"]);
     command.env(phases::VARIABLE, "after-manifest:5");
     command.current_dir(job.folder.path()).stdin(Stdio::null());
-    let mut run = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // Line by line, so that some of it is in every epoch.
-    let more = [0, 1].map(|partition| events(STOPS, partition));
-    for (zero, one) in more[0].lines().zip(more[1].lines()) {
-        job.append(0, &format!("{zero}\n"));
-        job.append(1, &format!("{one}\n"));
-        thread::sleep(Duration::from_millis(30));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = command.spawn().unwrap();
+    // Line by line, so that there is more than one epoch of it.
+    for pair in later {
+        append(pair);
+        thread::sleep(Duration::from_millis(40));
     }
     assert_eq!(run.wait().unwrap().code(), Some(1), "it was to be killed");
     fs::remove_dir_all(job.path("kept")).unwrap();
