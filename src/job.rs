@@ -15,7 +15,7 @@ use slackwater_connectors::file::Existing;
 use slackwater_dataflow::adapter::Graph;
 use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
-use slackwater_dataflow::meters::Latency;
+use slackwater_dataflow::meters::{Latency, Trouble};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::OutputStream;
@@ -110,7 +110,7 @@ enum Output {
     /// As they come.
     AtOnce(OpenSink),
     /// Epoch by epoch, each when it is durable.
-    ByEpoch(Box<Recovered>, Vec<(OutputStream, String)>),
+    ByEpoch(Box<Recovered>, Vec<(OutputStream, String)>, Vec<String>),
 }
 
 /// A job that passed its preflight, or has nothing left to do.
@@ -177,6 +177,7 @@ impl Job {
             source,
             recovered,
             places,
+            warnings,
         } = begun;
         let subject = subject(pipeline, &Product::Predictions);
         if recovered.is_complete {
@@ -197,7 +198,7 @@ impl Job {
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
             clock,
-            output: Output::ByEpoch(Box::new(recovered), places),
+            output: Output::ByEpoch(Box::new(recovered), places, warnings),
         })))
     }
 
@@ -215,12 +216,32 @@ impl Job {
 
     /// Tells how the run is, for its supervisor.
     pub fn health(&self) -> impl FnMut() -> Option<protocol::Status> + Send + 'static {
-        let meters = self.group.meters();
+        let (meters, clock) = (self.group.meters(), Arc::clone(&self.clock));
+        let mut last = None;
         move || {
+            let trouble = meters.trouble();
+            let is_known =
+                |it: &protocol::Trouble| trouble.as_ref().is_some_and(|now| now.times == it.times);
+            if !last.as_ref().is_some_and(is_known) {
+                last = trouble.map(|Trouble { times, what }| protocol::Trouble {
+                    what,
+                    at_ms: clock.wall_ms(),
+                    times,
+                });
+            }
             Some(protocol::Status {
                 checkpoints: (&meters.checkpoints()).into(),
                 events: (&meters.totals()).into(),
+                trouble: last.clone(),
             })
+        }
+    }
+
+    /// What a person should know before the job begins.
+    pub fn warnings(&self) -> &[String] {
+        match &self.output {
+            Output::AtOnce(_) => &[],
+            Output::ByEpoch(_, _, warnings) => warnings,
         }
     }
 
@@ -233,7 +254,7 @@ impl Job {
             Output::AtOnce(OpenSink { sink, places }) => {
                 (self.group.run(sink, build)?, places, false)
             }
-            Output::ByEpoch(recovered, places) => {
+            Output::ByEpoch(recovered, places, _) => {
                 let finished = self.group.run_in_epochs(*recovered, build)?;
                 (finished, places, true)
             }

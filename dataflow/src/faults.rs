@@ -1,18 +1,35 @@
-//! Defects on purpose: what the tests of the engine are tested with. Each has to be found by one of them.
+//! Faults on purpose: what the tests of the engine are tested with.
 //!
 //! They are there only with the cargo feature `faults`, which nothing that is shipped has; without it nothing of them is
-//! compiled. Which one is on is said in the environment, [`VARIABLE`], so that a test that must find it can be run as
-//! it is:
+//! compiled, and a program refuses to start when one is asked for. What is wanted is said in the environment, so that a
+//! test can be run as it is:
+//!
+//! - [`VARIABLE`] names a [`Defect`], a mistake that the engine is to make; some test has to find it.
+//! - [`OUTBOXES`] has a sink that could take outputs in their place get them out of outboxes, as others do.
+//! - [`phases::VARIABLE`] names a [`Phase`](phases::Phase) in which the process is to be killed.
 //!
 //! ```sh
 //! SLACKWATER_FAULT=lost-delta cargo test --features faults --test sim after_a_crash
+//! SLACKWATER_CRASH=after-manifest:3 slackwater run job.toml
 //! ```
+
+pub mod phases;
+
+use std::ffi::OsString;
+
+use self::phases::{Crash, CrashError};
 
 /// The variable of the environment that names the defect.
 pub const VARIABLE: &str = "SLACKWATER_FAULT";
 
 /// Whether this program can have any.
 pub const ARE_THERE: bool = cfg!(feature = "faults");
+
+/// The variable of the environment that asks for outboxes, with the value `1`.
+pub const OUTBOXES: &str = "SLACKWATER_OUTBOXES";
+
+/// In the bytes of a record: what [`Defect::Poison`] ends the process at.
+pub const POISON: &str = "slackwater-poison";
 
 /// A mistake that the engine could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +56,14 @@ pub enum Defect {
     NewestOnly,
     /// Events that wait for the watermark are left out of the state.
     WaitingNotSaved,
+    /// The process ends when an event with [`POISON`] in its record reaches the model: a poison that no dead letter
+    /// can be made of.
+    Poison,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 11] = [
+    pub const ALL: [Defect; 12] = [
         Defect::NotSynced,
         Defect::PublishedEarly,
         Defect::PositionBehind,
@@ -55,6 +75,7 @@ impl Defect {
         Defect::ForgottenOutputs,
         Defect::NewestOnly,
         Defect::WaitingNotSaved,
+        Defect::Poison,
     ];
 
     /// What [`VARIABLE`] calls it.
@@ -71,6 +92,7 @@ impl Defect {
             Defect::ForgottenOutputs => "forgotten-outputs",
             Defect::NewestOnly => "newest-only",
             Defect::WaitingNotSaved => "waiting-not-saved",
+            Defect::Poison => "poison",
         }
     }
 
@@ -80,35 +102,160 @@ impl Defect {
     }
 }
 
-/// Whether the engine is to have this defect.
+/// What the environment says of faults. Each is none if it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Of [`VARIABLE`].
+    pub defect: Option<OsString>,
+    /// Of [`OUTBOXES`].
+    pub outboxes: Option<OsString>,
+    /// Of [`phases::VARIABLE`].
+    pub crash: Option<OsString>,
+    /// Of [`phases::LIST`].
+    pub list: Option<OsString>,
+}
+
+impl Said {
+    /// What the environment of this process says.
+    pub fn here() -> Self {
+        Said {
+            defect: std::env::var_os(VARIABLE),
+            outboxes: std::env::var_os(OUTBOXES),
+            crash: std::env::var_os(phases::VARIABLE),
+            list: std::env::var_os(phases::LIST),
+        }
+    }
+
+    fn first(&self) -> Option<&'static str> {
+        let all = [
+            (&self.defect, VARIABLE),
+            (&self.outboxes, OUTBOXES),
+            (&self.crash, phases::VARIABLE),
+            (&self.list, phases::LIST),
+        ];
+        let mut said = all.into_iter().filter(|(value, _)| value.is_some());
+        said.next().map(|(_, name)| name)
+    }
+}
+
+/// Faults that are wanted of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The mistake that it is to make.
+    pub defect: Option<Defect>,
+    /// Whether outputs go through outboxes where they need not.
+    pub outboxes: bool,
+    /// When it is to be killed.
+    pub crash: Option<Crash>,
+}
+
+/// The environment asks for what cannot be had.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultError {
+    /// This program has none.
+    #[error(
+        "{0} is set in the environment: it asks for a fault on purpose, and this program has none, as it was built \
+         without the feature `faults`. Unset it, or build for tests with `--features faults`"
+    )]
+    NotThere(&'static str),
+    /// A defect that does not exist.
+    #[error("{VARIABLE}: there is no defect {name:?}; there are {}", names(Defect::ALL.map(Defect::name)))]
+    NoDefect {
+        /// As it was said.
+        name: OsString,
+    },
+    /// Neither yes nor no.
+    #[error("{OUTBOXES}: expected 1, got {said:?}")]
+    NotOne {
+        /// As it was said.
+        said: OsString,
+    },
+    /// No crash that can be.
+    #[error(transparent)]
+    Crash(#[from] CrashError),
+}
+
+fn names(names: impl IntoIterator<Item = &'static str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What is wanted of a program that has faults or, if `are_there` says so, has none. A name that is misspelt is
+/// refused: a test that asks for it would test nothing.
+///
+/// # Errors
+/// Faults are asked for that this program does not have.
+pub fn wanted(said: &Said, are_there: bool) -> Result<Wanted, FaultError> {
+    if let Some(name) = said.first().filter(|_| !are_there) {
+        return Err(FaultError::NotThere(name));
+    }
+    let defect = said.defect.as_ref().map(|name| {
+        let of_name = name.to_str().and_then(Defect::of_name);
+        of_name.ok_or_else(|| FaultError::NoDefect { name: name.clone() })
+    });
+    if let Some(said) = said.outboxes.as_ref().filter(|it| *it != "1") {
+        return Err(FaultError::NotOne { said: said.clone() });
+    }
+    Ok(Wanted {
+        defect: defect.transpose()?,
+        outboxes: said.outboxes.is_some(),
+        crash: Crash::of(said)?,
+    })
+}
+
+/// What is wanted of this process.
+///
+/// # Panics
+/// If that cannot be had: who asks for it is a test, and must not pass for that.
 #[cfg(feature = "faults")]
-pub(crate) fn is_on(defect: Defect) -> bool {
+#[expect(clippy::panic, reason = "only in programs for tests, as it says")]
+fn of_this_process() -> &'static Wanted {
     use std::sync::OnceLock;
 
-    static ON: OnceLock<Option<Defect>> = OnceLock::new();
-    let on = ON.get_or_init(|| {
-        std::env::var(VARIABLE)
-            .ok()
-            .and_then(|it| Defect::of_name(&it))
-    });
-    *on == Some(defect)
+    static WANTED: OnceLock<Wanted> = OnceLock::new();
+    WANTED.get_or_init(|| wanted(&Said::here(), ARE_THERE).unwrap_or_else(|it| panic!("{it}")))
+}
+
+/// Whether the engine is to have this defect.
+#[cfg(feature = "faults")]
+pub fn is_on(defect: Defect) -> bool {
+    of_this_process().defect == Some(defect)
 }
 
 /// Whether the engine is to have this defect, which it cannot.
 #[cfg(not(feature = "faults"))]
-pub(crate) const fn is_on(_: Defect) -> bool {
+pub const fn is_on(_: Defect) -> bool {
     false
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Defect;
+/// Whether outputs are to go through outboxes where they need not.
+#[cfg(feature = "faults")]
+pub fn are_outboxes_wanted() -> bool {
+    of_this_process().outboxes
+}
 
-    #[test]
-    fn has_each_defect_a_name_of_its_own() {
-        for defect in Defect::ALL {
-            assert_eq!(Defect::of_name(defect.name()), Some(defect));
-        }
-        assert_eq!(Defect::of_name("no such"), None);
+/// Whether outputs are to go through outboxes where they need not, which they are not.
+#[cfg(not(feature = "faults"))]
+pub const fn are_outboxes_wanted() -> bool {
+    false
+}
+
+/// Ends the process if the bytes of a record say so: all there is to [`Defect::Poison`].
+#[cfg(feature = "faults")]
+pub fn take_poison(record: &[u8]) {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    let marker = POISON.as_bytes();
+    if record.windows(marker.len()).any(|it| it == marker) {
+        // As an abort would end it; if it cannot be ended, the test of it fails.
+        let _ = kill_process(getpid(), Signal::ABORT);
     }
 }
+
+/// Ends the process at no record.
+#[cfg(not(feature = "faults"))]
+pub const fn take_poison(_: &[u8]) {}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -26,7 +26,7 @@ pub struct Meters {
     last_checkpoint: Mutex<Option<(Epoch, Duration)>>,
     failed_checkpoints: AtomicU64,
     /// What went wrong last that the run survives.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Default for Meters {
@@ -90,13 +90,14 @@ impl Meters {
     /// Notes something that went wrong and that the run survives.
     pub fn note_trouble(&self, what: String) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = Some(what);
+        let times = trouble.as_ref().map_or(0, |it| it.times) + 1;
+        *trouble = Some(Trouble { times, what });
     }
 
-    /// Takes what went wrong last since this was asked before, if anything did.
-    pub fn take_trouble(&self) -> Option<String> {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.take()
+    /// What went wrong last that the run survives, if anything did.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone()
     }
 
     /// Begins with what a job had counted before this run.
@@ -168,6 +169,15 @@ fn percentiles(histogram: Option<&Mutex<Histogram<u64>>>) -> Latency {
         p99: at(0.99),
         max: at(1.0),
     }
+}
+
+/// Something that went wrong and that a run survives, such as a full disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// How often something did so far: another number is news, also of the same trouble.
+    pub times: u64,
+    /// The last of it, in words.
+    pub what: String,
 }
 
 /// What became of a run's checkpoints.

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 
+use slackwater_dataflow::faults::{self, Defect};
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
 use slackwater_models::{ScoreError, Scorer};
@@ -130,6 +131,10 @@ impl Operator for Infer {
 
     fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<ScoredBatch, RejectBatch>) {
         let FeatureBatch { mut batch, vectors } = input;
+        if faults::is_on(Defect::Poison) {
+            let records = batch.rows.rows().iter().map(|row| row.record);
+            records.for_each(|record| faults::take_poison(batch.rows.bytes(record)));
+        }
         let mut scores = Vec::with_capacity(batch.rows.rows().len());
         let mut failed = Vec::new();
         if self.scorer.score(&vectors, &mut scores).is_err() {

@@ -28,6 +28,7 @@ use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use crate::supervisor::SuperviseError;
 use crate::supervisor::control::AskError;
 use crate::supervisor::protocol::Answer;
+use slackwater_dataflow::faults::{self, FaultError, Said};
 use slackwater_dataflow::run::RunError;
 
 /// The reference pipeline, embedded: what `run` runs when no file is named.
@@ -75,10 +76,26 @@ enum Command {
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
+        let result = match faults::wanted(&Said::here(), faults::ARE_THERE) {
+            Ok(_) => self.obey(),
+            Err(error) => Err(Failure::Fault(error)),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                if !matches!(failure, Failure::Said { .. }) {
+                    say(&failure.to_string());
+                }
+                ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+
+    fn obey(self) -> Result<(), Failure> {
         let command = self
             .command
             .unwrap_or_else(|| Command::Run(run::Run::default()));
-        let result = match command {
+        match command {
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Explain(command) => command.run(),
@@ -89,15 +106,6 @@ impl Arguments {
             Command::Status(command) => command.run(),
             Command::Stop(command) => command.run(),
             Command::Version(command) => command.run(),
-        };
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                if !matches!(failure, Failure::Said { .. }) {
-                    say(&failure.to_string());
-                }
-                ExitCode::from(failure.exit_code())
-            }
         }
     }
 }
@@ -158,6 +166,9 @@ pub enum Failure {
     /// Exit code 2: the pipeline file has mistakes.
     #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0.list().len() as u64, "mistake"))]
     Mistakes(Mistakes),
+    /// Exit code 2: the environment asks for a fault that this program does not have.
+    #[error("refused: {0}")]
+    Fault(FaultError),
     /// Exit code 2: there is no such pipeline file.
     #[error("cannot read pipeline file `{path}`: {source}")]
     NoPipeline {
@@ -214,6 +225,7 @@ impl Failure {
             | Failure::NoProgram(_)
             | Failure::Answer(_) => 1,
             Failure::Mistakes(_)
+            | Failure::Fault(_)
             | Failure::NoPipeline { .. }
             | Failure::NoCheckpoints(_)
             | Failure::NotSupervised(_) => 2,

@@ -116,6 +116,7 @@ impl Run {
                 }
             }
         };
+        job.warnings().iter().for_each(|warning| say(warning));
         announce(pipeline, &sink(pipeline, replace));
         let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
         let mut ran = run_live(pipeline, job, records_to_stdout, reporter);

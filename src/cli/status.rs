@@ -9,7 +9,7 @@ use crate::cli::supervised::ask;
 use crate::cli::{Failure, PipelineArgument, counted, load, print};
 use crate::supervisor::attempts::seconds;
 use crate::supervisor::protocol::{
-    Answer, Ask, Failure as Failed, JobState, JobStatus, Status as Run,
+    Answer, Ask, Failure as Failed, JobState, JobStatus, Status as Run, Trouble,
 };
 
 /// The supervisor answers at once, whatever its worker does.
@@ -90,13 +90,28 @@ fn run(run: &Run) -> Vec<String> {
         line.push_str(&format!("; the last, of epoch {epoch}, took {ms:.1} ms"));
     }
     lines.push(line);
+    lines.extend(run.trouble.as_ref().map(trouble));
     lines
+}
+
+/// What keeps a job waiting, or kept it: whether it still does says the time.
+fn trouble(trouble: &Trouble) -> String {
+    let Trouble { what, at_ms, times } = trouble;
+    format!(
+        " last trouble{}, {} so far: {what}",
+        at(*at_ms),
+        counted(*times, "time")
+    )
+}
+
+fn at(ms: i64) -> String {
+    let time = Timestamp::from_millisecond(ms);
+    time.map_or_else(|_| String::new(), |time| format!(" at {time:.0}"))
 }
 
 fn failure(failure: &Failed) -> String {
     let Failed { attempt, cause, .. } = failure;
     let ran = seconds(Duration::from_millis(failure.ran_ms));
-    let at = Timestamp::from_millisecond(failure.at_ms)
-        .map_or_else(|_| String::new(), |at| format!(" at {at:.0}"));
+    let at = at(failure.at_ms);
     format!(" attempt {attempt} failed{at}, after {ran}: {cause}")
 }

@@ -68,12 +68,17 @@ impl Worker {
         Reporter::connect(&checkpoint.store, attempt).map_err(Failure::NoSupervisor)
     }
 
-    /// Has the supervisor say why a run has failed: it knows what comes next.
+    /// Has the supervisor say why a run has failed: it knows what comes next. What is about the file or the machine is
+    /// said here as well, as of a job without a supervisor; it is there to be asked for if the job is started again.
     pub(super) fn report(reporter: &Reporter, ran: Result<(), Failure>) -> Result<(), Failure> {
         let cause = match &ran {
             Err(Failure::Running(error)) => error.to_string(),
             Err(failure) if failure.exit_code() == 1 => failure.to_string(),
-            _ => return ran,
+            Err(failure) => {
+                drop(reporter.failed(&failure.to_string()));
+                return ran;
+            }
+            Ok(()) => return ran,
         };
         match reporter.failed(&cause) {
             Ok(()) => Err(Failure::Said { code: 1 }),

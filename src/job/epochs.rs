@@ -121,6 +121,20 @@ pub(super) struct Begun {
     pub(super) recovered: Recovered,
     /// Where each stream goes.
     pub(super) places: Vec<(OutputStream, String)>,
+    /// What a person should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What is to be said of a job that does not go on from its newest checkpoint.
+fn fallen_back(manifest: Option<&Manifest>, damaged: &[String]) -> Option<String> {
+    let manifest = manifest.filter(|_| !damaged.is_empty())?;
+    let Manifest { epoch, number, .. } = manifest;
+    Some(format!(
+        "WARNING: the newest checkpoint is damaged, and the job goes on from an older one, that of epoch {epoch} (record \
+         {number}). What came after it is read and handled once more; outputs stay as they are. Damaged: {}. Have the \
+         disk checked; `slackwater checkpoints verify` reads all that is kept",
+        damaged.join("; ")
+    ))
 }
 
 /// Claims the job's store, takes over its outputs, and opens its source where it goes on.
@@ -164,6 +178,7 @@ pub(super) fn begin(
         Some(manifest) => resume_source(pipeline, manifest, clock)?,
         None => first,
     };
+    let warning = fallen_back(manifest.as_ref(), claimed.damaged());
     let (sink, places, choice) = open_sink(pipeline, files.as_ref(), resuming)?;
     let asked = Asked {
         job,
@@ -178,6 +193,7 @@ pub(super) fn begin(
         source,
         recovered: claimed.begin(asked, sink).map_err(blocked)?,
         places,
+        warnings: warning.into_iter().collect(),
     })
 }
 

@@ -51,3 +51,13 @@ pub(super) fn write(status: &Status, ended: bool) {
         if ended { "ended" } else { "running" },
     );
 }
+
+/// Says what went wrong that the run survives.
+pub(super) fn warn(status: &Status, trouble: &str) {
+    tracing::warn!(
+        job = status.job,
+        seconds = status.elapsed.as_secs(),
+        trouble,
+        "running, with trouble",
+    );
+}

@@ -25,6 +25,9 @@ const BETWEEN_DRAWINGS: Duration = Duration::from_millis(150);
 /// Between two lines of a log: often enough to see that it lives, seldom enough for a run of days.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
+/// Between two looks whether something went wrong, which a log says soon.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// Longest wait until what was to be written or taken away is: far longer than a terminal needs, and short for
 /// who wants the process to end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -148,7 +151,7 @@ fn make_way_for_panics(voice: Voice) {
 }
 
 /// Shows a run until it is over, or nobody can say so any more: draws on the screen while there is one and the
-/// terminal is ours, else writes a line to `output` after each `pause`. A run that ends before the first line
+/// terminal is ours, else writes a line to `output` after each `pause`, and a warning when something goes wrong. A run that ends before the first line
 /// writes none: its beginning and its end are said anyway.
 pub(super) fn show<W>(
     watch: &mut Watch,
@@ -162,12 +165,14 @@ pub(super) fn show<W>(
     let (first, between) = if screen.is_some() {
         (FIRST_DRAWING, BETWEEN_DRAWINGS)
     } else {
-        (pause, pause)
+        let between = pause.min(BETWEEN_LOOKS);
+        (between, between)
     };
     let mut showing = Showing {
         screen,
         pause,
         line_due: Instant::now() + pause,
+        warning_due: Instant::now(),
         has_written: false,
     };
     tracing::subscriber::with_default(line::writer(output), || {
@@ -198,6 +203,8 @@ struct Showing {
     screen: Option<Screen>,
     pause: Duration,
     line_due: Instant,
+    /// From when on another warning may be written: what lasts is said now and then, not each time.
+    warning_due: Instant,
     /// A line of the log was the last that was shown.
     has_written: bool,
 }
@@ -209,6 +216,10 @@ impl Showing {
             return;
         }
         let now = Instant::now();
+        if let Some(trouble) = status.trouble.as_ref().filter(|_| now >= self.warning_due) {
+            line::warn(status, trouble);
+            self.warning_due = now + self.pause;
+        }
         if now >= self.line_due {
             line::write(status, false);
             self.line_due = now + self.pause;

@@ -2,10 +2,11 @@
 //! line now and then.
 //!
 //! - [`Watch`] looks at the counters of a run, which are there anyway, and makes a [`Status`] of them;
-//! - `rate` is how fast it is now; `text` is the block as lines, for any width; `line` is the line of a log;
+//! - `rate` is how fast it is now; `trouble` is what went wrong of late; `text` is the block as lines, for any width; `line` is the line of a log;
 //! - `screen` draws on the terminal; [`live`] does all of it in time, on a thread of its own.
 
 mod rate;
+mod trouble;
 mod text;
 mod line;
 mod screen;
@@ -22,6 +23,7 @@ use slackwater_dataflow::reached::{Reached, Span};
 
 use crate::report::ProductName;
 use crate::status::rate::Rate;
+use crate::status::trouble::Recent;
 
 /// Longest lag behind the clock on the wall that says anything: what is older was recorded once and is only
 /// read now.
@@ -50,6 +52,8 @@ pub struct Status {
     pub max_out_of_orderness_ms: u64,
     /// Milliseconds since 1970, if events come as they happen; what was recorded long ago is not late.
     pub now_ms: Option<i64>,
+    /// What went wrong of late that the run survives: why it waits, if it does.
+    pub trouble: Option<String>,
 }
 
 impl Status {
@@ -97,6 +101,7 @@ pub struct Watch {
     clock: Arc<dyn Clock>,
     began: Duration,
     rate: Rate,
+    recent: Recent,
 }
 
 impl Watch {
@@ -116,6 +121,7 @@ impl Watch {
             began: clock.monotonic(),
             clock,
             rate: Rate::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -135,6 +141,7 @@ impl Watch {
             span: self.reached.span(),
             max_out_of_orderness_ms: subject.max_out_of_orderness_ms,
             now_ms: subject.as_they_happen.then(|| self.clock.wall_ms()),
+            trouble: self.recent.at(elapsed, self.meters.trouble()),
         }
     }
 }

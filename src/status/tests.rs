@@ -33,6 +33,7 @@ fn third() -> Status {
         }),
         max_out_of_orderness_ms: 2_000,
         now_ms: None,
+        trouble: None,
     }
 }
 
@@ -77,6 +78,19 @@ fn what_does_a_terminal_of_forty_columns_show() {
             " event time, UTC   2026-01-01 00:53:20",
         ],
     );
+}
+
+#[test]
+fn does_a_terminal_show_why_a_job_waits() {
+    let status = Status {
+        trouble: Some("cannot append to data/x:\nno space left".to_owned()),
+        ..third()
+    };
+    let lines = text::lines(&status, 79);
+    let expected = " trouble           cannot append to data/x: no space left";
+    assert_eq!(lines.last().unwrap(), expected);
+    let lines = text::lines(&status, 30);
+    assert_eq!(lines.last().unwrap(), " trouble           cannot app…");
 }
 
 #[test]
@@ -277,6 +291,31 @@ fn what_is_logged_of_a_long_run_and_of_a_short_one() {
     let is_running = |line: &&str| line.contains(" INFO running job=\"a\"");
     assert!(lines.iter().all(is_running), "{text}");
     assert_eq!(logged(0, Duration::from_secs(3_600)), "");
+}
+
+#[test]
+fn is_what_went_wrong_logged_soon_and_not_each_time() {
+    let written = Written::default();
+    let output = written.clone();
+    let (tell, told) = channel();
+    let meters = Arc::new(Meters::default());
+    let clock = Arc::new(ManualClock::at(NEW_YEAR));
+    let reached = Arc::new(Reached::new(1));
+    let mut watch = Watch::new(subject(), Arc::clone(&meters), reached, None, clock);
+    let hour = Duration::from_secs(3_600);
+    let show = move || live::show(&mut watch, &told, None, move || output.clone(), hour);
+    let thread = thread::spawn(show);
+    while written.text().is_empty() {
+        meters.note_trouble("the disk is full".to_owned());
+        thread::yield_now();
+    }
+    meters.note_trouble("the disk is full".to_owned());
+    tell.send(live::Told::Ended).unwrap();
+    thread.join().unwrap();
+    let text = written.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let said = " WARN running, with trouble job=\"a\" seconds=0 trouble=\"the disk is full\"\n";
+    assert!(text.ends_with(said), "{text}");
 }
 
 /// Watches a run that counts nothing.

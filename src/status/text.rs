@@ -89,6 +89,12 @@ fn rows(status: &Status) -> Vec<Row> {
     }
     rows.push(Row::number("in flight", in_flight, remarks));
     rows.push(event_time(status));
+    rows.extend(status.trouble.as_ref().map(|trouble| Row {
+        name: "trouble".to_owned(),
+        value: trouble.split_whitespace().collect::<Vec<_>>().join(" "),
+        is_number: false,
+        remarks: Vec::new(),
+    }));
     rows
 }
 

@@ -160,8 +160,11 @@ impl Attempts {
         match report {
             Report::Attempt(_) => {}
             Report::Begun => self.has_begun = true,
-            Report::Status(status) => {
+            Report::Status(mut status) => {
                 worker.has_spoken = true;
+                if let Some(trouble) = &mut status.trouble {
+                    trouble.what = shortened(&trouble.what);
+                }
                 worker.healthy |= status.checkpoints.completed > 0;
                 self.last = Some((status, now));
             }
@@ -306,8 +309,11 @@ impl Attempts {
             pid,
             for_ms: ms(now.saturating_sub(self.since)),
             restart_in_ms,
-            last: self.last.map(|(status, _)| status),
-            last_age_ms: self.last.map(|(_, at)| ms(now.saturating_sub(at))),
+            last: self.last.as_ref().map(|(status, _)| status.clone()),
+            last_age_ms: self
+                .last
+                .as_ref()
+                .map(|(_, at)| ms(now.saturating_sub(*at))),
             failed: self.failed,
             failures: self.failures.iter().cloned().collect(),
         }

@@ -16,12 +16,25 @@ pub const LINE_BYTES_MAX: u64 = 1 << 20;
 pub const CAUSE_CHARS_MAX: usize = 2_000;
 
 /// How a run is, as its worker says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// What became of the run's checkpoints.
     pub checkpoints: Checkpoints,
     /// What was read and what became of it.
     pub events: Events,
+    /// What went wrong last that the run survives; none if nothing did.
+    pub trouble: Option<Trouble>,
+}
+
+/// What went wrong and a run survives, such as a full disk: why a job waits, if it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The last of it, in words.
+    pub what: String,
+    /// When that was, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// How often something went wrong in this run.
+    pub times: u64,
 }
 
 /// What became of a run's checkpoints.
@@ -226,7 +239,7 @@ mod tests {
         check(line(&Answer::Ended(0)), r#"{"ended":0}"#);
         check(
             line(&Report::Status(Status::default())),
-            r#"{"status":{"checkpoints":{"completed":0,"failed":0,"last_epoch":null,"last_ms":null},"events":{"read":0,"predictions":0,"validation_errors":0,"processing_errors":0,"late_events":0,"in_flight":0}}}"#,
+            r#"{"status":{"checkpoints":{"completed":0,"failed":0,"last_epoch":null,"last_ms":null},"events":{"read":0,"predictions":0,"validation_errors":0,"processing_errors":0,"late_events":0,"in_flight":0},"trouble":null}}"#,
         );
     }
 

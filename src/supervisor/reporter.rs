@@ -115,7 +115,7 @@ impl Reporter {
     /// # Errors
     /// Nobody takes it.
     pub fn heartbeat(&self, status: &Status) -> io::Result<()> {
-        say(&self.stream, &Report::Status(*status))
+        say(&self.stream, &Report::Status(status.clone()))
     }
 
     /// Says why the run has failed, before the process ends.

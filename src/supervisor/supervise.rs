@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::faults::phases::{Phase, reach};
 
 use crate::supervisor::attempts::{Attempts, End, Outcome, Step};
 use crate::supervisor::control::{Control, ControlError, Event, say};
@@ -163,6 +164,7 @@ impl Supervisor<'_> {
                 },
                 Err(error) => End::NotStarted(error.to_string()),
             };
+            reach(Phase::WorkerEnded);
             self.ended(end);
         }
         let steps = self.attempts.tick(now);
@@ -195,6 +197,7 @@ impl Supervisor<'_> {
 
     fn start(&mut self, attempt: u32, goes_on: bool) -> io::Result<()> {
         let mut child = (self.setup.program)(attempt, goes_on).spawn()?;
+        reach(Phase::WorkerSpawned);
         let (pid, tell) = (Pid::from_child(&child), self.tell.clone());
         let wait = move || {
             // Only looks: until its supervisor has waited for it too, nobody else can get its number.

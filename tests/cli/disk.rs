@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::scene::{Ran, Scene, files, finish, generated};
 
 /// Arguments of `unshare` that give a mount namespace: as root, or else as root of a user namespace.
-fn namespace() -> &'static [&'static str] {
+pub fn namespace() -> &'static [&'static str] {
     let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
     let works = |way: &&&[&str]| {
         let tried = Command::new("unshare").args(**way).arg("true").output();

@@ -10,7 +10,8 @@
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
 //! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
-//! - `supervised`: the process above a job with checkpoints;
+//! - `supervised`: the process above a job with checkpoints; `poison`: an event that kills its worker each time;
+//!   `full_disk`: no room for a checkpoint; `fallback`: a checkpoint that is damaged; `faults`: none but those there are;
 //! - `terminal`: what a person sees while a job runs;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
@@ -32,13 +33,17 @@ mod disk;
 mod ending;
 mod examples;
 mod explain;
+mod fallback;
+mod faults;
 mod follow;
+mod full_disk;
 mod garbage;
 mod golden;
 mod late;
 mod limits;
 mod mistakes;
 mod model;
+mod poison;
 mod preflight;
 mod scene;
 mod scores;

@@ -47,14 +47,20 @@ fn paced() -> Scene {
 }
 
 /// A run, which ends with this, and its worker with it.
-struct Running<'a> {
+pub struct Running<'a> {
     scene: &'a Scene,
     child: Option<Child>,
 }
 
 impl<'a> Running<'a> {
-    fn start(scene: &'a Scene, arguments: &[&str]) -> Self {
+    pub fn start(scene: &'a Scene, arguments: &[&str]) -> Self {
+        Running::with(scene, arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn with(scene: &'a Scene, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = scene.command(&[&["run", "job.toml"], arguments].concat());
+        command.envs(environment.iter().copied());
         let child = Some(command.spawn().unwrap());
         Running { scene, child }
     }
@@ -76,19 +82,27 @@ impl<'a> Running<'a> {
     }
 
     fn worker_that(&self, attempt: u64, is_so: impl Fn(&Value) -> bool) -> u64 {
+        let status = self.status_that(|status| {
+            status["attempt"] == attempt && status["state"] == "running" && is_so(status)
+        });
+        status["pid"].as_u64().unwrap()
+    }
+
+    /// What is said of it once that is so.
+    pub fn status_that(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         let mut status = Value::Null;
         assert!(
             wait_until(|| {
                 let ran = self.scene.run(&["status", "job.toml", "--json"]);
                 status = serde_json::from_str(&ran.stdout).unwrap_or_default();
-                status["attempt"] == attempt && status["state"] == "running" && is_so(&status)
+                is_so(&status)
             }),
             "{status}"
         );
-        status["pid"].as_u64().unwrap()
+        status
     }
 
-    fn end(mut self) -> Output {
+    pub fn end(mut self) -> Output {
         self.child.take().unwrap().wait_with_output().unwrap()
     }
 }

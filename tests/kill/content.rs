@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::Path;
 
 /// Streams of the reference pipeline.
-const STREAMS: [&str; 4] = [
+pub const STREAMS: [&str; 4] = [
     "ml_predictions",
     "validation_errors",
     "processing_errors",
@@ -34,6 +34,8 @@ pub fn content(outputs: &Path) -> Content {
                 text.is_empty() || text.ends_with('\n'),
                 "{part:?} ends in a record"
             );
+            let epochs: Vec<u64> = text.lines().filter_map(epoch).collect();
+            assert!(epochs.is_sorted(), "{part:?} goes back to an earlier epoch");
             for line in text.lines() {
                 let key = key(stream, line);
                 content.entry((stream, key)).or_default().push(digest(line));
@@ -53,6 +55,14 @@ fn key(stream: &str, line: &str) -> String {
     let at = line.find(name).unwrap() + name.len();
     let end = line[at..].find([',', '}']).unwrap();
     line[at..at + end].to_owned()
+}
+
+/// The epoch of a record, which every job with checkpoints says in the streams that have one.
+fn epoch(line: &str) -> Option<u64> {
+    let name = "\"epoch\":";
+    let from = line.rfind(name)? + name.len();
+    let end = line[from..].find([',', '}'])?;
+    line[from..from + end].parse().ok()
 }
 
 /// Of a line without the numbers that say when, or in which run, it was made.

@@ -1,5 +1,6 @@
 //! A job in a folder of its own: its processes, its outputs, its store.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,10 +9,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use slackwater_dataflow::faults;
+use slackwater_dataflow::faults::phases::{self, Point};
 
-/// The binary under test: the one that was built with the tests, or another one that was asked for.
-pub fn binary() -> PathBuf {
-    std::env::var_os("SLACKWATER_KILL_BINARY")
+/// Where the binaries under test are, if they are not the one that was built with the tests: one as it is shipped, and
+/// one that can be told to kill itself.
+const BINARY: &str = "SLACKWATER_KILL_BINARY";
+const BINARY_WITH_FAULTS: &str = "SLACKWATER_KILL_BINARY_WITH_FAULTS";
+
+fn binary(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
         .map_or_else(|| env!("CARGO_BIN_EXE_slackwater").into(), PathBuf::from)
 }
 
@@ -23,7 +30,9 @@ pub struct Variation {
     pub events: u64,
     /// Events a second; 0 for as many as possible.
     pub rate: u64,
-    pub interval_ms: u64,
+    /// Between checkpoints; none without them.
+    pub interval_ms: Option<u64>,
+    pub workers: usize,
 }
 
 /// A folder with a pipeline, and where its outputs go.
@@ -31,10 +40,18 @@ pub struct Job {
     folder: tempfile::TempDir,
     pipeline: PathBuf,
     pub outputs: PathBuf,
+    variation: Cell<Variation>,
+    /// Where its processes are to kill themselves, one after the other.
+    crashes: Vec<Point>,
+}
+
+/// Whether outputs of jobs in this order that kill themselves go through outboxes, so that both ways are tried.
+pub fn has_outboxes(order: &str) -> bool {
+    order == "arrival"
 }
 
 /// The reference pipeline with these values; each key stands there once.
-fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bool) -> String {
+fn pipeline(folder: &Path, outputs: &Path, variation: Variation) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/user-events.toml");
     let mut text = fs::read_to_string(file).unwrap();
     let Variation {
@@ -43,14 +60,15 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
         events,
         rate,
         interval_ms,
+        workers,
     } = variation;
-    let rate = if checkpoints { rate } else { 0 };
     let mut set = |key: &str, value: String| {
         let at = text.find(&format!("\n{key} = ")).unwrap() + 1;
         let end = at + text[at..].find('\n').unwrap();
         text.replace_range(at..end, &format!("{key} = {value}"));
     };
     set("order", format!("{order:?}"));
+    set("workers", workers.to_string());
     set("seed", seed.to_string());
     set("events", events.to_string());
     set("rate", rate.to_string());
@@ -64,7 +82,7 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
     if let Some(at) = text.find("\n[checkpoint]") {
         text.truncate(at);
     }
-    if checkpoints {
+    if let Some(interval_ms) = interval_ms {
         let store = folder.join("state").display().to_string();
         text += &format!(
             "\n[checkpoint]\nstore = \"file:{store}\"\ninterval = \"{interval_ms}ms\"\nmin_pause = \"0ms\"\n\n\
@@ -75,17 +93,57 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
 }
 
 impl Job {
-    pub fn new(variation: Variation, checkpoints: bool) -> Self {
+    /// A job that does not hurt itself.
+    pub fn new(variation: Variation) -> Self {
+        Job::with_crashes(variation, Vec::new())
+    }
+
+    pub fn with_crashes(variation: Variation, crashes: Vec<Point>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let outputs = folder.path().join("out");
-        let text = pipeline(folder.path(), &outputs, variation, checkpoints);
-        let pipeline = folder.path().join("job.toml");
-        fs::write(&pipeline, text).unwrap();
-        Job {
+        let job = Job {
+            pipeline: folder.path().join("job.toml"),
+            outputs: folder.path().join("out"),
             folder,
-            pipeline,
-            outputs,
-        }
+            variation: Cell::new(variation),
+            crashes,
+        };
+        job.write();
+        job
+    }
+
+    fn write(&self) {
+        let text = pipeline(self.folder.path(), &self.outputs, self.variation.get());
+        fs::write(&self.pipeline, text).unwrap();
+    }
+
+    /// From its next start on it has so many workers.
+    pub fn rescale(&self, workers: usize) {
+        let variation = self.variation.get();
+        self.variation.set(Variation {
+            workers,
+            ..variation
+        });
+        self.write();
+    }
+
+    fn crash_list(&self) -> PathBuf {
+        self.folder.path().join("crashes")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let variable = if self.crashes.is_empty() {
+            BINARY
+        } else {
+            BINARY_WITH_FAULTS
+        };
+        let mut command = Command::new(binary(variable));
+        command
+            .args(arguments)
+            .arg(&self.pipeline)
+            .arg("--json")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
     }
 
     pub fn start(&self) -> Running {
@@ -95,17 +153,37 @@ impl Job {
             .append(true)
             .open(said)
             .unwrap();
-        let child = Command::new(binary())
-            .arg("run")
-            .arg(&self.pipeline)
-            .arg("--json")
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
+        let mut command = self.command(&["run"]);
+        if !self.crashes.is_empty() {
+            let points: Vec<String> = self.crashes.iter().map(Point::to_string).collect();
+            command.env(phases::VARIABLE, points.join(","));
+            command.env(phases::LIST, self.crash_list());
+            if has_outboxes(self.variation.get().order) {
+                command.env(faults::OUTBOXES, "1");
+            }
+        }
+        let child = command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         Running { child }
+    }
+
+    /// Where its processes have killed themselves, by their own account.
+    pub fn crashed(&self) -> Vec<String> {
+        let list = fs::read_to_string(self.crash_list()).unwrap_or_default();
+        let points = list.lines().map(|line| line.split_once(' ').unwrap().0);
+        points.map(str::to_owned).collect()
+    }
+
+    /// The digest of the state in its last checkpoint, each object of which is read for that.
+    pub fn state_digest(&self) -> String {
+        let verified = self.command(&["checkpoints", "verify"]).output().unwrap();
+        let said = String::from_utf8(verified.stdout).unwrap();
+        assert!(verified.status.success(), "{said}");
+        let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        last["state"].as_str().unwrap().to_owned()
     }
 
     /// What all of its processes have said.

@@ -4,20 +4,23 @@
 //! Each of these tests is run by itself with the defect on, and must fail. One more defect is found beside the engine's
 //! adapter, `dataflow/src/adapter/tests/effects.rs`.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use slackwater_dataflow::faults::{Defect, VARIABLE};
 
 /// How a test program ends that has found something.
 const RED: i32 = 101;
 
+/// Runs a test with a defect of this name.
+fn run(defect: &str, test: &str) -> Output {
+    let mut run = Command::new(std::env::current_exe().unwrap());
+    run.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    run.env(VARIABLE, defect).env("RUST_BACKTRACE", "0");
+    run.output().unwrap()
+}
+
 fn check(defect: Defect, test: &str) {
-    let run = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(VARIABLE, defect.name())
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
+    let run = run(defect.name(), test);
     let said = String::from_utf8_lossy(&run.stdout);
     let why = String::from_utf8_lossy(&run.stderr);
     assert!(
@@ -98,4 +101,14 @@ fn are_outputs_of_a_failed_checkpoint_that_no_manifest_lists_found() {
 fn is_a_recovery_that_publishes_the_newest_epoch_only_found() {
     let test = "publishing::are_all_epochs_published_that_a_sink_refused_for_a_while";
     check(Defect::NewestOnly, test);
+}
+
+#[test]
+fn does_no_test_pass_with_a_defect_that_does_not_exist() {
+    let test = "publishing::is_an_epoch_durable_before_it_is_visible";
+    let run = run("published-erly", test);
+    let why = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(RED), "{why}");
+    let said = "there is no defect \"published-erly\"; there are not-synced, ";
+    assert!(why.contains(said), "{why}");
 }

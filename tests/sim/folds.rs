@@ -135,6 +135,9 @@ impl Seen {
     }
 }
 
+/// A chain, what two manifests more list of it, a fold, and outputs on their way.
+const OBJECTS_PER_WORKER: usize = 2 * CHAIN_OBJECTS_MAX + 8;
+
 fn objects(world: &World) -> usize {
     let names = world.store.names();
     names.iter().filter(|it| it.starts_with("data/")).count()
@@ -145,8 +148,7 @@ fn objects(world: &World) -> usize {
 #[test]
 fn do_chains_and_the_store_stay_short_over_many_checkpoints() {
     const WORKERS: usize = 2;
-    // Chains, what two manifests more list of them, a fold, and outputs on their way.
-    const OBJECTS: usize = WORKERS * (2 * CHAIN_OBJECTS_MAX + 8);
+    const OBJECTS: usize = WORKERS * OBJECTS_PER_WORKER;
     for (order, users) in [("arrival", 150), ("arrival", 5), ("event_time", 150)] {
         let scene = scene(700, users, order);
         let expected = Expected::of(&scene);
@@ -181,18 +183,20 @@ fn do_chains_and_the_store_stay_short_over_many_checkpoints() {
     }
 }
 
-/// Each checkpoint holds a little, so that there is always something to fold.
+/// Each checkpoint holds a little, and there are more of them than objects that there may be, so that there is something
+/// to fold.
 #[test]
 fn is_every_output_there_once_after_a_crash_while_chains_are_folded() {
-    let scene = scene(45, 20, "arrival");
+    let scene = scene(105, 20, "arrival");
     let expected = Expected::of(&scene);
     let attempt_in = |world: &World, attempt: &Attempt| {
+        let most = attempt.workers * OBJECTS_PER_WORKER;
         let drops = Drops {
             source: scene.source.clone(),
             world: world.clone(),
             first: 15,
             each: 3,
-            may_go_on: Arc::new(|_| true),
+            may_go_on: Arc::new(move |world| objects(world) <= most),
         };
         run(&scene, drops, attempt)
     };
@@ -202,7 +206,7 @@ fn is_every_output_there_once_after_a_crash_while_chains_are_folded() {
     let chain = newest(&world).pop().unwrap().chains.remove(0);
     let is_folded = chain.first().is_some_and(|it| it.epoch.0 > 2);
     assert!(is_folded, "the first object is no fold: {chain:?}");
-    let crashes = some_of(each_way(steps), 300, 6);
+    let crashes = some_of(each_way(steps), 150, 6);
     sweep(
         &format!("folds, one crash at {steps} steps"),
         &crashes,

@@ -78,6 +78,8 @@ fn check_first(
         }
         Err(failure) => Err(format!("the first run failed otherwise: {failure}")),
         Ok(_) if matches!(what_follows, Ok(Ended::AlreadyComplete)) => Ok(()),
+        // It was stopped while it claimed or before it read, and found that the other one had done all.
+        Ok(Ended::AlreadyComplete) => Ok(()),
         // It had claimed nothing when it was stopped: then it is the successor.
         Ok(_) if had_claimed == 0 => Ok(()),
         Ok(ended) => Err(format!("the first run has come to its end: {ended:?}")),

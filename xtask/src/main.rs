@@ -5,7 +5,8 @@
 //! - `needs` asks for what the gate needs and cannot install;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
 //! - `flights` writes real input for a pipeline;
-//! - `test` is the gate, `oracle` its last steps: the engine against independent programs;
+//! - `test` is the gate, `refusal` and `oracle` its last steps: the program without the feature for tests, and the
+//!   engine against independent programs;
 //! - `bench` measures the engine against a hand-written job and stores a report;
 //! - `campaign` runs what takes too long for the gate and stores a report;
 //! - `audit` asks whether a dependency has a known weakness.
@@ -23,6 +24,7 @@ mod flights;
 mod needs;
 mod oracle;
 mod process;
+mod refusal;
 mod test;
 mod tools;
 
@@ -42,7 +44,7 @@ const COMMANDS: [(&str, &str, &str); 5] = [
     ),
     (
         "campaign",
-        "fuzz [--runs N] [--seed S] | stall",
+        "fuzz [--runs N] [--seed S] | kill [--n KILLS] | stall",
         "a long run with a stored report under docs/reports/",
     ),
     (

@@ -40,10 +40,17 @@ const NEEDS: [Need; 6] = [
                  python3 python3-venv)",
     },
     Need {
-        purpose: "the test of a full disk mounts one where only it can see it",
+        purpose: "the tests of full disks mount one where only they can see it",
         ways: &[
-            &["unshare", "--mount", "true"],
-            &["unshare", "--user", "--map-root-user", "--mount", "true"],
+            &["unshare", "--mount", "--uts", "true"],
+            &[
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "--uts",
+                "true",
+            ],
         ],
         remedy: "install util-linux, and allow mount namespaces: run as root, in a container with the \
                  right to mount, or where user namespaces are allowed",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{self, cargo};
-use crate::{needs, oracle, tools};
+use crate::{needs, oracle, refusal, tools};
 
 /// One check.
 struct Step {
@@ -25,7 +25,7 @@ struct Step {
 }
 
 /// All checks, in order.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "tools",
         purpose: "what the machine must have, pinned nextest and deny, the oracle's Python, the flights",
@@ -79,6 +79,12 @@ const STEPS: [Step; 11] = [
         purpose: "the committed models are what their scripts make",
         share_minutes: 1,
         run: model,
+    },
+    Step {
+        name: "refusal",
+        purpose: "the program as it is shipped has no faults on purpose",
+        share_minutes: 3,
+        run: refusal::run,
     },
     Step {
         name: "oracle",

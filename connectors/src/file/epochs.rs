@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use slackwater_dataflow::faults::phases::{Phase, reach};
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::{
@@ -171,7 +172,9 @@ impl Shard {
                 ShardOutputs::Chunks(chunks) => self.write(before, after, chunks)?,
             }
             self.is_marker_known = false;
+            reach(Phase::PartsSynced);
             marker.write(&self.marker_path)?;
+            reach(Phase::MarkerWritten);
             self.is_marker_known = true;
             self.marker = Some(marker);
         }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
 use crate::checkpoint::outbox::reading::OutboxReader;
+use crate::faults::phases::{Phase, reach};
 use crate::identity::Generation;
 use crate::sink::{EpochChunk, EpochSink, ShardEpoch, ShardOutputs, SinkError};
 use crate::store::Store;
@@ -44,6 +45,9 @@ pub(crate) fn publish(
         .enumerate()
         .skip(from_chunk as usize)
         .map(|(number, (object, chunk))| {
+            if number > from_chunk as usize {
+                reach(Phase::BetweenChunks);
+            }
             if opened != Some(object.name) {
                 open = Some(OutboxReader::open(store, &object).map_err(unreadable)?);
                 opened = Some(object.name);

@@ -26,6 +26,7 @@ use crate::checkpoint::retention::Retention;
 use crate::checkpoint::settle::{Choice, Halt, Step, Unpublished, decide};
 use crate::checkpoint::state_merge::StateChain;
 use crate::control::Beginning;
+use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
@@ -122,7 +123,9 @@ pub struct Claimed {
 /// from an older checkpoint: the object may be read again later.
 pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, RecoveryError> {
     check_conditions(store.as_ref())?;
+    reach(Phase::BeforeClaim);
     let log = ManifestLog::claim(Arc::clone(&store), claimant)?;
+    reach(Phase::AfterClaim);
     let generation = log.generation();
     let claimed = choose(Arc::clone(&store), log);
     // What another run deletes meanwhile looks like damage.
@@ -136,6 +139,7 @@ pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, Reco
 /// Finds the newest checkpoint that can be used.
 fn choose(store: Arc<dyn Store>, log: ManifestLog) -> Result<Claimed, RecoveryError> {
     let found = manifests(store.as_ref())?;
+    reach(Phase::ManifestsRead);
     let (mut readable, mut damaged) = (Vec::new(), Vec::new());
     let mut chosen = None;
     for Found { manifest, .. } in found.into_iter().rev() {
@@ -143,7 +147,10 @@ fn choose(store: Arc<dyn Store>, log: ManifestLog) -> Result<Claimed, RecoveryEr
             Ok(manifest) => {
                 if chosen.is_none() {
                     match verify(&store, &manifest) {
-                        Ok(()) => chosen = Some(manifest.clone()),
+                        Ok(()) => {
+                            reach(Phase::ObjectsVerified);
+                            chosen = Some(manifest.clone());
+                        }
                         Err(error) => damaged.push(damage(error)?),
                     }
                 }
@@ -264,6 +271,11 @@ impl Claimed {
         Ok(self.chosen.as_ref())
     }
 
+    /// What is wrong with newer checkpoints, the newest first. Whoever starts the run should hear of it.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
+    }
+
     /// What the job has changed since that checkpoint.
     pub fn differences(&self, job: &JobIdentity) -> Vec<Difference> {
         let chosen = self.chosen.as_ref();
@@ -296,6 +308,7 @@ impl Claimed {
     ) -> Result<Recovered, RecoveryError> {
         self.manifest()?;
         let markers = sink.take_over(self.generation())?;
+        reach(Phase::SinkTakenOver);
         let marked = markers.iter().flatten().map(|marker| marker.epoch).max();
         let seen = self.last_epoch.max(marked);
         let chosen = self.chosen.take();
@@ -310,7 +323,10 @@ impl Claimed {
             None => Ledger::new(opening),
         };
         self.settle(&mut ledger, &markers, asked.choice, sink.as_mut())?;
-        let in_place = sink.in_place(ledger.lengths())?;
+        let in_place = match faults::are_outboxes_wanted() {
+            true => None,
+            false => sink.in_place(ledger.lengths())?,
+        };
         let mut retention = Retention::new(asked.retain, self.generation());
         let last = chosen.as_ref().map(|it| it.number);
         let usable = |it: &&Manifest| last.is_none_or(|last| it.number <= last);
@@ -387,6 +403,7 @@ impl Claimed {
                 }
             }
             ledger.published(epoch.epoch);
+            reach(Phase::EpochSettled);
         }
         // What a person chose to live with is known from now on: the next run is not to halt over it once more.
         let is_given = |steps: &[Step]| steps.iter().any(|it| matches!(it, Step::Publish { .. }));
@@ -455,7 +472,10 @@ impl Claimed {
         let mut attempt = 1;
         loop {
             match self.log.put(&bytes) {
-                Recorded::Created => break,
+                Recorded::Created => {
+                    reach(Phase::BeginningRecorded);
+                    break;
+                }
                 Recorded::Lost(number) => return Err(RecoveryError::Fenced(number)),
                 Recorded::Unknown(error) if attempt == FIRST_MANIFEST_ATTEMPTS => {
                     return Err(error.into());
@@ -478,6 +498,7 @@ impl Claimed {
             };
             if data.generation < self.generation() && !retention.lists(&name) {
                 self.store.delete(&name)?;
+                reach(Phase::OrphanDeleted);
             }
         }
         Ok(())
@@ -561,6 +582,8 @@ impl SavedState for ChainState {
                     stage: stage.to_owned(),
                     reason,
                 })
-        })
+        })?;
+        reach(Phase::StateLoaded);
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::leading::{Alarm, Event};
+use crate::faults::phases::{Phase, reach};
 use crate::meters::Meters;
 use crate::run::{RunError, spawn};
 use crate::store::{Store, StoreError};
@@ -40,12 +41,18 @@ fn delete(store: &dyn Store, deletable: &Deletable, meters: &Meters) {
     let note = |error: StoreError| meters.note_trouble(error.to_string());
     let records = deletable.records.iter();
     let mut names = records.map(|&number| RecordNumber(number).name());
-    if let Err(error) = names.try_for_each(|name| store.delete(&name)) {
+    let deleted = names.try_for_each(|name| {
+        store.delete(&name)?;
+        reach(Phase::RecordDeleted);
+        Ok(())
+    });
+    if let Err(error) = deleted {
         // The objects stay as well: a record that is there may list them.
         return note(error);
     }
     for name in &deletable.objects {
         store.delete(name).unwrap_or_else(note);
+        reach(Phase::ObjectDeleted);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::state_file::StateWriter;
 use crate::checkpoint::state_merge::StateChain;
 use crate::checkpointing::leading::{Alarm, Event};
+use crate::faults::phases::{Phase, reach};
 use crate::identity::Generation;
 use crate::run::{RunError, Stopper, spawn};
 use crate::store::{ObjectReader, ObjectWriter, Put, Store, StoreError, failed};
@@ -51,7 +52,10 @@ fn run(setup: FolderSetup) {
             return;
         }
         let event = match folded {
-            Ok(into) => Event::Folded(order, into),
+            Ok(into) => {
+                reach(Phase::FoldWritten);
+                Event::Folded(order, into)
+            }
             Err(error) => {
                 discard(&setup, &name);
                 Event::NotFolded(error)

@@ -21,6 +21,7 @@ use crate::checkpoint::retention::{Deletable, Retention};
 use crate::checkpointing::publishing::ToPublish;
 use crate::clock::Clock;
 use crate::control::{StartEpoch, Then};
+use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::identity::CheckpointId;
 use crate::meters::{Meters, Totals};
@@ -108,6 +109,7 @@ impl Leader {
     fn lead(&mut self) {
         let first = self.coordinator.open_epoch();
         self.ledger.begin(first, CheckpointId(rand::random()));
+        reach(Phase::FirstEpochOpened);
         loop {
             let now = self.clock.monotonic();
             let actions = match self.wait(now) {
@@ -170,6 +172,7 @@ impl Leader {
             }
             Event::Published(epoch) => {
                 let (read_at, bytes) = self.ledger.published(epoch);
+                reach(Phase::Confirmed);
                 self.job.flow.release_published(bytes);
                 for (read_at, records) in read_at {
                     let latency = now.saturating_sub(read_at);
@@ -258,6 +261,7 @@ impl Leader {
             worker.send(command).ok();
         }
         self.job.flow.wake_all();
+        reach(Phase::EpochStarted);
     }
 
     fn put_manifest(&mut self, epoch: Epoch, covers: &[Epoch]) -> Vec<Action> {
@@ -289,10 +293,14 @@ impl Leader {
         let Some((_, bytes)) = &self.putting else {
             return Vec::new();
         };
+        reach(Phase::BeforeManifest);
         let recorded = self.log.put(bytes);
         let now = self.clock.monotonic();
         match recorded {
-            Recorded::Created => self.coordinator.put_created(now, epoch),
+            Recorded::Created => {
+                reach(Phase::AfterManifest);
+                self.coordinator.put_created(now, epoch)
+            }
             Recorded::Unknown(error) => {
                 self.meters.note_trouble(error.to_string());
                 self.coordinator.put_unknown(now, epoch)

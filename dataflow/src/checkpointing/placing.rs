@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::checkpoint::ledger::Placed;
 use crate::checkpoint::turns::{Turn, Turns};
 use crate::checkpointing::leading::{Alarm, Event};
+use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::moment::Epoch;
@@ -80,6 +81,7 @@ fn sync_all(to_sync: &Receiver<ToSync>, events: &Sender<Event>) {
             return;
         }
         if let Some((epoch, placed)) = epoch {
+            reach(Phase::OutputsSynced);
             drop(events.send(Event::Placed(epoch, placed)));
         }
     }
@@ -137,6 +139,7 @@ impl Placer {
         while let Err(error) = self.place.append(&chunk) {
             self.wait_for_room(error)?;
         }
+        reach(Phase::OutputsBegun);
         let bytes = chunk.bytes.len();
         let lengths = self.placed.entry(chunk.shard).or_default();
         if let Some(length) = lengths.get_mut(chunk.stream.index()) {

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
 use crate::checkpoint::publishing::publish;
 use crate::checkpointing::leading::{Alarm, Event};
+use crate::faults::phases::{Phase, reach};
 use crate::identity::Generation;
 use crate::moment::Epoch;
 use crate::run::{RunError, Stopper, spawn};
@@ -44,6 +45,7 @@ pub(crate) fn start(setup: PublisherSetup) -> Result<JoinHandle<()>, RunError> {
 fn run(mut setup: PublisherSetup) {
     let _alarm = Alarm(setup.events.clone());
     while let Ok(ToPublish { epoch, outputs }) = setup.epochs.recv() {
+        reach(Phase::PublishStarted);
         if let Some(outputs) = &outputs {
             let mut shards = outputs.shards.iter();
             if let Err(error) = shards.try_for_each(|shard| setup.publish(outputs, shard)) {
@@ -71,6 +73,7 @@ impl PublisherSetup {
             thread::sleep(RETRY_PAUSE);
             published = self.publish_rest(epoch, shard);
         }
+        reach(Phase::ShardPublished);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use crate::checkpoint::state_file::{Entry, StateWriter};
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::checkpointing::placing::Placement;
 use crate::control::{Part, SourceCut};
+use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::identity::Generation;
@@ -166,6 +167,7 @@ impl Writer {
             Part::Cut(epoch, cut) => {
                 self.tell(Event::Watermark(self.setup.worker, cut.watermark));
                 self.pending.entry(epoch).or_default().cut = Some(cut);
+                reach(Phase::CutHandedOver);
                 epoch
             }
             Part::State(epoch, stage, delta) => {
@@ -216,6 +218,7 @@ impl Writer {
                 };
                 let outbox = pending.outbox.get_or_insert_with(new);
                 setup.insist(epoch, || outbox.append(chunk))?;
+                reach(Phase::OutputsBegun);
                 setup.insist(epoch, || outbox.send())?;
                 // With its ticket its events count as retired; what is not published is bounded by the number of
                 // epochs.
@@ -242,6 +245,7 @@ impl Writer {
                 outbox.seal().map_err(|error| self.setup.abandon(error))?
             }
         };
+        reach(Phase::ObjectsSynced);
         self.tell(Event::Reported(
             self.setup.worker,
             Report {
@@ -294,5 +298,6 @@ fn write_state(
             writer.entry(Entry { group, key, value })?;
         }
     }
+    reach(Phase::StateBegun);
     writer.finish()
 }

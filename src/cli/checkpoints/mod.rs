@@ -74,6 +74,15 @@ fn open(argument: &PipelineArgument, json: bool) -> Result<Opened, Failure> {
 }
 
 impl Opened {
+    /// The checkpoints that the job keeps. Records of older ones may be there too, of runs that were killed: they stay, so
+    /// that no stale process can take their numbers, while what they list is deleted.
+    fn kept(&self) -> &[Found] {
+        let checkpoint = self.pipeline.checkpoint.as_ref();
+        let retain = checkpoint.map_or(1, |it| it.retain as usize).max(1);
+        let older = self.found.len().saturating_sub(retain);
+        self.found.get(older..).unwrap_or_default()
+    }
+
     /// The checkpoint of this number, or the newest one.
     fn manifest(&self, number: Option<u64>) -> Result<&Manifest, Failure> {
         let wanted = |found: &&Found| number.is_none_or(|number| found.number.0 == number);

@@ -11,7 +11,7 @@ use slackwater_dataflow::store::Store;
 use crate::cli::checkpoints::open;
 use crate::cli::{Failure, PipelineArgument, counted, print_some};
 
-/// Reads every byte of every checkpoint in a job's store. Fails if one is damaged.
+/// Reads every byte of every checkpoint that is kept in a job's store. Fails if one is damaged.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl Verify {
     pub(super) fn run(self) -> Result<(), Failure> {
         let opened = open(&self.pipeline, self.json)?;
         let mut damaged = 0;
-        for found in &opened.found {
+        for found in opened.kept() {
             let verified = match &found.manifest {
                 Ok(manifest) => verify(&opened.store, manifest).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),

@@ -156,7 +156,8 @@ fn is_what_a_worker_says_kept_beyond_its_end() {
     let supervised = Supervised::start(at_once(1), "exec sleep 600");
     let worker = supervised.worker(1);
     worker.look(|| Some(run(0, 7)));
-    let status = supervised.wait(|status| status.last.is_some_and(|run| run.events.read == 7));
+    let status =
+        supervised.wait(|status| status.last.as_ref().is_some_and(|run| run.events.read == 7));
     assert_eq!(status.state, JobState::Running);
     worker.failed("disk full").unwrap();
     supervised.end_worker();
@@ -164,12 +165,12 @@ fn is_what_a_worker_says_kept_beyond_its_end() {
     let status = supervised.wait(|status| status.failed == 1);
     assert_eq!(status.failures[0].cause, "disk full");
     assert!(!status.failures[0].healthy);
-    assert_eq!(status.last.unwrap().events.read, 7);
+    assert_eq!(status.last.as_ref().unwrap().events.read, 7);
 
     // A durable checkpoint gives the one restart again.
     let worker = supervised.worker(2);
     worker.look(|| Some(run(1, 8)));
-    supervised.wait(|status| status.last.is_some_and(|run| run.events.read == 8));
+    supervised.wait(|status| status.last.as_ref().is_some_and(|run| run.events.read == 8));
     supervised.end_worker();
     drop(worker);
     let status = supervised.started(3);

@@ -1,21 +1,28 @@
-//! Processes of a job killed at random moments: the gate's own test, only longer and with the release build.
+//! Processes of a job killed at random moments and in each phase of a checkpoint and of a recovery: the gate's own tests,
+//! only longer and with release builds.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::campaign::{commit, write_report};
 use crate::process::{self, cargo};
 use crate::tools;
 
-/// Kills, unless another number is asked for.
+/// Kills, unless another number is asked for: about half of them at random moments.
 const KILLS: u32 = 300;
+/// Tests that share them: at random moments and in phases, in both orders.
+const TESTS: u32 = 4;
 /// The report, from the root of the repository.
 const REPORT: &str = "docs/reports/kill.md";
-/// Where the test puts what it has found, in the target folder.
-const FOUND: &str = "kill.md";
+/// Where the tests put what they have found, in the target folder.
+const FOUND: &str = "kill.jsonl";
+/// Where the two programs are, in the target folder: cargo has one place for both.
+const PROGRAMS: &str = "kill";
 
-/// Runs the test with many kills and keeps what it has found.
+/// Runs the tests with many kills and keeps what they have found.
 ///
 /// # Errors
 /// An unknown option; a missing tool; a record that was lost or doubled; a job that did not come back.
@@ -30,60 +37,161 @@ pub fn run(options: &[String]) -> Result<()> {
             options.join(" ")
         ),
     };
-    process::run(cargo().args(["build", "--release", "--locked", "--bin", "slackwater"]))?;
     let target = process::root().join(process::target());
+    let with_faults = program(&target, "with-faults", &["--features", "faults"])?;
+    // Last, so that it is what lies where a release build is looked for.
+    let shipped = program(&target, "shipped", &[])?;
     let found = target.join(FOUND);
     if found.exists() {
         fs::remove_file(&found).with_context(|| format!("cannot remove {}", found.display()))?;
     }
     let mut command = process::command(tools::program(&tools::NEXTEST)?);
-    // Features as in the gate, so that nothing is built twice; what is killed is the release build, which has none.
-    command.args([
-        "nextest",
-        "run",
-        "--locked",
-        "--workspace",
-        "--features",
-        "faults",
-    ]);
+    // Features as in the gate, so that nothing is built twice; what is killed are the release builds.
+    command.args(["nextest", "run", "--locked", "--workspace"]);
+    command.args(["--features", "faults"]);
     // Kills are random in time: two campaigns at once would each measure the other's load.
     command.args(["--test-threads", "1", "--no-fail-fast"]);
     command.args(["--profile", "campaign"]);
-    command.args(["-E", "binary(kill) and test(/^campaign::/)"]);
-    command.env("SLACKWATER_KILLS", kills.div_ceil(2).to_string());
-    command.env(
-        "SLACKWATER_KILL_BINARY",
-        target.join("release").join("slackwater"),
-    );
+    command.args(["-E", "binary(kill) and test(/_order$/)"]);
+    command.env("SLACKWATER_KILLS", kills.div_ceil(TESTS).to_string());
+    command.env("SLACKWATER_KILL_BINARY", shipped);
+    command.env("SLACKWATER_KILL_BINARY_WITH_FAULTS", with_faults);
     command.env("SLACKWATER_KILL_REPORT", &found);
     process::run(&mut command)?;
-    let rows =
+    let lines =
         fs::read_to_string(&found).with_context(|| format!("cannot read {}", found.display()))?;
-    write_report(REPORT, &report(&rows, &commit()?))?;
-    println!("campaign kill: {kills} kills, 0 violations (report: {REPORT})");
+    let found = Found::read(&lines)?;
+    write_report(REPORT, &found.report(&load(), &commit()?))?;
+    println!("campaign kill: 0 violations (report: {REPORT})");
     Ok(())
 }
 
-fn report(rows: &str, commit: &str) -> String {
-    format!(
-        "# Kills\n\n\
-         The reference job with checkpoints, on generated events at a steady rate, to files. Its processes are killed\n\
-         (`kill -9`) at random moments: the worker alone, which the process above it starts again, or both, and then\n\
-         the command is given again. When a job is done its files are compared, record by record and in order for each\n\
-         user, with those of a run that nothing happens to. *Back* is the time from the kill to the first marker of\n\
-         outputs that is new.\n\
-         Written by `cargo xtask campaign kill`; each run replaces it. The gate runs the same with fewer kills.\n\n\
-         {rows}\nCommit {commit}.\n"
-    )
+/// A release build, where the next one does not take its place.
+fn program(target: &Path, name: &str, features: &[&str]) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--bin", "slackwater"]);
+    process::run(build.args(features))?;
+    let built = target.join("release").join("slackwater");
+    let folder = target.join(PROGRAMS);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let place = folder.join(name);
+    fs::copy(&built, &place).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(place)
+}
+
+/// How busy the machine was that all of this ran on, at the end: what the times must be read with.
+fn load() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let of_minutes = average.split_whitespace().nth(2).unwrap_or("unknown");
+    format!("{cores} cores, with a load average of {of_minutes} in the last 15 minutes")
+}
+
+/// What the tests have found.
+#[derive(Default)]
+struct Found {
+    /// Of kills at random moments, one text an order.
+    random: Vec<String>,
+    /// Of kills in phases, the same.
+    phases: Vec<String>,
+    orders: Vec<String>,
+    /// All phases, each with its kills by order.
+    rows: Vec<(String, Vec<u64>)>,
+}
+
+impl Found {
+    fn read(lines: &str) -> Result<Self> {
+        let mut found = Found::default();
+        for line in lines.lines() {
+            let line: Value = serde_json::from_str(line).context("a test wrote no JSON")?;
+            let text = |name: &str| line.get(name).and_then(Value::as_str).map(str::to_owned);
+            found.random.extend(text("random"));
+            if let Some(phases) = text("phases") {
+                found.phases.push(phases);
+                found
+                    .orders
+                    .push(text("order").context("a test wrote no `order`")?);
+                found.count(&line)?;
+            }
+        }
+        if found.random.is_empty() || found.phases.is_empty() {
+            bail!("a test found nothing");
+        }
+        Ok(found)
+    }
+
+    fn count(&mut self, line: &Value) -> Result<()> {
+        let all = line.get("all").and_then(Value::as_array);
+        for phase in all.context("a test wrote no phases")? {
+            let phase = phase.as_str().unwrap_or_default();
+            let kills = line.get("hit").and_then(|hit| hit.get(phase));
+            let kills = kills.and_then(Value::as_u64).unwrap_or_default();
+            match self.rows.iter_mut().find(|(name, _)| name == phase) {
+                Some((_, by_order)) => by_order.push(kills),
+                None => self.rows.push((phase.to_owned(), vec![kills])),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, load: &str, commit: &str) -> String {
+        let list = |texts: &[String]| {
+            let items = texts.iter().map(|text| format!("- {text}\n"));
+            items.collect::<String>()
+        };
+        let rows = self.rows.iter().map(|(phase, by_order)| {
+            let cells = by_order.iter().map(|kills| format!(" {kills} |"));
+            format!("| `{phase}` |{}\n", cells.collect::<String>())
+        });
+        format!(
+            "# Kills\n\n\
+             The reference job with checkpoints, on generated events at a steady rate, to files. Its processes are killed\n\
+             (`kill -9`). When a job is done its files are compared, record by record and in order for each user, with\n\
+             those of a run that nothing happens to, on one worker; and so is the digest of its state. Jobs in arrival order that\n\
+             are killed in phases have their outputs in outboxes, all others in place.\n\
+             Written by `cargo xtask campaign kill`; each run replaces it. The gate runs the same with fewer kills.\n\n\
+             ## At random moments\n\n\
+             The program as it is shipped. The worker alone is killed, which the process above it starts again, or both, and\n\
+             then the command is given again. *Back* is the time from the kill to the first marker of outputs that is new.\n\n\
+             {}\n\
+             ## In each phase\n\n\
+             The same release build, but with the feature `faults`: a process kills itself in a phase of a checkpoint, of a\n\
+             recovery, or of the process above the workers, at a time that is drawn; `dataflow/src/faults/phases.rs` says\n\
+             where each is. What died by its own hand is proved by a file that it wrote before, and by the signal that its\n\
+             parent saw. Meanwhile a reader looks at what is visible of the outputs: that must stay as it is.\n\n\
+             {}\n\
+             | phase | {} |\n| --- |{}\n{}\n\
+             On {load}. Commit {commit}.\n",
+            list(&self.random),
+            list(&self.phases),
+            self.orders.join(" | "),
+            " ---: |".repeat(self.orders.len()),
+            rows.collect::<String>(),
+        )
+    }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::report;
+    use super::Found;
 
     #[test]
     fn does_the_report_say_what_was_found() {
-        let text = report("- arrival: 2 kills.\n", "abc");
-        assert!(text.ends_with("\n\n- arrival: 2 kills.\n\nCommit abc.\n"));
+        let lines = concat!(
+            r#"{"random":"arrival: 2 kills."}"#,
+            "\n",
+            r#"{"phases":"arrival: 3 kills.","order":"arrival","all":["a","b"],"hit":{"a":3}}"#,
+            "\n",
+            r#"{"phases":"event_time: 1 kill.","order":"event_time","all":["a","b"],"hit":{"b":1}}"#,
+            "\n"
+        );
+        let text = Found::read(lines).unwrap().report("2 cores", "abc");
+        assert!(text.contains("\n\n- arrival: 2 kills.\n\n## In"), "{text}");
+        let end = "- arrival: 3 kills.\n- event_time: 1 kill.\n\n| phase | arrival | event_time |\n\
+                   | --- | ---: | ---: |\n| `a` | 3 | 0 |\n| `b` | 0 | 1 |\n\nOn 2 cores. Commit abc.\n";
+        assert!(text.ends_with(end), "{text}");
+        assert!(Found::read("").is_err());
+        assert!(Found::read("{}\n").is_err());
     }
 }

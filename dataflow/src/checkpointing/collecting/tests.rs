@@ -29,7 +29,7 @@ fn collect(store: &MemoryStore) -> (Vec<String>, Option<String>) {
     collect.send(both).unwrap();
     drop(collect);
     thread.unwrap().join().unwrap();
-    (store.names(), meters.take_trouble())
+    (store.names(), meters.trouble().map(|it| it.what))
 }
 
 fn store() -> MemoryStore {
