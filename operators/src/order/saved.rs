@@ -99,6 +99,8 @@ pub(super) struct Saving {
     frozen: Vec<u32>,
     /// What is written of it.
     written: StateDelta,
+    /// The bound that they heard of last.
+    bound: Vec<u8>,
 }
 
 impl Saving {
@@ -110,6 +112,7 @@ impl Saving {
             spilled: StateDelta::default(),
             frozen: Vec::new(),
             written: StateDelta::default(),
+            bound: Vec::new(),
         }
     }
 
@@ -147,7 +150,10 @@ impl Saving {
         let bound = first.map_or(END.to_vec(), |first| key(first).to_vec());
         self.written = std::mem::take(&mut self.spilled);
         self.written.retain(|key| key >= bound.as_slice());
-        self.written.set_bound(&bound);
+        if bound != self.bound {
+            self.written.set_bound(&bound);
+            self.bound = bound;
+        }
         for at in self.new.drain(..) {
             // Numbers of runs are used again: what is marked already is on the list already.
             if let Some(run) = runs.get_mut(at)

@@ -49,8 +49,9 @@ struct Chain(BTreeMap<Vec<u8>, (KeyGroup, Vec<u8>)>);
 impl Chain {
     fn add(&mut self, mut delta: StateDelta) {
         delta.sort();
-        let bound = delta.bound().unwrap();
-        self.0.retain(|key, _| key.as_slice() >= bound);
+        if let Some(bound) = delta.bound() {
+            self.0.retain(|key, _| key.as_slice() >= bound);
+        }
         for (group, key, value) in delta.entries() {
             let saved = (group, value.unwrap().to_vec());
             let before = self.0.insert(key.to_vec(), saved);
@@ -117,12 +118,7 @@ impl Race {
 
     fn end_snapshot(&mut self) {
         while self.stage.snapshot(&mut self.delta) == Progress::More {}
-        let mut delta = std::mem::take(&mut self.delta);
-        if delta.bound().is_none() {
-            // It was ended before.
-            delta.set_bound(b"");
-        }
-        self.chain.add(delta);
+        self.chain.add(std::mem::take(&mut self.delta));
         assert_eq!(self.chain.contents(), self.frozen);
     }
 
@@ -201,6 +197,20 @@ proptest! {
     fn is_it_so_from_disk(steps in steps(), bytes in prop_oneof![Just(1_u64), Just(20_000)]) {
         race(steps, bytes);
     }
+}
+
+/// A quiet job writes nothing at its checkpoints, and the first one after a restart says where it stands.
+#[test]
+fn does_an_epoch_in_which_nothing_left_say_nothing() {
+    let mut stage = Chain::default().stage(20_000, false);
+    let delta = |stage: &mut EventTimeOrder| {
+        stage.on_epoch_closed();
+        let mut delta = StateDelta::default();
+        assert_eq!(stage.snapshot(&mut delta), Progress::Done);
+        delta
+    };
+    assert!(delta(&mut stage).bound().is_some());
+    assert!(delta(&mut stage).is_empty());
 }
 
 #[test]
