@@ -71,9 +71,11 @@ impl Worker {
     /// Has the supervisor say why a run has failed: it knows what comes next.
     pub(super) fn report(reporter: &Reporter, ran: Result<(), Failure>) -> Result<(), Failure> {
         let cause = match &ran {
+            // What another run has taken over, for one, is not to be started again.
+            Err(failure) if failure.exit_code() != 1 => return ran,
             Err(Failure::Running(error)) => error.to_string(),
-            Err(failure) if failure.exit_code() == 1 => failure.to_string(),
-            _ => return ran,
+            Err(failure) => failure.to_string(),
+            Ok(()) => return ran,
         };
         match reporter.failed(&cause) {
             Ok(()) => Err(Failure::Said { code: 1 }),
