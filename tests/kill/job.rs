@@ -31,10 +31,12 @@ pub struct Job {
     folder: tempfile::TempDir,
     pipeline: PathBuf,
     pub outputs: PathBuf,
+    /// Variables of its processes.
+    environment: Vec<(String, String)>,
 }
 
 /// The reference pipeline with these values; each key stands there once.
-fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bool) -> String {
+fn pipeline(outputs: &Path, variation: Variation, store: Option<&str>) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/user-events.toml");
     let mut text = fs::read_to_string(file).unwrap();
     let Variation {
@@ -44,7 +46,7 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
         rate,
         interval_ms,
     } = variation;
-    let rate = if checkpoints { rate } else { 0 };
+    let rate = if store.is_some() { rate } else { 0 };
     let mut set = |key: &str, value: String| {
         let at = text.find(&format!("\n{key} = ")).unwrap() + 1;
         let end = at + text[at..].find('\n').unwrap();
@@ -64,10 +66,9 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
     if let Some(at) = text.find("\n[checkpoint]") {
         text.truncate(at);
     }
-    if checkpoints {
-        let store = folder.join("state").display().to_string();
+    if let Some(store) = store {
         text += &format!(
-            "\n[checkpoint]\nstore = \"file:{store}\"\ninterval = \"{interval_ms}ms\"\nmin_pause = \"0ms\"\n\n\
+            "\n[checkpoint]\nstore = \"{store}\"\ninterval = \"{interval_ms}ms\"\nmin_pause = \"0ms\"\n\n\
              [restart]\nattempts = 0\ninitial = \"20ms\"\nmax = \"100ms\"\n"
         );
     }
@@ -75,17 +76,54 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation, checkpoints: bo
 }
 
 impl Job {
+    /// One without checkpoints, or with them in its folder.
     pub fn new(variation: Variation, checkpoints: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = format!("file:{}", folder.path().join("state").display());
+        Job::in_folder(folder, variation, checkpoints.then_some(&*store))
+    }
+
+    /// One whose checkpoints are somewhere else.
+    pub fn with_store(variation: Variation, store: &str, environment: &[(&str, &str)]) -> Self {
+        let mut job = Job::in_folder(tempfile::tempdir().unwrap(), variation, Some(store));
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        job.environment = environment.iter().map(owned).collect();
+        job
+    }
+
+    fn in_folder(folder: tempfile::TempDir, variation: Variation, store: Option<&str>) -> Self {
         let outputs = folder.path().join("out");
-        let text = pipeline(folder.path(), &outputs, variation, checkpoints);
+        let text = pipeline(&outputs, variation, store);
         let pipeline = folder.path().join("job.toml");
         fs::write(&pipeline, text).unwrap();
         Job {
             folder,
             pipeline,
             outputs,
+            environment: Vec::new(),
         }
+    }
+
+    /// Changes what the pipeline file says.
+    pub fn rewrite(&mut self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.pipeline).unwrap();
+        fs::write(&self.pipeline, change(text)).unwrap();
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The binary, about to do this with the job.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .arg(&self.pipeline)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     pub fn start(&self) -> Running {
@@ -95,12 +133,8 @@ impl Job {
             .append(true)
             .open(said)
             .unwrap();
-        let child = Command::new(binary())
-            .arg("run")
-            .arg(&self.pipeline)
-            .arg("--json")
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
+        let child = self
+            .command(&["run", "--json"])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -136,12 +170,12 @@ pub struct Running {
 }
 
 impl Running {
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// The worker's process, if there is one now.
-    fn worker(&self) -> Option<Pid> {
+    pub fn worker(&self) -> Option<Pid> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         let first = children.split_whitespace().next()?.parse().ok()?;
