@@ -223,6 +223,10 @@ fn does_a_job_go_on_that_hears_no_answer_to_its_manifests() {
     created.dedup();
     assert_eq!(created.len(), all);
     println!("{all} records, {refused} times asked again");
+    for method in ["PUT", "GET", "DELETE"] {
+        let requests = done.iter().filter(|(it, _)| it.method == method).count();
+        println!("{method}: {requests}");
+    }
     assert!(refused > 0);
 }
 
