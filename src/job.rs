@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::adapter::Graph;
+use slackwater_dataflow::checkpoint::log::newest_claim;
 use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
 use slackwater_dataflow::meters::{Latency, Trouble};
@@ -30,9 +31,10 @@ use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
 use crate::pipeline::preflight::{self, PreflightError};
-use crate::pipeline::spec::{CheckpointSpec, SinkKind, SourceSpec};
+use crate::pipeline::spec::{CheckpointSpec, SinkKind, SourceSpec, StorePlace};
 use crate::report::{EpochFigures, ProductName, Report};
 use crate::status::{Subject, Watch};
+use crate::stores;
 use crate::supervisor::protocol;
 
 /// A job did not do what it was asked to.
@@ -330,7 +332,21 @@ pub fn examine(pipeline: &Pipeline) -> Findings {
             Err(fault) => found.faults.push(fault),
         }
     }
+    // One in a folder is made where it is not there.
+    let bucket = pipeline.checkpoint.as_ref().map(|it| &it.store);
+    if let Some(place @ StorePlace::Bucket { .. }) = bucket {
+        found.faults.extend(look_into(place).err());
+    }
     found
+}
+
+/// Whether a store answers, and who asks may ask.
+fn look_into(place: &StorePlace) -> Result<(), PreflightError> {
+    let store = stores::open_to_read(place).map_err(|it| PreflightError::Store(it.to_string()))?;
+    let listed = newest_claim(store.as_ref());
+    listed
+        .map(drop)
+        .map_err(|it| PreflightError::Store(it.to_string()))
 }
 
 /// Processor time that this process has used, all threads together.

@@ -26,7 +26,7 @@ use crate::job::{JobError, Refusal};
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use crate::supervisor::SuperviseError;
-use crate::supervisor::control::AskError;
+use crate::supervisor::control::{AskError, ControlError};
 use crate::supervisor::protocol::Answer;
 use slackwater_dataflow::faults::{self, FaultError, Said};
 use slackwater_dataflow::run::RunError;
@@ -42,7 +42,7 @@ const REFERENCE_NAME: &str = "pipelines/user-events.toml (embedded)";
 #[command(
     name = "slackwater",
     version,
-    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source or outputs, or nobody runs the job that is asked)."
+    after_help = "Without a command: `run` of the embedded reference pipeline.\n\nExit codes: 0 done, 1 failed while running, 2 usage or mistakes in the pipeline file, 3 preflight failed (model, source, outputs or store, or nobody runs the job that is asked), 4 refused (another run has the job, or it does not fit its checkpoint)."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -160,9 +160,9 @@ pub enum Failure {
         /// Why not.
         source: AskError,
     },
-    /// Exit code 3: the job is supervised already, or cannot be.
+    /// Exit code 3: the job cannot be supervised.
     #[error("preflight failed: {0}")]
-    Supervise(#[from] SuperviseError),
+    Supervise(SuperviseError),
     /// Exit code 2: the pipeline file has mistakes.
     #[error("{0}\n{count} in the pipeline file, nothing was started", count = counted(.0.list().len() as u64, "mistake"))]
     Mistakes(Mistakes),
@@ -187,10 +187,10 @@ pub enum Failure {
     #[error("job `{0}` has no [checkpoint] in its pipeline file, and so no checkpoints")]
     NoCheckpoints(String),
     /// Exit code 1: a checkpoint store can't be read, or is damaged.
-    #[error("checkpoint store `{folder}`: {reason}")]
+    #[error("checkpoint store `{store}`: {reason}")]
     Store {
-        /// The store's folder.
-        folder: String,
+        /// The store.
+        store: String,
         /// What is wrong.
         reason: String,
     },
@@ -233,6 +233,18 @@ impl Failure {
             | Failure::Faults(_)
             | Failure::NotAsked { .. }
             | Failure::Supervise(_) => 3,
+        }
+    }
+}
+
+impl From<SuperviseError> for Failure {
+    fn from(error: SuperviseError) -> Self {
+        match error {
+            // Whether the store or its supervisor says so is nothing to who has started a second one.
+            SuperviseError::Control(error @ ControlError::InUse { .. }) => {
+                Failure::Refused(Refusal::InUse(error.to_string()))
+            }
+            error => Failure::Supervise(error),
         }
     }
 }

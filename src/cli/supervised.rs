@@ -13,10 +13,12 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::cli::{Failure, say};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::CheckpointSpec;
+use crate::stores::room;
 use crate::supervisor::attempts::Outcome;
+use crate::supervisor::control::ControlError;
 use crate::supervisor::protocol::{Answer, Ask};
 use crate::supervisor::reporter::{Reporter, live_with};
-use crate::supervisor::{Setup, control, supervise as supervise_workers};
+use crate::supervisor::{Setup, SuperviseError, control, supervise as supervise_workers};
 
 /// What a supervisor tells the worker that it starts.
 #[derive(Debug, Default, clap::Args)]
@@ -65,19 +67,20 @@ impl Worker {
             return Err(Failure::NoSupervisor(io::Error::other(why)));
         };
         let attempt = self.attempt.unwrap_or_default();
-        Reporter::connect(&checkpoint.store, attempt).map_err(Failure::NoSupervisor)
+        Reporter::connect(&room::of(&checkpoint.store), attempt).map_err(Failure::NoSupervisor)
     }
 
     /// Has the supervisor say why a run has failed: it knows what comes next. What is about the file or the machine is
     /// said here as well, as of a job without a supervisor; it is there to be asked for if the job is started again.
     pub(super) fn report(reporter: &Reporter, ran: Result<(), Failure>) -> Result<(), Failure> {
         let cause = match &ran {
-            Err(Failure::Running(error)) => error.to_string(),
-            Err(failure) if failure.exit_code() == 1 => failure.to_string(),
-            Err(failure) => {
+            // What another run has taken over, for one, is not to be started again.
+            Err(failure) if failure.exit_code() != 1 => {
                 drop(reporter.failed(&failure.to_string()));
                 return ran;
             }
+            Err(Failure::Running(error)) => error.to_string(),
+            Err(failure) => failure.to_string(),
             Ok(()) => return ran,
         };
         match reporter.failed(&cause) {
@@ -101,10 +104,14 @@ pub(super) fn supervise(
         let why = "it is no file, and a job with [checkpoint] reads it again at each restart: write it to one";
         return Err(no_pipeline(io::Error::other(why)));
     }
+    let room = room::of(&checkpoint.store);
+    room::prepare(&checkpoint.store)
+        .map_err(|error| SuperviseError::Control(ControlError::path("make", &room, error)))?;
     let program = env::current_exe().map_err(Failure::NoProgram)?;
     let outcome = supervise_workers(&Setup {
         job: &pipeline.job.name,
-        store: &checkpoint.store,
+        room: &room,
+        store: &checkpoint.store.to_string(),
         strategy: pipeline.restart,
         program: &|attempt, goes_on| {
             let mut command = Command::new(&program);
@@ -139,6 +146,6 @@ pub(super) fn ask(
     let Some(checkpoint) = &pipeline.checkpoint else {
         return Err(Failure::NotSupervised(job()));
     };
-    control::ask(&checkpoint.store, what, patience)
+    control::ask(&room::of(&checkpoint.store), what, patience)
         .map_err(|source| Failure::NotAsked { job: job(), source })
 }

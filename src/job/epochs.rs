@@ -1,10 +1,9 @@
 //! A job with checkpoints, made ready: who else runs it, what was left of it, whether it may go on from that.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::process;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{EpochFiles, EpochFilesConfig};
@@ -19,7 +18,6 @@ use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::{EpochSink, OutputStream, SinkError};
 use slackwater_dataflow::source::{Partition, Start, Starts};
-use slackwater_dataflow::store::local::{LocalStore, OpenStoreError};
 use slackwater_models::ModelInfo;
 
 use crate::pipeline::Pipeline;
@@ -27,6 +25,7 @@ use crate::pipeline::graph::{OpenSource, open_source, open_source_again, stream_
 use crate::pipeline::identity::identity;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{CheckpointSpec, SinkKind};
+use crate::stores::{self, BETWEEN_ATTEMPTS, LEAVING_MAX};
 
 /// What a person says about how a job is to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,13 +72,6 @@ pub enum Refusal {
     Recovery(RecoveryError),
 }
 
-/// How long another process may still have the store: a worker whose supervisor was killed dies a moment later, and
-/// who starts the job again at once must not be refused for that.
-const LEAVING_MAX: Duration = Duration::from_secs(5);
-
-/// Between two attempts to open it.
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
-
 const CHANGED: &str =
     "State and outputs would mean something else: put it back, or start over with `--fresh`";
 const CHANGED_FEATURES: &str = "With `--allow-new-features` the job goes on with the new ones, on the histories that it has; \
@@ -92,9 +84,26 @@ pub(super) enum Blocked {
     Refused(Refusal),
 }
 
-impl<E: Into<PreflightError>> From<E> for Blocked {
-    fn from(error: E) -> Self {
+impl From<PreflightError> for Blocked {
+    fn from(error: PreflightError) -> Self {
+        Blocked::Preflight(error)
+    }
+}
+
+impl From<SinkError> for Blocked {
+    fn from(error: SinkError) -> Self {
         Blocked::Preflight(error.into())
+    }
+}
+
+impl From<stores::OpenError> for Blocked {
+    fn from(error: stores::OpenError) -> Self {
+        match error {
+            stores::OpenError::InUse(message) => Blocked::Refused(Refusal::InUse(message)),
+            stores::OpenError::Unusable(message) => {
+                Blocked::Preflight(PreflightError::Store(message))
+            }
+        }
     }
 }
 
@@ -149,9 +158,13 @@ pub(super) fn begin(
     // What the job reads is looked at before anything is claimed: a run that cannot begin must not end one that
     // goes on.
     let first = open_source(pipeline, clock)?;
-    let store = open_store(&checkpoint.store, clock)?;
-    let of_store = |error: &dyn std::error::Error| PreflightError::Store(error.to_string());
-    store.remove_leftovers().map_err(|error| of_store(&error))?;
+    let store = stores::open(&checkpoint.store, clock)?;
+    let files = files(pipeline);
+    if let Some(files) = files.as_ref().filter(|files| files.root.is_dir()) {
+        // Nor one whose outputs another run writes to: its store may have no lock that says so. Where nothing is, there
+        // is no such run, and nothing is made before the store has answered.
+        drop(open_files(files, clock)?);
+    }
     let claimant = Claimant {
         host: rustix::system::uname()
             .nodename()
@@ -160,8 +173,7 @@ pub(super) fn begin(
         process: process::id(),
         now_ms: clock.wall_ms(),
     };
-    let mut claimed = claim(Arc::new(store), &claimant).map_err(blocked)?;
-    let files = files(pipeline);
+    let mut claimed = claim(store, &claimant).map_err(blocked)?;
     if resuming.fresh {
         claimed.forget();
         if let Some(files) = &files {
@@ -179,7 +191,7 @@ pub(super) fn begin(
         None => first,
     };
     let warning = fallen_back(manifest.as_ref(), claimed.damaged());
-    let (sink, places, choice) = open_sink(pipeline, files.as_ref(), resuming)?;
+    let (sink, places, choice) = open_sink(pipeline, files.as_ref(), resuming, clock)?;
     let asked = Asked {
         job,
         spread,
@@ -197,19 +209,15 @@ pub(super) fn begin(
     })
 }
 
-/// Opens the store, once the worker of an earlier run has left it that may be about to end.
-fn open_store(folder: &Path, clock: &Arc<dyn Clock>) -> Result<LocalStore, Blocked> {
+/// Takes the outputs, once the worker of an earlier run has left them that may be about to end.
+fn open_files(files: &EpochFilesConfig, clock: &Arc<dyn Clock>) -> Result<EpochFiles, Blocked> {
     let until = clock.monotonic().saturating_add(LEAVING_MAX);
     loop {
-        match LocalStore::open(folder) {
-            Err(OpenStoreError::InUse { .. }) if clock.monotonic() < until => {
-                thread::sleep(BETWEEN_ATTEMPTS);
-            }
-            Err(error @ OpenStoreError::InUse { .. }) => {
-                return Err(Refusal::InUse(error.to_string()).into());
-            }
-            Err(error) => return Err(PreflightError::Store(error.to_string()).into()),
-            Ok(store) => return Ok(store),
+        match EpochFiles::open(files) {
+            Err(error) if error.source.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            Err(_) if clock.monotonic() < until => thread::sleep(BETWEEN_ATTEMPTS),
+            Err(error) => return Err(Refusal::InUse(error.to_string()).into()),
+            Ok(open) => return Ok(open),
         }
     }
 }
@@ -235,7 +243,7 @@ fn refuse_outputs(files: &EpochFilesConfig, checkpoint: &CheckpointSpec) -> Resu
         None => Ok(()),
         Some(path) => Err(Refusal::OutputsWithoutCheckpoint {
             path: path.display().to_string(),
-            store: checkpoint.store.display().to_string(),
+            store: checkpoint.store.to_string(),
         }
         .into()),
     }
@@ -301,7 +309,8 @@ fn open_sink(
     pipeline: &Pipeline,
     files: Option<&EpochFilesConfig>,
     resuming: Resuming,
-) -> Result<OpenEpochSink, SinkError> {
+    clock: &Arc<dyn Clock>,
+) -> Result<OpenEpochSink, Blocked> {
     let shards = shards(pipeline);
     let names = stream_folders(pipeline);
     Ok(match (files, &pipeline.sink.kind) {
@@ -311,7 +320,7 @@ fn open_sink(
                 (stream, folder.display().to_string())
             };
             let places = OutputStream::ALL.map(place).into();
-            (Box::new(EpochFiles::open(files)?), places, resuming.choice)
+            (Box::new(open_files(files, clock)?), places, resuming.choice)
         }
         (None, SinkKind::Stdout) => {
             let sink = StdoutSink::new(std::io::stdout(), |stream| names.of(stream).to_owned());

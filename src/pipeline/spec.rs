@@ -2,6 +2,7 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+use std::fmt;
 use std::path::PathBuf;
 
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
@@ -394,11 +395,37 @@ pub struct StreamNames {
     pub late_events: String,
 }
 
+/// Where checkpoints are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In a folder, relative to the current one.
+    Folder(PathBuf),
+    /// In a bucket of S3.
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// What the names of the objects begin with: plain names with slashes between them; empty for none.
+        prefix: String,
+    },
+}
+
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorePlace::Folder(folder) => folder.display().fmt(f),
+            StorePlace::Bucket { bucket, prefix } if prefix.is_empty() => {
+                write!(f, "s3://{bucket}")
+            }
+            StorePlace::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
 /// The checkpoints of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointSpec {
-    /// Folder of the store, relative to the current one.
-    pub store: PathBuf,
+    /// Where they are.
+    pub store: StorePlace,
     /// When they are taken, and what may go wrong.
     pub settings: CheckpointSettings,
     /// How many are kept; at least 1.

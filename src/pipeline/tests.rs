@@ -13,7 +13,7 @@ use toml::de::DeValue;
 use crate::pipeline::keys::{Kind, all, of_table};
 use crate::pipeline::spec::{
     CheckStage, CheckpointSpec, Condition, Delivery, FeatureKind, FieldKind, Literal, ModelPath,
-    Pipeline, Rule, SinkKind, SourceSpec, Transform,
+    Pipeline, Rule, SinkKind, SourceSpec, StorePlace, Transform,
 };
 use crate::supervisor::restart::RestartStrategy;
 
@@ -261,7 +261,7 @@ fn what_is_said_about_checkpoints_and_restarts() {
     let check = |more: &str, store: Option<&str>, restart: RestartStrategy| {
         let p = Pipeline::parse("x.toml", &format!("{SMALL}{more}")).unwrap();
         let spec = |store: &str| CheckpointSpec {
-            store: PathBuf::from(store),
+            store: StorePlace::Folder(PathBuf::from(store)),
             settings: CheckpointSettings::default(),
             retain: 3,
         };
@@ -313,7 +313,7 @@ fn what_is_said_about_checkpoints_and_restarts() {
                tolerable_failures = 0\nretain = 1";
     let p = Pipeline::parse("x.toml", &format!("{SMALL}{all}")).unwrap();
     let expected = CheckpointSpec {
-        store: PathBuf::from("state/small"),
+        store: StorePlace::Folder(PathBuf::from("state/small")),
         settings: CheckpointSettings {
             interval: Duration::from_millis(50),
             min_pause: Duration::ZERO,

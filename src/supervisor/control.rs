@@ -1,4 +1,4 @@
-//! The control socket of a job: in the folder of its checkpoint store, owned by its supervisor.
+//! The control socket of a job: in a folder of the job, its room, owned by its supervisor.
 //!
 //! Threads read what comes and pass it on; whoever reads the [`Event`]s answers. The owner holds a lock on the
 //! folder, which the system releases however the process ends: so a socket without a lock is left over, and nobody
@@ -16,12 +16,13 @@ use std::thread::{self, Builder};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::net::sockopt::socket_peercred;
 
 use crate::supervisor::protocol::{
     Answer, Ask, Command, Greeting, LINE_BYTES_MAX, Report, Request, line,
 };
 
-/// The socket's name in the folder of the store.
+/// The socket's name in the room.
 pub const SOCKET: &str = "control.sock";
 
 /// Longest path that the address of a socket holds, in bytes; the end takes one more.
@@ -43,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// The store's folder or the socket cannot be made.
+    /// The folder or the socket cannot be made.
     #[error("cannot {action} `{}`, where the job is to be controlled: {source}", path.display())]
     Path {
         /// What was tried.
@@ -55,11 +56,27 @@ pub enum ControlError {
     },
     /// Another supervisor has it.
     #[error(
-        "another `run` works with the checkpoint store in `{}`: `slackwater stop` ends it, or give this job a \
+        "another `run`{} works with the checkpoint store in `{store}`: `slackwater stop` ends it, or give this job a \
          store of its own",
-        .0.display()
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
-    InUse(PathBuf),
+    InUse {
+        /// The store, as a person names it.
+        store: String,
+        /// The other one's process, unless it is only just beginning.
+        pid: Option<i32>,
+    },
+}
+
+impl ControlError {
+    /// Something was tried on a path, and failed.
+    pub(crate) fn path(action: &'static str, path: &Path, source: io::Error) -> Self {
+        ControlError::Path {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// What a supervisor hears.
@@ -86,28 +103,29 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Makes the socket in the folder of a store, and the folder if it is not there.
-    pub(super) fn open(store: &Path, events: Sender<Event>) -> Result<Self, ControlError> {
-        let attempt = |action, path: &Path, source| ControlError::Path {
-            action,
-            path: path.to_owned(),
-            source,
-        };
-        make_folder(store).map_err(|error| attempt("make", store, error))?;
-        let folder = File::open(store).map_err(|error| attempt("open", store, error))?;
+    /// Makes the socket of a job in its room, which is made if it is not there. `store` is named to who comes second.
+    pub(super) fn open(
+        room: &Path,
+        store: &str,
+        events: Sender<Event>,
+    ) -> Result<Self, ControlError> {
+        let attempt = ControlError::path;
+        make_folder(room).map_err(|error| attempt("make", room, error))?;
+        let folder = File::open(room).map_err(|error| attempt("open", room, error))?;
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(ControlError::InUse(store.to_owned()));
+                let (store, pid) = (store.to_owned(), owner(room));
+                return Err(ControlError::InUse { store, pid });
             }
-            locked => locked.map_err(|error| attempt("lock", store, error.into()))?,
+            locked => locked.map_err(|error| attempt("lock", room, error.into()))?,
         }
-        let path = store.join(SOCKET);
+        let path = room.join(SOCKET);
         let bind = || {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let listener = at_socket(store, |address| UnixListener::bind(address))?;
+            let listener = at_socket(room, |address| UnixListener::bind(address))?;
             // Whoever can stop a job could also end its process.
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
             Builder::new()
@@ -129,31 +147,38 @@ impl Drop for Control {
     }
 }
 
-/// Makes the folder of a store, and those above it, so that they are there after a crash.
-fn make_folder(store: &Path) -> io::Result<()> {
-    let store = std::path::absolute(store)?;
-    let missing: Vec<&Path> = store.ancestors().take_while(|it| !it.exists()).collect();
-    fs::create_dir_all(&store)?;
-    for folder in missing.iter().filter_map(|folder| folder.parent()) {
-        File::open(folder)?.sync_all()?;
+/// Makes a folder, and those above it, so that they are there after a crash.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let missing: Vec<&Path> = folder.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(&folder)?;
+    for above in missing.iter().filter_map(|made| made.parent()) {
+        File::open(above)?.sync_all()?;
     }
     Ok(())
 }
 
-/// Does something with the address of a store's socket, also where its path is longer than an address can be.
-fn at_socket<T>(store: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let path = store.join(SOCKET);
+/// Does something with the address of a room's socket, also where its path is longer than an address can be.
+fn at_socket<T>(room: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let path = room.join(SOCKET);
     if path.as_os_str().len() <= ADDRESS_BYTES_MAX {
         return act(&path);
     }
-    let folder = File::open(store)?;
+    let folder = File::open(room)?;
     let short = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
     act(Path::new(&short))
 }
 
-/// A connection to the socket of a store.
-pub(super) fn connect(store: &Path) -> io::Result<UnixStream> {
-    let stream = at_socket(store, |address| UnixStream::connect(address))?;
+/// The process that listens at a room's socket.
+fn owner(room: &Path) -> Option<i32> {
+    let stream = connect(room).ok()?;
+    let credentials = socket_peercred(&stream).ok()?;
+    Some(credentials.pid.as_raw_nonzero().get())
+}
+
+/// A connection to the socket of a room.
+pub(super) fn connect(room: &Path) -> io::Result<UnixStream> {
+    let stream = at_socket(room, |address| UnixStream::connect(address))?;
     stream.set_write_timeout(Some(WRITE_MAX))?;
     Ok(stream)
 }
@@ -253,13 +278,13 @@ pub enum AskError {
     },
 }
 
-/// Asks the supervisor of the job with this store, and waits for the answer; so long at most, or until it is there.
+/// Asks the supervisor of the job with this room, and waits for the answer; so long at most, or until it is there.
 ///
 /// # Errors
 /// There is no supervisor, or it does not answer.
-pub fn ask(store: &Path, ask: Ask, patience: Option<Duration>) -> Result<Answer, AskError> {
-    let path = || store.join(SOCKET);
-    let stream = connect(store).map_err(|source| match source.kind() {
+pub fn ask(room: &Path, ask: Ask, patience: Option<Duration>) -> Result<Answer, AskError> {
+    let path = || room.join(SOCKET);
+    let stream = connect(room).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning(path()),
         _ => AskError::NoAnswer {
             path: path(),

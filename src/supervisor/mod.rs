@@ -1,8 +1,7 @@
 //! What stands above the runs of a job: a process that starts another one for each attempt, follows it, and decides
 //! what comes after its end.
 //!
-//! The supervisor holds no data. It shares nothing with its worker but a socket in the folder of the checkpoint
-//! store, over which the worker says how it is and others may ask; so whatever happens to the worker, somebody is
+//! The supervisor holds no data. It shares nothing with its worker but a socket in a folder of the job, over which the worker says how it is and others may ask; so whatever happens to the worker, somebody is
 //! left who knows why.
 //!
 //! - [`restart`]: whether a job that failed is started again, and after how long.

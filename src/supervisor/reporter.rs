@@ -54,14 +54,14 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Connects the worker of an attempt with the supervisor that has the socket of this store. From now on there
+    /// Connects the worker of an attempt with the supervisor that has the socket in this room. From now on there
     /// is a heartbeat, and a command ends the process as a signal would, until there is somebody to
     /// [obey](Self::obey).
     ///
     /// # Errors
     /// There is no supervisor, or it does not answer; or the system refuses a thread.
-    pub fn connect(store: &Path, attempt: u32) -> io::Result<Self> {
-        let stream = connect(store)?;
+    pub fn connect(room: &Path, attempt: u32) -> io::Result<Self> {
+        let stream = connect(room)?;
         say(&stream, &Report::Attempt(attempt))?;
         stream.set_read_timeout(Some(GO_MAX))?;
         let mut lines = BufReader::new(stream.try_clone()?);

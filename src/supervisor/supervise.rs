@@ -42,8 +42,10 @@ pub enum SuperviseError {
 pub struct Setup<'a> {
     /// The job's name.
     pub job: &'a str,
-    /// Folder of its checkpoint store, for the socket.
-    pub store: &'a Path,
+    /// The folder for its socket.
+    pub room: &'a Path,
+    /// Its checkpoint store, as a person names it.
+    pub store: &'a str,
     /// What happens when it fails.
     pub strategy: RestartStrategy,
     /// The program of a worker, for an attempt, and whether it only goes on with what an earlier one has begun. It
@@ -62,7 +64,7 @@ pub struct Setup<'a> {
 /// The job is supervised already, or its socket cannot be made. Nothing was started then.
 pub fn supervise(setup: &Setup<'_>) -> Result<Outcome, SuperviseError> {
     let (tell, events) = channel();
-    let control = Control::open(setup.store, tell.clone())?;
+    let control = Control::open(setup.room, setup.store, tell.clone())?;
     follow_signals(tell.clone());
     let clock = SystemClock::default();
     let (attempts, first) = Attempts::begin(setup.job, setup.strategy, clock.monotonic());

@@ -248,9 +248,12 @@ fn is_what_cannot_be_supervised_or_asked_refused() {
 
     let running = Running::start(&scene, &[]);
     running.worker(1);
-    let taken = "preflight failed: another `run` works with the checkpoint store in `state/user-events`: \
-                 `slackwater stop` ends it, or give this job a store of its own";
-    check(&["run", "job.toml"], 3, taken);
+    let taken = format!(
+        "refused: another `run` (pid {}) works with the checkpoint store in `state/user-events`: `slackwater stop` ends \
+         it, or give this job a store of its own",
+        running.child().id()
+    );
+    check(&["run", "job.toml"], 4, &taken);
 }
 
 #[test]

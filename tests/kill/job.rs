@@ -41,8 +41,12 @@ pub struct Job {
     pipeline: PathBuf,
     pub outputs: PathBuf,
     variation: Cell<Variation>,
+    /// Where its checkpoints are, if not in its folder.
+    store: Option<String>,
     /// Where its processes are to kill themselves, one after the other.
     crashes: Vec<Point>,
+    /// More variables of its processes.
+    environment: Vec<(String, String)>,
 }
 
 /// Whether outputs of jobs in this order that kill themselves go through outboxes, so that both ways are tried.
@@ -51,7 +55,7 @@ pub fn has_outboxes(order: &str) -> bool {
 }
 
 /// The reference pipeline with these values; each key stands there once.
-fn pipeline(folder: &Path, outputs: &Path, variation: Variation) -> String {
+fn pipeline(outputs: &Path, variation: Variation, store: &str) -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/user-events.toml");
     let mut text = fs::read_to_string(file).unwrap();
     let Variation {
@@ -83,9 +87,8 @@ fn pipeline(folder: &Path, outputs: &Path, variation: Variation) -> String {
         text.truncate(at);
     }
     if let Some(interval_ms) = interval_ms {
-        let store = folder.join("state").display().to_string();
         text += &format!(
-            "\n[checkpoint]\nstore = \"file:{store}\"\ninterval = \"{interval_ms}ms\"\nmin_pause = \"0ms\"\n\n\
+            "\n[checkpoint]\nstore = \"{store}\"\ninterval = \"{interval_ms}ms\"\nmin_pause = \"0ms\"\n\n\
              [restart]\nattempts = 0\ninitial = \"20ms\"\nmax = \"100ms\"\n"
         );
     }
@@ -99,20 +102,36 @@ impl Job {
     }
 
     pub fn with_crashes(variation: Variation, crashes: Vec<Point>) -> Self {
+        Job::written(variation, crashes, None)
+    }
+
+    /// One whose checkpoints are somewhere else.
+    pub fn with_store(variation: Variation, store: &str, environment: &[(&str, &str)]) -> Self {
+        let mut job = Job::written(variation, Vec::new(), Some(store.to_owned()));
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        job.environment = environment.iter().map(owned).collect();
+        job
+    }
+
+    fn written(variation: Variation, crashes: Vec<Point>, store: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let job = Job {
             pipeline: folder.path().join("job.toml"),
             outputs: folder.path().join("out"),
             folder,
             variation: Cell::new(variation),
+            store,
             crashes,
+            environment: Vec::new(),
         };
         job.write();
         job
     }
 
     fn write(&self) {
-        let text = pipeline(self.folder.path(), &self.outputs, self.variation.get());
+        let own = || format!("file:{}", self.folder.path().join("state").display());
+        let store = self.store.clone().unwrap_or_else(own);
+        let text = pipeline(&self.outputs, self.variation.get(), &store);
         fs::write(&self.pipeline, text).unwrap();
     }
 
@@ -130,7 +149,18 @@ impl Job {
         self.folder.path().join("crashes")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Changes what the pipeline file says.
+    pub fn rewrite(&mut self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.pipeline).unwrap();
+        fs::write(&self.pipeline, change(text)).unwrap();
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The binary, about to do this with the job.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let variable = if self.crashes.is_empty() {
             BINARY
         } else {
@@ -140,9 +170,9 @@ impl Job {
         command
             .args(arguments)
             .arg(&self.pipeline)
-            .arg("--json")
             .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -153,7 +183,7 @@ impl Job {
             .append(true)
             .open(said)
             .unwrap();
-        let mut command = self.command(&["run"]);
+        let mut command = self.command(&["run", "--json"]);
         if !self.crashes.is_empty() {
             let points: Vec<String> = self.crashes.iter().map(Point::to_string).collect();
             command.env(phases::VARIABLE, points.join(","));
@@ -214,12 +244,12 @@ pub struct Running {
 }
 
 impl Running {
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// The worker's process, if there is one now.
-    fn worker(&self) -> Option<Pid> {
+    pub fn worker(&self) -> Option<Pid> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         let first = children.split_whitespace().next()?.parse().ok()?;

@@ -50,7 +50,7 @@ fn run_through(
 fn is_fenced(failure: &Failure) -> bool {
     matches!(
         failure,
-        Failure::Run(RunError::Fenced { .. }) | Failure::Recovery(RecoveryError::Fenced(_))
+        Failure::Run(RunError::Fenced { .. }) | Failure::Recovery(RecoveryError::Fenced { .. })
     )
 }
 

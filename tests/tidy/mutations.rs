@@ -203,6 +203,23 @@ fn is_an_empty_name_found() {
 }
 
 #[test]
+fn is_the_client_of_s3_kept_apart() {
+    let rule = knows_only_whom_it_may;
+    let depends = |name: &str| format!("[dependencies]\n{name}.workspace = true");
+    let connectors = depends("slackwater-connectors");
+    check(
+        rule,
+        "buckets/Cargo.toml",
+        &connectors,
+        &["slackwater-connectors"],
+    );
+    let client = depends("object_store");
+    check(rule, "dataflow/Cargo.toml", &client, &["object_store"]);
+    check(rule, "Cargo.toml", &client, &["object_store"]);
+    check(rule, "buckets/Cargo.toml", &client, &[]);
+}
+
+#[test]
 fn is_a_forbidden_edge_found() {
     let rule = knows_only_whom_it_may;
     check(
@@ -302,6 +319,12 @@ fn is_a_hand_through_a_seam_found() {
         "dataflow/src/a.rs",
     );
     both("use std::fs;", "operators/src/a.rs", "connectors/src/a.rs");
+    both("use object_store::path;", "src/a.rs", "buckets/src/a.rs");
+    both(
+        "tokio::spawn(x);",
+        "connectors/src/a.rs",
+        "buckets/src/a.rs",
+    );
     both(
         "std::net::TcpStream",
         "operators/src/a.rs",

@@ -7,11 +7,19 @@ use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
 /// not bind tests and benches: they may compare with the real thing.
-const EDGES: [(&str, &[&str], &[&str]); 7] = [
+const EDGES: [(&str, &[&str], &[&str]); 8] = [
     (
         "dataflow/Cargo.toml",
         &[],
-        &["tract", "rdkafka", "redis", "toml", "clap"],
+        &[
+            "tract",
+            "rdkafka",
+            "redis",
+            "toml",
+            "clap",
+            "object_store",
+            "tokio",
+        ],
     ),
     (
         "models/Cargo.toml",
@@ -29,14 +37,20 @@ const EDGES: [(&str, &[&str], &[&str]); 7] = [
         &["timely", "differential", "tract"],
     ),
     (
+        "buckets/Cargo.toml",
+        &["slackwater-dataflow"],
+        &["timely", "differential", "tract"],
+    ),
+    (
         "Cargo.toml",
         &[
             "slackwater-dataflow",
             "slackwater-operators",
             "slackwater-connectors",
             "slackwater-models",
+            "slackwater-buckets",
         ],
-        &["tract"],
+        &["tract", "object_store", "tokio"],
     ),
     ("xtask/Cargo.toml", &[], &["timely", "tract"]),
     (
@@ -77,7 +91,7 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
 
 /// Each thing that only some paths may touch: the words, the paths, what it is. Tests,
 /// benches and examples may touch anything.
-const TOUCH: [(&[&str], &[&str], &str); 6] = [
+const TOUCH: [(&[&str], &[&str], &str); 7] = [
     (
         &[
             "tract",
@@ -89,6 +103,11 @@ const TOUCH: [(&[&str], &[&str], &str); 6] = [
         ],
         &["models/"],
         "the ONNX runtime",
+    ),
+    (
+        &["object_store", "reqwest", "rustls", "tokio"],
+        &["buckets/"],
+        "the client of S3 and the asynchronous runtime",
     ),
     (
         &["builder_rc", "builder_raw"],

@@ -97,7 +97,7 @@ pub fn flights() -> Result<()> {
 
 /// Lets the programs test themselves, builds the binary under test, and returns the Python.
 fn prepare(programs: &[&str]) -> Result<PathBuf> {
-    let python = tools::python()?;
+    let python = tools::python(tools::ORACLE)?;
     for program in programs {
         process::run(process::command(&python).args([program, "--self-test"]))?;
     }

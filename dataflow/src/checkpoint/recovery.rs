@@ -19,7 +19,7 @@ use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
-use crate::checkpoint::names::{DATA, DataName, RecordNumber};
+use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::publish;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::Retention;
@@ -80,8 +80,11 @@ pub enum RecoveryError {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Another run has claimed the job meanwhile.
-    #[error("another run of the job has begun meanwhile and goes on (record {0} of the log)")]
-    Fenced(RecordNumber),
+    #[error("another run of the job has begun meanwhile and goes on: {winner}")]
+    Fenced {
+        /// Which one.
+        winner: String,
+    },
 }
 
 /// Newer checkpoints that are damaged, as the end of a message.
@@ -131,7 +134,9 @@ pub fn claim(store: Arc<dyn Store>, claimant: &Claimant) -> Result<Claimed, Reco
     // What another run deletes meanwhile looks like damage.
     let is_whole = claimed.as_ref().is_ok_and(|it| it.damaged.is_empty());
     match successor(store.as_ref(), generation).filter(|_| !is_whole) {
-        Some(newer) => Err(RecoveryError::Fenced(newer.number)),
+        Some(newer) => Err(RecoveryError::Fenced {
+            winner: newer.to_string(),
+        }),
         None => claimed,
     }
 }
@@ -296,7 +301,9 @@ impl Claimed {
         let (store, generation) = (Arc::clone(&self.store), self.generation());
         self.go_on(asked, sink)
             .map_err(|error| match successor(store.as_ref(), generation) {
-                Some(newer) => RecoveryError::Fenced(newer.number),
+                Some(newer) => RecoveryError::Fenced {
+                    winner: newer.to_string(),
+                },
                 None => error,
             })
     }
@@ -476,7 +483,10 @@ impl Claimed {
                     reach(Phase::BeginningRecorded);
                     break;
                 }
-                Recorded::Lost(number) => return Err(RecoveryError::Fenced(number)),
+                Recorded::Lost(number) => {
+                    let winner = format!("it has written record {number} of the log");
+                    return Err(RecoveryError::Fenced { winner });
+                }
                 Recorded::Unknown(error) if attempt == FIRST_MANIFEST_ATTEMPTS => {
                     return Err(error.into());
                 }

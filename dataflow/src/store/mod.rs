@@ -16,7 +16,7 @@ pub mod memory;
 pub mod probe;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 mod tests;
 
 use std::io;
@@ -65,7 +65,7 @@ pub enum Put {
 
 /// Keeps objects.
 pub trait Store: Send + Sync {
-    /// Begins an object under a name that nothing has yet.
+    /// Begins an object under a name that nothing has yet; with another name either this fails or its end does.
     fn create(&self, name: &str) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// Creates a whole object, durable when this comes back, unless there is one of this name.

@@ -18,8 +18,11 @@ pub fn random_digits() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// The folder and the name within it of the object `name`, or why it can't be one.
-pub(super) fn parse<'a>(
+/// The folder and the name within it of the object `name`.
+///
+/// # Errors
+/// It can't be one: `action` is what was tried with it.
+pub fn parse<'a>(
     action: &'static str,
     name: &'a str,
 ) -> Result<(&'static str, &'a str), StoreError> {
@@ -31,14 +34,17 @@ pub(super) fn parse<'a>(
 }
 
 /// The folder that `prefix`, its name and a slash, stands for.
-pub(super) fn parse_prefix(action: &'static str, prefix: &str) -> Result<&'static str, StoreError> {
+///
+/// # Errors
+/// There is no such folder: `action` is what was tried with it.
+pub fn parse_prefix(action: &'static str, prefix: &str) -> Result<&'static str, StoreError> {
     let named = |folder: &&str| prefix.strip_suffix('/') == Some(folder);
     let folder = FOLDERS.into_iter().find(named);
     folder.ok_or_else(|| refused(action, prefix, "is no folder and its slash"))
 }
 
 /// Whether this is a name within a folder. One that begins with a dot would be hidden, or lead elsewhere.
-pub(super) fn is_plain(own: &str) -> bool {
+pub fn is_plain(own: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=LENGTH_MAX).contains(&own.len()) && !own.starts_with('.') && own.bytes().all(plain)
 }

@@ -1,197 +1,29 @@
 //! Do all stores keep the same contract, and do the faults of the one in memory do what they say?
 
+mod contract;
+
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::sync::Barrier;
-use std::thread;
 
 use crate::store::local::{LocalStore, OpenStoreError};
 use crate::store::memory::{Crash, FaultPlan, MemoryStore};
 use crate::store::name::random_digits;
 use crate::store::probe::{ConditionsError, check_conditions};
+use crate::store::tests::contract::{kind, read, write};
 use crate::store::{Put, Store, StoreError, read_all};
 
-/// Runs a check on each kind of store, empty.
-fn on_each(check: fn(&dyn Store)) {
-    let folder = tempfile::tempdir().unwrap();
-    check(&LocalStore::open(folder.path()).unwrap());
-    check(&MemoryStore::default());
-}
-
-fn write(store: &dyn Store, name: &str, pieces: &[&[u8]]) -> Result<(), StoreError> {
-    let mut writer = store.create(name)?;
-    for piece in pieces {
-        writer.append(piece)?;
+#[test]
+fn does_each_store_keep_what_every_store_keeps() {
+    for (question, check) in contract::CHECKS {
+        println!("{question}");
+        let folder = tempfile::tempdir().unwrap();
+        check(&LocalStore::open(folder.path()).unwrap());
+        check(&MemoryStore::default());
     }
-    writer.finish()
-}
-
-fn read(store: &dyn Store, name: &str) -> Vec<u8> {
-    read_all(store, name, 1 << 20).unwrap()
-}
-
-fn kind<T>(result: Result<T, StoreError>) -> ErrorKind {
-    result.err().unwrap().source.kind()
-}
-
-#[test]
-fn is_what_was_written_read_back() {
-    on_each(|store| {
-        write(store, "data/a.state", &[b"abc", b"", b"defg"]).unwrap();
-        let mut reader = store.open("data/a.state").unwrap();
-        assert_eq!(reader.length(), 7);
-        let mut piece = [0; 4];
-        reader.read_at(2, &mut piece).unwrap();
-        assert_eq!(&piece, b"cdef");
-        reader.read_at(7, &mut []).unwrap();
-        for beyond in [4, 7, 8, u64::MAX] {
-            let error = reader.read_at(beyond, &mut piece);
-            assert_eq!(kind(error), ErrorKind::UnexpectedEof, "from {beyond} on");
-        }
-        write(store, "data/empty", &[]).unwrap();
-        assert_eq!(read(store, "data/empty"), b"");
-        assert_eq!(
-            kind(read_all(store, "data/a.state", 6)),
-            ErrorKind::InvalidData
-        );
-    });
-}
-
-#[test]
-fn does_a_name_have_one_object_only() {
-    on_each(|store| {
-        write(store, "data/a", &[b"old"]).unwrap();
-        assert_eq!(store.put_if_absent("log/1", b"old").unwrap(), Put::Created);
-        for name in ["data/a", "log/1"] {
-            assert_eq!(kind(store.create(name)), ErrorKind::AlreadyExists);
-            assert_eq!(store.put_if_absent(name, b"new").unwrap(), Put::Exists);
-            assert_eq!(read(store, name), b"old");
-        }
-    });
-}
-
-#[test]
-fn are_names_listed_by_folder_in_order() {
-    on_each(|store| {
-        assert_eq!(store.list("log/").unwrap(), [""; 0]);
-        for name in ["log/2", "log/10", "data/z", "log/1", "data/Z"] {
-            store.put_if_absent(name, b"").unwrap();
-        }
-        assert_eq!(store.list("log/").unwrap(), ["log/1", "log/10", "log/2"]);
-        assert_eq!(store.list("data/").unwrap(), ["data/Z", "data/z"]);
-        assert_eq!(store.list("probe/").unwrap(), [""; 0]);
-    });
-}
-
-#[test]
-fn is_what_was_deleted_gone() {
-    on_each(|store| {
-        for name in ["log/1", "data/a"] {
-            store.put_if_absent(name, b"old").unwrap();
-            store.delete(name).unwrap();
-            store.delete(name).unwrap();
-            assert!(store.open(name).err().unwrap().is_not_found());
-            assert_eq!(store.put_if_absent(name, b"new").unwrap(), Put::Created);
-            assert_eq!(read(store, name), b"new");
-        }
-    });
-}
-
-#[test]
-fn are_other_names_refused() {
-    on_each(|store| {
-        let long = format!("log/{}", "1".repeat(256));
-        let names = [
-            "",
-            "log",
-            "log/",
-            "/log/1",
-            "log//1",
-            "log/../data/a",
-            "log/..",
-            "log/.",
-            "../a",
-            "tmp/a",
-            "lock",
-            "log/a/b",
-            "log/.a",
-            "log/a b",
-            "log/\0",
-            "./log/1",
-            "log/é",
-            "Log/1",
-            &long,
-        ];
-        for name in names {
-            let refused = [
-                kind(store.create(name)),
-                kind(store.put_if_absent(name, b"")),
-                kind(store.open(name)),
-                kind(store.delete(name)),
-            ];
-            assert_eq!(refused, [ErrorKind::InvalidInput; 4], "{name:?}");
-        }
-        for prefix in ["", "log", "/", "log/1", "../", "tmp/", "log//"] {
-            assert_eq!(
-                kind(store.list(prefix)),
-                ErrorKind::InvalidInput,
-                "{prefix:?}"
-            );
-        }
-        let error = store.open("log/..").err().unwrap().to_string();
-        let message = "cannot read `log/..` in the checkpoint store: it is no name of an object";
-        assert_eq!(error, message);
-    });
-}
-
-#[test]
-fn does_one_of_many_create_a_name() {
-    const THREADS: u8 = 8;
-    on_each(|store| {
-        for round in 1..=100 {
-            let name = format!("log/{round}");
-            let start = Barrier::new(usize::from(THREADS));
-            let put = |own: u8| {
-                start.wait();
-                store.put_if_absent(&name, &[own; 1000]).unwrap()
-            };
-            let created: Vec<u8> = thread::scope(|scope| {
-                let put = &put;
-                let threads = (0..THREADS).map(|own| (own, scope.spawn(move || put(own))));
-                let threads: Vec<_> = threads.collect();
-                let puts = threads
-                    .into_iter()
-                    .map(|(own, it)| (own, it.join().unwrap()));
-                let created = puts.filter(|(_, put)| *put == Put::Created);
-                created.map(|(own, _)| own).collect()
-            });
-            assert_eq!(created.len(), 1, "{created:?} created {name}");
-            assert_eq!(read(store, &name), vec![created[0]; 1000]);
-        }
-    });
-}
-
-/// A local one is synced on the way.
-#[test]
-fn is_a_large_object_whole() {
-    on_each(|store| {
-        let part = vec![7; 3 << 20];
-        write(store, "data/large", &[&part[..]; 12]).unwrap();
-        let all = read_all(store, "data/large", u64::MAX).unwrap();
-        assert_eq!(all.len(), 12 * part.len());
-        assert!(all.iter().all(|byte| *byte == 7));
-    });
 }
 
 #[test]
 fn is_a_store_that_ignores_conditions_refused() {
-    on_each(|store| {
-        for _ in 0..3 {
-            check_conditions(store).unwrap();
-            assert_eq!(store.list("probe/").unwrap(), ["probe/conditions"]);
-        }
-    });
-
     let store = MemoryStore::default();
     store.set_faults(FaultPlan::IgnoredConditions);
     let refused = check_conditions(&store).unwrap_err();

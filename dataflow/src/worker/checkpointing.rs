@@ -74,10 +74,7 @@ fn explained(error: RunError, store: &dyn Store, generation: Generation) -> RunE
         return error;
     }
     successor(store, generation).map_or(error, |claim| RunError::Fenced {
-        winner: format!(
-            "generation {} on {}, process {}",
-            claim.number, claim.host, claim.process
-        ),
+        winner: claim.to_string(),
     })
 }
 

@@ -59,7 +59,7 @@ fn each_line(
     let groups = GroupSet::all();
     for chain in &manifest.chains {
         let objects = chain.iter().map(ChainObject::object);
-        let chain = StateChain::open(&opened.store, objects);
+        let chain = StateChain::open(opened.store.as_ref(), objects);
         let mut chain = chain.map_err(|error| opened.failure(error))?;
         for stage in chain.stages() {
             let merge = chain.merge(&stage, &groups);

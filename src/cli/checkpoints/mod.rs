@@ -5,15 +5,17 @@ mod list;
 mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use slackwater_dataflow::checkpoint::log::{Found, manifests};
 use slackwater_dataflow::checkpoint::manifest::Manifest;
-use slackwater_dataflow::store::local::LocalStore;
+use slackwater_dataflow::store::Store;
 
 use crate::cli::{Failure, PipelineArgument, load};
 use crate::pipeline::Pipeline;
+use crate::pipeline::spec::StorePlace;
+use crate::stores::open_to_read;
 
 /// Looks at the checkpoints of a job.
 #[derive(Debug, clap::Args)]
@@ -48,8 +50,8 @@ impl Checkpoints {
 /// The store of a job, to be read.
 struct Opened {
     pipeline: Pipeline,
-    folder: PathBuf,
-    store: LocalStore,
+    place: StorePlace,
+    store: Arc<dyn Store>,
     found: Vec<Found>,
 }
 
@@ -58,16 +60,16 @@ fn open(argument: &PipelineArgument, json: bool) -> Result<Opened, Failure> {
     let Some(checkpoint) = &pipeline.checkpoint else {
         return Err(Failure::NoCheckpoints(pipeline.job.name));
     };
-    let folder = checkpoint.store.clone();
+    let place = checkpoint.store.clone();
     let unreadable = |error: &dyn std::error::Error| Failure::Store {
-        folder: folder.display().to_string(),
+        store: place.to_string(),
         reason: error.to_string(),
     };
-    let store = LocalStore::open_to_read(&folder).map_err(|error| unreadable(&error))?;
-    let found = manifests(&store).map_err(|error| unreadable(&error))?;
+    let store = open_to_read(&place).map_err(|error| unreadable(&error))?;
+    let found = manifests(store.as_ref()).map_err(|error| unreadable(&error))?;
     Ok(Opened {
         pipeline,
-        folder,
+        place,
         store,
         found,
     })
@@ -100,7 +102,7 @@ impl Opened {
 
     fn failure(&self, reason: impl ToString) -> Failure {
         Failure::Store {
-            folder: self.folder.display().to_string(),
+            store: self.place.to_string(),
             reason: reason.to_string(),
         }
     }

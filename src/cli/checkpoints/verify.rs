@@ -27,7 +27,9 @@ impl Verify {
         let mut damaged = 0;
         for found in opened.kept() {
             let verified = match &found.manifest {
-                Ok(manifest) => verify(&opened.store, manifest).map_err(|error| error.to_string()),
+                Ok(manifest) => {
+                    verify(opened.store.as_ref(), manifest).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             damaged += u64::from(verified.is_err());

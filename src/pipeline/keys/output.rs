@@ -70,8 +70,8 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("mirror.redis.ttl", SPAN, "Expiry of the keys.").later(),
 
     Key::new("checkpoint", Kind::Table, "Durable snapshots of the job, from which it goes on after a crash. Without this table there are none, and a job that crashed begins again."),
-    Key::new("checkpoint.store", Kind::Text, "Where they are: `file:FOLDER`, relative to the current folder; `file:state/NAME` unless set, with the job's name. \
-         One job has one store."),
+    Key::new("checkpoint.store", Kind::Text, "Where they are: `file:FOLDER`, relative to the current folder; `file:state/NAME` unless set, with the job's name; or \
+         `s3://BUCKET/PREFIX`, see [below](#checkpoints-in-s3). One job has one store."),
     Key::new("checkpoint.interval", SOME_WAIT, "From the start of one checkpoint to the start of the next, at least.").or("\"1s\""),
     Key::new("checkpoint.min_pause", WAIT, "From the end of one checkpoint to the start of the next, at least.").or("\"500ms\""),
     Key::new("checkpoint.timeout", SOME_WAIT, "A checkpoint that is not durable this long after its start has failed.").or("\"30s\""),

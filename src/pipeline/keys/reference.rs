@@ -46,7 +46,6 @@ const TOGETHER: &[(&str, &str)] = &[("feature[].where", "distinct")];
 /// What the resolver refuses for now though its keys are supported.
 const REFUSED: &[&str] = &[
     "`[sink]` `delivery` = `\"at_least_once\"` together with `[checkpoint]`, unless `kind` is `\"stdout\"`",
-    "`[checkpoint]` `store` = `\"s3://BUCKET/PREFIX\"`",
 ];
 
 /// The whole page.

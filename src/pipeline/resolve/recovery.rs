@@ -8,7 +8,7 @@ use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::input::STDIN;
-use crate::pipeline::spec::{CheckpointSpec, Delivery, SinkKind};
+use crate::pipeline::spec::{CheckpointSpec, Delivery, SinkKind, StorePlace};
 use crate::pipeline::units::show_ms;
 use crate::pipeline::value::quoted;
 use crate::supervisor::restart::RestartStrategy;
@@ -16,8 +16,14 @@ use crate::supervisor::restart::RestartStrategy;
 /// How a store in a folder is written.
 const FOLDER: &str = "file:";
 
-/// How a store in a bucket will be written.
+/// How a store in a bucket is written.
 const BUCKET: &str = "s3://";
+
+/// Whether this program was built with stores in S3.
+const HAS_S3: bool = cfg!(feature = "s3");
+
+/// Longest bucket and prefix: an object's key has at most 1,024 bytes, and ours need less than 300 behind that.
+const PLACE_BYTES_MAX: usize = 700;
 
 /// What a pipeline says about its recovery.
 pub(super) struct Recovery {
@@ -69,15 +75,15 @@ fn settings(
     findings: &mut Findings,
 ) -> Option<CheckpointSpec> {
     let store = match section.text("store") {
-        Some(store) => match folder(store.value) {
-            Ok(folder) => Some(folder),
+        Some(store) => match place(store.value, HAS_S3) {
+            Ok(place) => Some(place),
             Err(message) => {
                 findings.add(store.at, message);
                 None
             }
         },
         // A value that is wrong is among the mistakes, and so is a job without a name.
-        None => job.map(|job| PathBuf::from(format!("state/{job}"))),
+        None => job.map(|job| StorePlace::Folder(PathBuf::from(format!("state/{job}")))),
     };
     let duration = |name| section.millis(name).map(Duration::from_millis);
     Some(CheckpointSpec {
@@ -94,24 +100,52 @@ fn settings(
     })
 }
 
-/// The folder of a store, or what is wrong with it.
-fn folder(store: &str) -> Result<PathBuf, String> {
-    if store.starts_with(BUCKET) {
-        let store = quoted(store);
-        return Err(format!(
-            "`store`: {store} is not supported in this version, only \"file:FOLDER\""
-        ));
+/// Where a store is, or what is wrong with what is said about that.
+fn place(store: &str, has_s3: bool) -> Result<StorePlace, String> {
+    if let Some(rest) = store.strip_prefix(BUCKET) {
+        let place = bucket(rest).ok_or_else(|| {
+            format!(
+                "`store`: expected \"s3://BUCKET/PREFIX\", with letters, digits and `-`, `_`, `.`, `=` in each part, got {}",
+                quoted(store)
+            )
+        })?;
+        return if has_s3 {
+            Ok(place)
+        } else {
+            Err(format!(
+                "`store`: {} needs a program with S3, and this one was built without: build it with \
+                 `cargo build --release --features s3`",
+                quoted(store)
+            ))
+        };
     }
     match store.strip_prefix(FOLDER) {
         // `file://state` would be a folder at the root to some and a host to others.
         Some(folder) if !folder.is_empty() && !folder.starts_with("//") => {
-            Ok(PathBuf::from(folder))
+            Ok(StorePlace::Folder(PathBuf::from(folder)))
         }
         _ => Err(format!(
-            "`store`: expected \"file:FOLDER\", for example \"file:state\", got {}",
+            "`store`: expected \"file:FOLDER\", for example \"file:state\", or \"s3://BUCKET/PREFIX\", got {}",
             quoted(store)
         )),
     }
+}
+
+/// A bucket, and what names in it begin with. Names that would have to be written otherwise in a request, or in a path,
+/// are none.
+fn bucket(place: &str) -> Option<StorePlace> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
+    let is_plain =
+        |part: &&str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
+    let place = place.strip_suffix('/').unwrap_or(place);
+    if place.len() > PLACE_BYTES_MAX || !place.split('/').all(|part| is_plain(&part)) {
+        return None;
+    }
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    Some(StorePlace::Bucket {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    })
 }
 
 fn strategy(section: &Section, findings: &mut Findings) -> Option<RestartStrategy> {
@@ -189,4 +223,50 @@ pub(super) fn delivery(
     } else {
         Delivery::AtLeastOnce
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::place;
+    use crate::pipeline::spec::StorePlace;
+
+    #[test]
+    fn where_is_a_store_in_a_bucket() {
+        let check = |store: &str, bucket: &str, prefix: &str| {
+            let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+            let expected = StorePlace::Bucket { bucket, prefix };
+            assert_eq!(expected.to_string(), store.trim_end_matches('/'));
+            assert_eq!(place(store, true).unwrap(), expected);
+            let refused = place(store, false).unwrap_err();
+            let what_to_do =
+                "this one was built without: build it with `cargo build --release --features s3`";
+            assert!(refused.contains(what_to_do), "{refused}");
+        };
+        check("s3://b", "b", "");
+        check("s3://my-bucket.eu/", "my-bucket.eu", "");
+        check("s3://b/user-events", "b", "user-events");
+        check("s3://b/team=a/jobs/x/", "b", "team=a/jobs/x");
+    }
+
+    #[test]
+    fn are_other_places_refused() {
+        let long = format!("s3://b/{}", "x".repeat(700));
+        for wrong in [
+            "s3://",
+            "s3:///x",
+            "s3://b//x",
+            "s3://b/../x",
+            "s3://b/.x",
+            "s3://b/a b",
+            "s3://b/x?y",
+            "s3://b/x//",
+            "s3://b/é",
+            &long,
+        ] {
+            let refused = place(wrong, true).unwrap_err();
+            let expected = "expected \"s3://BUCKET/PREFIX\"";
+            assert!(refused.contains(expected), "{wrong}: {refused}");
+        }
+    }
 }

@@ -198,8 +198,8 @@ pub(super) const BAD: &[Bad] = &[
         "6:8: `path`: the standard input cannot be read again after a crash, which [checkpoint] is there for: \
          write it to a file first, or leave [checkpoint] out",
     ]),
-    bad("", "[checkpoint]\nstore = \"s3://bucket/prefix\"\ninterval = \"0s\"\nmin_pause = \"2d\"\ntimeout = 30\nmax_concurrent = 0\ntolerable_failures = -1\nretain = 0\n", &[
-        "40:9: `store`: \"s3://bucket/prefix\" is not supported in this version, only \"file:FOLDER\"",
+    bad("", "[checkpoint]\nstore = \"s3://bucket//prefix\"\ninterval = \"0s\"\nmin_pause = \"2d\"\ntimeout = 30\nmax_concurrent = 0\ntolerable_failures = -1\nretain = 0\n", &[
+        "40:9: `store`: expected \"s3://BUCKET/PREFIX\", with letters, digits and `-`, `_`, `.`, `=` in each part, got \"s3://bucket//prefix\"",
         "41:12: `interval`: must be from 1ms to 1d, got \"0s\"",
         "42:13: `min_pause`: must be from 0ms to 1d, got \"2d\"",
         "43:11: `timeout`: expected a duration such as \"2s\", got 30",
@@ -208,14 +208,14 @@ pub(super) const BAD: &[Bad] = &[
         "46:10: `retain`: must be from 1 to 1000, got 0",
     ]),
     bad("", "[checkpoint]\nstore = \"state\"\n", &[
-        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"state\"",
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", or \"s3://BUCKET/PREFIX\", got \"state\"",
     ]),
     bad("", "[checkpoint]\nstore = \"file:\"\nintervall = \"1s\"\n", &[
-        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"file:\"",
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", or \"s3://BUCKET/PREFIX\", got \"file:\"",
         "41:1: unknown key `intervall` in [checkpoint], did you mean `interval`?",
     ]),
     bad("", "[checkpoint]\nstore = \"file://host/state\"\n", &[
-        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", got \"file://host/state\"",
+        "40:9: `store`: expected \"file:FOLDER\", for example \"file:state\", or \"s3://BUCKET/PREFIX\", got \"file://host/state\"",
     ]),
     bad("", "[restart]\nstrategy = \"none\"\n", &[
         "39:1: [restart] needs [checkpoint]: without one the job would begin again and write its outputs a second time",

@@ -44,7 +44,8 @@ impl Supervised {
         let run = move || {
             let setup = Setup {
                 job: "tides",
-                store: &place,
+                room: &place,
+                store: "s3://bucket/tides",
                 strategy,
                 program: &|attempt, _| {
                     let mut program = Program::new("sh");
@@ -252,7 +253,8 @@ fn has_a_job_one_supervisor_at_a_time() {
     let second = || {
         supervise(&Setup {
             job: "tides",
-            store: &supervised.store,
+            room: &supervised.store,
+            store: "s3://bucket/tides",
             strategy: RestartStrategy::None,
             program: &|_, _| Program::new("true"),
             say: &|_| {},
@@ -260,9 +262,19 @@ fn has_a_job_one_supervisor_at_a_time() {
     };
     let refused = second().unwrap_err();
     assert!(
-        matches!(refused, SuperviseError::Control(ControlError::InUse(_))),
+        matches!(
+            refused,
+            SuperviseError::Control(ControlError::InUse { pid: Some(pid), .. })
+                if pid.unsigned_abs() == std::process::id()
+        ),
         "{refused}"
     );
+    let message = refused.to_string();
+    let expected = format!(
+        "another `run` (pid {}) works with the checkpoint store in `s3://bucket/tides`",
+        std::process::id()
+    );
+    assert!(message.starts_with(&expected), "{message}");
     // The first one is still there.
     assert_eq!(supervised.status().attempt, 1);
     ask(&supervised.store, Ask::Stop, Some(PATIENCE)).unwrap();
@@ -279,7 +291,8 @@ fn is_a_socket_that_was_left_over_taken() {
     assert!(matches!(asked(), Err(AskError::NotRunning(_))));
     let outcome = supervise(&Setup {
         job: "tides",
-        store,
+        room: store,
+        store: "s3://bucket/tides",
         strategy: RestartStrategy::None,
         program: &|_, _| Program::new("true"),
         say: &|_| {},

@@ -49,7 +49,7 @@ fn are_earlier_outputs_moved_out_of_the_way() {
         let (mut sink, markers) = taken(&root, 1);
         assert_eq!(markers, [None, None]);
         two_epochs()[0].publish(&mut sink).unwrap();
-        let busy = ["another process writes its outputs there"];
+        let busy = ["writes its outputs there"];
         check_error(EpochFiles::set_aside(&config), &busy);
         drop(sink);
         let mut outputs = tree(&root);
