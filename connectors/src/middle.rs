@@ -55,6 +55,7 @@ impl Seen {
                 records.push((offset.0, head, length, digest));
             }
             Polled::Finished(partition) => assert!(self.ended.insert(partition), "ended twice"),
+            Polled::Silent(_) => {}
         }
     }
 
@@ -210,6 +211,8 @@ fn files(pattern: PathBuf, follow: bool, max_bytes: usize) -> FileSource {
     let config = FileConfig {
         path: pattern.to_str().unwrap().to_owned(),
         follow,
+        silent_after: None,
+        not_below: Vec::new(),
         max_bytes,
     };
     FileSource::new(config, Arc::new(ManualClock::default())).unwrap()

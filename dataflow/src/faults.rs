@@ -39,11 +39,15 @@ pub enum Defect {
     NewestOnly,
     /// Events that wait for the watermark are left out of the state.
     WaitingNotSaved,
+    /// What an idle partition was raised to is forgotten by the run that goes on.
+    IdleUnrecorded,
+    /// The watermark goes beyond the floor that idle partitions are raised to.
+    IdleWithoutReserve,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 11] = [
+    pub const ALL: [Defect; 13] = [
         Defect::NotSynced,
         Defect::PublishedEarly,
         Defect::PositionBehind,
@@ -55,6 +59,8 @@ impl Defect {
         Defect::ForgottenOutputs,
         Defect::NewestOnly,
         Defect::WaitingNotSaved,
+        Defect::IdleUnrecorded,
+        Defect::IdleWithoutReserve,
     ];
 
     /// What [`VARIABLE`] calls it.
@@ -71,6 +77,8 @@ impl Defect {
             Defect::ForgottenOutputs => "forgotten-outputs",
             Defect::NewestOnly => "newest-only",
             Defect::WaitingNotSaved => "waiting-not-saved",
+            Defect::IdleUnrecorded => "idle-unrecorded",
+            Defect::IdleWithoutReserve => "idle-without-reserve",
         }
     }
 

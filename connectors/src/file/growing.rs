@@ -40,9 +40,8 @@ impl Growing {
         match change(self.read, &own, named.as_ref()) {
             None => Ok(()),
             Some(change) => Err(io::Error::other(format!(
-                "{change}, after it had been read to byte {}; a file that is followed may only grow: let each \
-                 new file have a name of its own, and start the job again, which reads everything from the \
-                 beginning",
+                "{change}, after it had been read to byte {}; a file that is followed may only grow: put it back \
+                 and let each new file have a name of its own, or start over (with a checkpoint store, `--fresh`)",
                 self.read
             ))),
         }

@@ -93,6 +93,12 @@ impl<R: Read> LineReader<R> {
         Offset(self.position)
     }
 
+    /// Bytes of a line whose end was not read yet.
+    pub(super) fn unfinished(&self) -> u64 {
+        let held = (self.filled - self.start) as u64;
+        held + self.long.as_ref().map_or(0, LongLine::line_bytes)
+    }
+
     /// Hands out at most `limit` records, fewer if `emit` breaks.
     ///
     /// May hand out none and say that there is more: inside a very long line.

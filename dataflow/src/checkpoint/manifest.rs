@@ -13,6 +13,7 @@ use crate::checkpoint::job::JobIdentity;
 use crate::checkpoint::names::{DataName, RecordNumber};
 use crate::checkpoint::outbox::ChunkRef;
 use crate::identity::{CheckpointId, Generation};
+use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{Offset, PartitionId, ShardId};
 use crate::sink::Lengths;
@@ -59,7 +60,7 @@ pub struct Manifest {
     pub created_ms: i64,
     /// What must not change.
     pub job: JobIdentity,
-    /// Highest floor issued.
+    /// What no on-time event of a partition is older than that is idle, or is found later.
     // Said so, it may be null but not missing.
     #[serde(deserialize_with = "Option::deserialize")]
     pub floor: Option<EventTime>,
@@ -96,6 +97,10 @@ pub struct PartitionPosition {
     pub highest: Option<EventTime>,
     /// Whether it has ended.
     pub finished: bool,
+    /// Whether it is idle, as the last command about it says.
+    pub idle: bool,
+    /// What it was raised to, and from which record on; the last counts.
+    pub raised: Vec<RaisedFrom>,
 }
 
 /// An object of a chain.

@@ -42,6 +42,7 @@ pub mod record;
 pub mod coordinator;
 pub mod settle;
 pub mod retention;
+mod partitions;
 pub mod ledger;
 pub mod folding;
 pub mod log;

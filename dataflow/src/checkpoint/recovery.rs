@@ -29,7 +29,7 @@ use crate::control::Beginning;
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
-use crate::moment::{Epoch, EventTime};
+use crate::moment::Epoch;
 use crate::place::{KeyGroup, ShardId, Spread};
 use crate::sink::{EpochSink, Marker, SinkError};
 use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
@@ -235,7 +235,6 @@ pub struct Recovered {
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
     pub(crate) settings: CheckpointSettings,
-    pub(crate) floor: Option<EventTime>,
     pub(crate) beginning: Beginning,
     /// The checkpoint that it goes on from.
     pub from: Option<(Epoch, CheckpointId)>,
@@ -334,13 +333,16 @@ impl Claimed {
             let state = ChainState::new(&self.store, manifest, asked.spread);
             Arc::new(state) as Arc<dyn SavedState>
         });
+        let (partitions, idle, raised) = ledger.beginning();
         Ok(Recovered {
             beginning: Beginning {
                 epoch: first,
-                partitions: ledger.cuts(),
+                partitions,
+                floor: chosen.as_ref().and_then(|manifest| manifest.floor),
+                idle,
+                raised,
                 state,
             },
-            floor: chosen.as_ref().and_then(|manifest| manifest.floor),
             is_complete: chosen.as_ref().is_some_and(|it| it.complete),
             from: chosen.map(|it| (it.epoch, it.checkpoint)),
             store: self.store,

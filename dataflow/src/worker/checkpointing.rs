@@ -16,10 +16,11 @@ use crate::checkpointing::folder::{self, FolderSetup};
 use crate::checkpointing::leading::{Alarm, Event, Leader};
 use crate::checkpointing::publishing::{self, PublisherSetup};
 use crate::checkpointing::writing::{self, WriterSetup};
-use crate::control::{Epochs, Line, Part};
+use crate::control::{Epochs, Line, Part, StartEpoch};
 use crate::identity::Generation;
 use crate::meters::{Meters, Totals};
 use crate::run::{Outputs, RunError, RunShared, Stopper};
+use crate::steering::Lookout;
 use crate::store::Store;
 use crate::worker::WorkerGroup;
 
@@ -84,18 +85,11 @@ pub(super) fn start(
     group.meters.begin_with(&recovered.totals());
     let (generation, store) = (recovered.log.generation(), Arc::clone(&recovered.store));
     let (tell, events) = crossbeam_channel::unbounded();
-    let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..group.workers {
-        let (command, commanded) = crossbeam_channel::unbounded();
-        // Unbounded as a channel; what can be in it is bounded by the flow and by the state.
-        let (hand_over, handed_over) = crossbeam_channel::unbounded();
-        commands.push(command);
-        parts.push(handed_over);
-        lines.push(Line {
-            commands: commanded,
-            parts: hand_over,
-        });
-    }
+    let Lines {
+        lines,
+        commands,
+        parts,
+    } = Lines::new(group.workers);
     let epochs = Epochs::new(recovered.beginning.clone(), lines);
     let job = group.shared(Outputs::ByEpoch(Arc::new(epochs)));
     let writers = start_writers(group, &recovered, parts, &tell)?;
@@ -114,7 +108,7 @@ pub(super) fn start(
         recovered.settings,
         group.workers,
         recovered.beginning.epoch,
-        recovered.floor,
+        recovered.beginning.floor,
         group.clock.monotonic(),
     );
     let leader = Leader {
@@ -131,6 +125,7 @@ pub(super) fn start(
         collector: collect,
         folds: Folds::default(),
         job: Arc::clone(&job),
+        lookout: Lookout::default(),
         ended: vec![false; group.workers],
         last: None,
         putting: None,
@@ -146,6 +141,35 @@ pub(super) fn start(
         meters: Arc::clone(&group.meters),
     };
     Ok((job, threads))
+}
+
+/// Both ends of the workers' lines, by worker.
+struct Lines {
+    lines: Vec<Line>,
+    commands: Vec<Sender<StartEpoch>>,
+    parts: Vec<Receiver<Part>>,
+}
+
+impl Lines {
+    fn new(workers: usize) -> Self {
+        let (mut lines, mut commands, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..workers {
+            let (command, commanded) = crossbeam_channel::unbounded();
+            // Unbounded as a channel; what can be in it is bounded by the flow and by the state.
+            let (hand_over, handed_over) = crossbeam_channel::unbounded();
+            commands.push(command);
+            parts.push(handed_over);
+            lines.push(Line {
+                commands: commanded,
+                parts: hand_over,
+            });
+        }
+        Lines {
+            lines,
+            commands,
+            parts,
+        }
+    }
 }
 
 fn start_writers(
