@@ -97,3 +97,15 @@ fn is_a_recovery_that_publishes_the_newest_epoch_only_found() {
     let test = "publishing::are_all_epochs_published_that_a_sink_refused_for_a_while";
     check(Defect::NewestOnly, test);
 }
+
+#[test]
+fn is_a_waking_that_is_forgotten_found() {
+    let test = "silence::is_what_is_late_on_record_through_any_crash";
+    check(Defect::IdleUnrecorded, test);
+}
+
+#[test]
+fn is_a_watermark_beyond_the_floor_found() {
+    let test = "silence::is_what_is_late_on_record_through_any_crash";
+    check(Defect::IdleWithoutReserve, test);
+}
