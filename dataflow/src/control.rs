@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::flow::Publication;
 use crate::idleness::{Idle, Raise};
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId};
+use crate::place::{Mark, Offset, PartitionId};
 use crate::snapshot::{SavedState, StateDelta};
 use crate::source::{Partition, Start, Starts};
 
@@ -49,6 +49,8 @@ pub struct PartitionCut {
     pub partition: PartitionId,
     /// Offset of the next record to read.
     pub position: Offset,
+    /// What stands right before it.
+    pub mark: Option<Mark>,
     /// Highest event time so far.
     pub highest: Option<EventTime>,
     /// Whether it has ended.
@@ -124,7 +126,9 @@ impl Beginning {
             };
             (cut.partition, start)
         };
-        self.partitions.iter().map(start).collect()
+        let starts: Starts = self.partitions.iter().map(start).collect();
+        let marks = self.partitions.iter();
+        starts.with_marks(marks.filter_map(|cut| Some((cut.partition, cut.mark?))))
     }
 }
 

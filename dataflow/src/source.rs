@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::place::{Offset, PartitionId};
+use crate::place::{Mark, Offset, PartitionId};
 
 /// Bytes kept of a record that is longer than `max_bytes`; enough to recognise it in a dead letter.
 pub const OVERSIZE_HEAD_BYTES: usize = 64 * 1024;
@@ -188,7 +188,10 @@ pub enum Start {
 
 /// Where reading each partition of a source begins; one of which nothing is known, at its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Starts(BTreeMap<PartitionId, Start>);
+pub struct Starts {
+    starts: BTreeMap<PartitionId, Start>,
+    marks: BTreeMap<PartitionId, Mark>,
+}
 
 impl Starts {
     /// Every partition is read from its beginning.
@@ -198,7 +201,19 @@ impl Starts {
 
     /// Where `partition` begins; none: at its beginning.
     pub fn of(&self, partition: PartitionId) -> Option<Start> {
-        self.0.get(&partition).copied()
+        self.starts.get(&partition).copied()
+    }
+
+    /// The same starts, and what stood right before some of them.
+    #[must_use]
+    pub fn with_marks(mut self, marks: impl IntoIterator<Item = (PartitionId, Mark)>) -> Self {
+        self.marks.extend(marks);
+        self
+    }
+
+    /// What [`SourceReader::mark`] said of a partition where it begins, if that is known.
+    pub fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        self.marks.get(&partition).copied()
     }
 
     /// Whether `partition` had ended.
@@ -209,7 +224,10 @@ impl Starts {
 
 impl FromIterator<(PartitionId, Start)> for Starts {
     fn from_iter<I: IntoIterator<Item = (PartitionId, Start)>>(starts: I) -> Self {
-        Starts(starts.into_iter().collect())
+        Starts {
+            starts: starts.into_iter().collect(),
+            marks: BTreeMap::new(),
+        }
     }
 }
 
@@ -284,6 +302,12 @@ pub trait SourceReader {
     /// that is not complete yet it is the beginning; of a partition whose end was told, what is behind its
     /// last record. None for a partition that this reader does not read.
     fn position(&self, partition: PartitionId) -> Option<Offset>;
+
+    /// What stands right before a partition's position; none if it can't be told.
+    fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        let _ = partition;
+        None
+    }
 
     /// Begins to read a partition that [`Source::look`] has found, at its beginning.
     ///

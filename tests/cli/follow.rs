@@ -275,7 +275,7 @@ fn does_event_time_go_on_without_a_file_that_is_silent_through_a_kill() {
 }
 
 #[test]
-fn does_a_followed_file_go_on_where_it_was_and_is_one_that_was_cut_meanwhile_refused() {
+fn does_a_followed_file_go_on_where_it_was_and_is_another_one_refused() {
     let scene = with_silences();
     scene.write("in/a.jsonl", events("a", &[0, 10, 20]).as_bytes());
     scene.write("in/b.jsonl", events("b", &[0, 10, 20]).as_bytes());
@@ -296,15 +296,35 @@ fn does_a_followed_file_go_on_where_it_was_and_is_one_that_was_cut_meanwhile_ref
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
-    let file = File::options().write(true).open(scene.path("in/a.jsonl"));
-    file.unwrap().set_len(4).unwrap();
-    let ran = scene.run(&["run", "job.toml"]).ended(3);
+    let refused = |expected: &str| {
+        let ran = scene.run(&["run", "job.toml"]).ended(3);
+        let expected = format!("in/a.jsonl: {expected}");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    };
+    let content = fs::read_to_string(scene.path("in/a.jsonl")).unwrap();
+    scene.write("in/a.jsonl", &content.as_bytes()[..4]);
+    refused("it is shorter than what was read of it");
+    let other = content.replace("\"a", "\"z");
+    scene.write("in/a.jsonl", format!("{other}{other}").as_bytes());
+    refused("it is not the file that was read");
+    // It comes back.
+    scene.write("in/a.jsonl", content.as_bytes());
+    let child = run(&scene);
+    append(&scene, "in/a.jsonl", &events("a", &[100]));
+    append(&scene, "in/b.jsonl", &events("b", &[100]));
+    assert!(wait_until(|| predictions(&scene).contains(&(1, 40))));
+
+    // Another file in its place while the job runs: it ends, and no attempt begins with that one.
+    scene.write("in/z", format!("{other}{other}{other}").as_bytes());
+    fs::rename(scene.path("in/z"), scene.path("in/a.jsonl")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        ran.stderr
-            .contains("in/a.jsonl: it is shorter than what was read of it"),
-        "{}",
-        ran.stderr
+        said.contains("in/a.jsonl: another file was put in its place"),
+        "{said}"
     );
+    refused("it is not the file that was read");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::place::{Mark, PartitionId};
 use slackwater_dataflow::source::{Partition, SourceError, Start, Starts};
 
 use crate::file::again;
@@ -95,7 +95,7 @@ pub(super) fn list(
         }
         check(path, follow)?;
         if let Some(Start::At(offset)) = starts.of(id) {
-            check_again(path, offset.0, follow)
+            check_again(path, offset.0, starts.mark(id), follow)
                 .map_err(|error| failed("open", &path.to_string_lossy(), error))?;
         }
     }
@@ -132,11 +132,11 @@ fn check_outside(path: &Path, not: &[PathBuf]) -> Result<(), SourceError> {
 }
 
 /// Whether a file still is the one that was read so far. Of one that is compressed it is seen when it is opened.
-fn check_again(path: &Path, read: u64, follow: bool) -> io::Result<()> {
+fn check_again(path: &Path, read: u64, mark: Option<Mark>, follow: bool) -> io::Result<()> {
     if is_compressed(path) {
         return Ok(());
     }
-    again::seek(&mut File::open(path)?, read, follow)
+    again::seek(&mut File::open(path)?, read, mark, follow).map(drop)
 }
 
 fn sort(paths: &mut [PathBuf]) {

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::place::{Offset, PartitionId};
+use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
     Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
     Topics, Wake,
 };
 
-use crate::file::again;
+use crate::file::again::{self, Tail};
 use crate::file::compressed::{decompressed, is_compressed};
 use crate::file::growing::{Growing, Pause};
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
@@ -141,7 +141,8 @@ impl Source for FileSource {
                 Some(Start::At(offset)) => offset.0,
                 Some(Start::Ended) => continue,
             };
-            files.push(self.files.open(partition, path, read)?);
+            let mark = from.mark(partition.id);
+            files.push(self.files.open(partition, path, (read, mark))?);
         }
         Ok(Box::new(FileReader {
             files,
@@ -177,35 +178,45 @@ impl Files {
         self.config.follow && listing::is_pattern(&self.config.path)
     }
 
-    /// Opens the file of a partition at the byte that it was read to.
-    fn open(&self, partition: &Partition, path: &Path, read: u64) -> Result<OpenFile, SourceError> {
-        let content = self
+    /// Opens the file of a partition at the byte that it was read to, where it had this mark.
+    fn open(
+        &self,
+        partition: &Partition,
+        path: &Path,
+        read: (u64, Option<Mark>),
+    ) -> Result<OpenFile, SourceError> {
+        let (content, tail) = self
             .content(path, read)
             .map_err(|error| failed("open", &partition.topic, error))?;
         let lines = LineReader::new(content, self.config.max_bytes, BLOCK_BYTES);
         Ok(OpenFile {
             partition: partition.clone(),
-            lines: lines.beginning_at(read),
+            lines: lines.beginning_at(read.0, tail),
             pause: Pause::default(),
             silence: None,
         })
     }
 
-    /// What the file at `path` stands for, from the byte that it was read to.
-    fn content(&self, path: &Path, read: u64) -> io::Result<Box<dyn Read>> {
+    /// What the file at `path` stands for, from the byte that it was read to, and what stands before that.
+    fn content(
+        &self,
+        path: &Path,
+        (read, mark): (u64, Option<Mark>),
+    ) -> io::Result<(Box<dyn Read>, Tail)> {
         let mut file = File::open(path)?;
         if is_compressed(path) {
             let mut content = decompressed(path, file)?;
-            again::skip(&mut content, read)?;
-            return Ok(content);
+            let tail = again::skip(&mut content, read, mark)?;
+            return Ok((content, tail));
         }
         let follow = self.config.follow;
-        again::seek(&mut file, read, follow)?;
-        Ok(if follow {
+        let tail = again::seek(&mut file, read, mark, follow)?;
+        let content: Box<dyn Read> = if follow {
             Box::new(Growing::new(file, path.to_owned(), read))
         } else {
             Box::new(file)
-        })
+        };
+        Ok((content, tail))
     }
 }
 
@@ -336,10 +347,17 @@ impl SourceReader for FileReader {
             .or_else(|| self.ended.get(&partition).copied())
     }
 
+    fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        let mut files = self.files.iter();
+        let open = files.find(|file| file.partition.id == partition)?;
+        open.lines.mark()
+    }
+
     fn begin(&mut self, partition: &Partition) -> Result<(), SourceError> {
         let path = self.source.listing.path(partition.id);
         let path = path.unwrap_or_else(|| PathBuf::from(&*partition.topic));
-        self.files.push(self.source.open(partition, &path, 0)?);
+        self.files
+            .push(self.source.open(partition, &path, (0, None))?);
         Ok(())
     }
 }

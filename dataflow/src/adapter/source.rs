@@ -357,6 +357,7 @@ impl<I: Ingest> Head<I> {
                 partition,
                 self.reader.position(partition).unwrap_or_default(),
             ),
+            mark: self.reader.mark(partition),
             highest: self.ingest.highest(partition),
             finished: false,
         };
@@ -459,6 +460,7 @@ impl<I: Ingest> Head<I> {
             self.epoch.ended.push(PartitionCut {
                 partition,
                 position: self.reader.position(partition).unwrap_or_default(),
+                mark: None,
                 highest: self.ingest.highest(partition),
                 finished: true,
             });

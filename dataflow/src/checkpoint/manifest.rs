@@ -15,7 +15,7 @@ use crate::checkpoint::outbox::ChunkRef;
 use crate::identity::{CheckpointId, Generation};
 use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId, ShardId};
+use crate::place::{Mark, Offset, PartitionId, ShardId};
 use crate::sink::Lengths;
 
 /// A record of the log.
@@ -92,6 +92,9 @@ pub struct PartitionPosition {
     pub topic: String,
     /// Offset of the next record to read.
     pub position: Offset,
+    /// What stands right before it, as its source says it.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub mark: Option<Mark>,
     /// Highest event time, if there was an event.
     #[serde(deserialize_with = "Option::deserialize")]
     pub highest: Option<EventTime>,

@@ -50,6 +50,7 @@ impl Partitions {
             let cut = PartitionCut {
                 partition: position.id,
                 position: position.position,
+                mark: position.mark,
                 highest: position.highest,
                 finished: position.finished,
             };
@@ -69,6 +70,7 @@ impl Partitions {
         let cut = PartitionCut {
             partition: id,
             position: Offset::default(),
+            mark: None,
             highest: None,
             finished: false,
         };
@@ -166,6 +168,7 @@ impl Partitions {
                 id: cut.partition,
                 topic: topic.map_or_else(String::new, |it| it.to_string()),
                 position: cut.position,
+                mark: cut.mark,
                 highest: cut.highest,
                 finished: cut.finished,
                 idle: self.is_idle(cut),

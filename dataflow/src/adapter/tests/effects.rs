@@ -292,6 +292,8 @@ fn does_an_idle_partition_hold_nothing_and_wake_at_the_floor() {
             Snapshot,
         ];
         assert_eq!(log, expected);
+        let epochs = driven.job.epochs().unwrap();
+        assert_eq!(epochs.acted_on(), Some(EventTime(40)));
         let raised = driven.parts.try_iter().filter_map(|part| match part {
             Part::Cut(epoch, cut) if !cut.raised.is_empty() => Some((epoch, cut.raised)),
             _ => None,

@@ -7,7 +7,7 @@ use crate::checkpoint::partitions::{Partitions, RAISED_MAX};
 use crate::control::{PartitionCut, SourceCut};
 use crate::idleness::{Idle, Raise, RaisedFrom};
 use crate::moment::EventTime;
-use crate::place::{Offset, PartitionId};
+use crate::place::{Mark, Offset, PartitionId};
 use crate::source::Partition;
 
 fn partition(id: u32) -> Partition {
@@ -25,6 +25,7 @@ fn at(partition: u32, position: u64, finished: bool) -> PartitionCut {
     PartitionCut {
         partition: PartitionId(partition),
         position: Offset(position),
+        mark: Some(Mark(position as u32)),
         highest: None,
         finished,
     }

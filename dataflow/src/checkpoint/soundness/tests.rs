@@ -11,7 +11,7 @@ use crate::checkpoint::soundness::check;
 use crate::identity::{CheckpointId, Generation};
 use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId, ShardId};
+use crate::place::{Mark, Offset, PartitionId, ShardId};
 
 fn name(epoch: u64, worker: u32, kind: DataKind) -> DataName {
     DataName {
@@ -91,6 +91,7 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
                 id: PartitionId(0),
                 topic: "north".to_owned(),
                 position: Offset(1234),
+                mark: Some(Mark(77)),
                 highest: Some(EventTime(9)),
                 finished: false,
                 idle: true,
@@ -100,6 +101,7 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
                 id: PartitionId(1),
                 topic: "south".to_owned(),
                 position: Offset(0),
+                mark: None,
                 highest: None,
                 finished: true,
                 idle: false,
