@@ -34,6 +34,16 @@ impl Tail {
         (!self.0.is_empty()).then(|| Mark(crc32c::crc32c(&self.0)))
     }
 
+    /// Whether these are the bytes of `file` right before the byte `read`. One that has become shorter has others.
+    pub(super) fn stands_before(&self, file: &File, read: u64) -> io::Result<bool> {
+        let mut found = vec![0; self.0.len()];
+        let from = read.saturating_sub(self.0.len() as u64);
+        match file.read_exact_at(&mut found, from) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            result => result.map(|()| found == self.0),
+        }
+    }
+
     fn check(self, read: u64, expected: Option<Mark>) -> io::Result<Self> {
         if expected.is_some() && self.mark() != expected {
             return Err(changed(read, "other bytes stand before that"));

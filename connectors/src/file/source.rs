@@ -212,7 +212,7 @@ impl Files {
         let follow = self.config.follow;
         let tail = again::seek(&mut file, read, mark, follow)?;
         let content: Box<dyn Read> = if follow {
-            Box::new(Growing::new(file, path.to_owned(), read))
+            Box::new(Growing::new(file, path.to_owned(), read, tail.clone()))
         } else {
             Box::new(file)
         };
