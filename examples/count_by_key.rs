@@ -25,7 +25,8 @@ use slackwater_dataflow::adapter::Graph;
 use slackwater_dataflow::clock::ManualClock;
 use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::flow::Ticket;
-use slackwater_dataflow::ingest::{Ingest, Sealed};
+use slackwater_dataflow::idleness::Raise;
+use slackwater_dataflow::ingest::{FloorEffect, Ingest, Sealed};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator, Routed};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, ShardId, Spread};
@@ -84,6 +85,8 @@ struct Doorkeeper {
     spread: Spread,
     /// The newest visit of each door.
     newest: BTreeMap<PartitionId, EventTime>,
+    /// What doors were raised to that had been idle; here none ever is.
+    raised: BTreeMap<PartitionId, EventTime>,
     /// What goes out at the end of the poll: by door, and by the worker that owns the name.
     open: BTreeMap<(PartitionId, usize), Vec<Visit>>,
     refused: Vec<(PartitionId, OutputStream, String)>,
@@ -99,6 +102,7 @@ impl Doorkeeper {
                 shards: 1,
             },
             newest: BTreeMap::new(),
+            raised: BTreeMap::new(),
             open: BTreeMap::new(),
             refused: Vec::new(),
         }
@@ -166,7 +170,8 @@ impl Ingest for Doorkeeper {
     /// sealed is on its way.
     fn watermark(&self, door: PartitionId) -> EventTime {
         let newest = self.newest.get(&door);
-        newest.map_or(EventTime::MIN, |time| time.minus_ms(OUT_OF_ORDER_MS))
+        let own = newest.map_or(EventTime::MIN, |time| time.minus_ms(OUT_OF_ORDER_MS));
+        own.max(self.raised.get(&door).copied().unwrap_or(EventTime::MIN))
     }
 
     /// What a checkpoint has to know of a door, and where a run goes on that begins from one.
@@ -176,6 +181,12 @@ impl Ingest for Doorkeeper {
 
     fn resume(&mut self, door: PartitionId, newest: EventTime) {
         self.newest.insert(door, newest);
+    }
+
+    fn raise(&mut self, raise: &Raise, effect: FloorEffect) {
+        if effect == FloorEffect::Judges {
+            self.raised.insert(raise.partition, raise.from.floor);
+        }
     }
 }
 

@@ -216,7 +216,7 @@ impl Job {
                 provenance: None,
                 spread: SPREAD,
             },
-            dead_letters: DeadLetterPlan::new(&ingest, source.partitions()),
+            dead_letters: DeadLetterPlan::new(&ingest, source.topics()),
             ingest: Arc::new(ingest),
             features: Arc::new(features),
             source,

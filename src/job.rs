@@ -250,14 +250,13 @@ impl Job {
     /// Runs to the end of the input.
     pub fn run(self) -> Result<Report, RunError> {
         let blueprint = self.blueprint;
+        let group = self.group.watching(blueprint.source());
         let started = self.clock.monotonic();
         let build = move |graph: &Graph<'_>| blueprint.build(graph);
         let (finished, outputs, by_epoch) = match self.output {
-            Output::AtOnce(OpenSink { sink, places }) => {
-                (self.group.run(sink, build)?, places, false)
-            }
+            Output::AtOnce(OpenSink { sink, places }) => (group.run(sink, build)?, places, false),
             Output::ByEpoch(recovered, places, _) => {
-                let finished = self.group.run_in_epochs(*recovered, build)?;
+                let finished = group.run_in_epochs(*recovered, build)?;
                 (finished, places, true)
             }
         };

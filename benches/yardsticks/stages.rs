@@ -65,7 +65,7 @@ impl Stages {
             .map_err(|_| "the reference pipeline has mistakes")?;
         let plans = Plans::new(&pipeline, 1);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let plan = DeadLetterPlan::new(&plans.ingest, &[]);
+        let plan = DeadLetterPlan::new(&plans.ingest, Arc::default());
         Ok(Stages {
             ingest: EventIngest::new(Arc::clone(&plans.ingest)),
             features: FeatureStage::new(Arc::clone(&plans.features)),

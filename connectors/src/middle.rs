@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_oneof};
 use proptest::strategy::{Just, Strategy};
 use slackwater_dataflow::clock::ManualClock;
-use slackwater_dataflow::place::{Offset, PartitionId};
+use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
     Demand, Payload, Polled, Readiness, Share, Source, SourceReader, Start, Starts, Wake,
 };
@@ -55,6 +55,7 @@ impl Seen {
                 records.push((offset.0, head, length, digest));
             }
             Polled::Finished(partition) => assert!(self.ended.insert(partition), "ended twice"),
+            Polled::Silent(_) => {}
         }
     }
 
@@ -140,6 +141,7 @@ fn race(source: &dyn Source, runs: &[Run]) {
     );
     let mut seen = Seen::default();
     let mut positions: BTreeMap<PartitionId, Offset> = BTreeMap::new();
+    let mut marks: BTreeMap<PartitionId, Mark> = BTreeMap::new();
     for run in runs.iter().chain([&WHOLE]) {
         if run.opens_ended {
             seen.ended.clear();
@@ -156,6 +158,7 @@ fn race(source: &dyn Source, runs: &[Run]) {
             )
         };
         let starts: Starts = positions.iter().map(start).collect();
+        let starts = starts.with_marks(std::mem::take(&mut marks));
         for worker in 0..run.workers {
             let share = share(worker, run.workers);
             let mut reader = open(share, &starts);
@@ -165,6 +168,7 @@ fn race(source: &dyn Source, runs: &[Run]) {
                 let reads = share.reads(id) && !starts.has_ended(id);
                 assert_eq!(position.is_some(), reads, "partition {id}");
                 positions.extend(position.map(|position| (id, position)));
+                marks.extend(reader.mark(id).map(|mark| (id, mark)));
             }
         }
     }
@@ -210,6 +214,8 @@ fn files(pattern: PathBuf, follow: bool, max_bytes: usize) -> FileSource {
     let config = FileConfig {
         path: pattern.to_str().unwrap().to_owned(),
         follow,
+        silent_after: None,
+        not_below: Vec::new(),
         max_bytes,
     };
     FileSource::new(config, Arc::new(ManualClock::default())).unwrap()
@@ -274,10 +280,13 @@ proptest::proptest! {
             let end = (written + piece).min(content.len());
             file.write_all(&content[written..end]).unwrap();
             written = end;
-            let position = follow(&files(path.clone(), true, max_bytes), &starts, &mut seen);
+            let (position, mark) = follow(&files(path.clone(), true, max_bytes), &starts, &mut seen);
             let whole_lines = content[..end].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
             assert_eq!(position, Offset(whole_lines as u64));
+            // Inside a long line there is none.
+            assert!(mark.is_none() || position != Offset(0));
             starts = [(PartitionId(0), Start::At(position))].into_iter().collect();
+            starts = starts.with_marks(mark.map(|mark| (PartitionId(0), mark)));
         }
         let end = content.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         fs::write(&path, &content[..end]).unwrap();
@@ -293,15 +302,16 @@ const ALONE: Share = Share {
     workers: 1,
 };
 
-/// Reads a followed file to where it ends now; the position there.
-fn follow(source: &FileSource, starts: &Starts, seen: &mut Seen) -> Offset {
+/// Reads a followed file to where it ends now; the position there, and its mark.
+fn follow(source: &FileSource, starts: &Starts, seen: &mut Seen) -> (Offset, Option<Mark>) {
     let mut reader = source.open(ALONE, starts, Wake::nobody()).unwrap();
     let mut emit = |polled: Polled<'_>| {
         seen.take(polled);
         ControlFlow::Continue(())
     };
     while reader.poll(Demand::of_all(3), &mut emit).unwrap() == Readiness::More {}
-    reader.position(PartitionId(0)).unwrap()
+    let id = PartitionId(0);
+    (reader.position(id).unwrap(), reader.mark(id))
 }
 
 #[test]
@@ -370,6 +380,56 @@ fn is_a_file_that_is_not_the_one_that_was_read_refused() {
     }
     for (offset, expected) in [(0, ""), (4, ""), (7, changed), (8, shorter), (3, changed)] {
         check("b.jsonl", true, offset, expected);
+    }
+}
+
+/// Another file in its place in which a record begins there by chance; a copy is as good as the file itself.
+#[test]
+fn is_a_file_of_other_bytes_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |number: usize| format!("line {number:06} of a log\n");
+    let content: String = (0..100).map(line).collect();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        match path.extension().unwrap().to_str().unwrap() {
+            "gz" => write_gzip(&path, content.as_bytes()),
+            _ => fs::write(&path, content).unwrap(),
+        }
+        path
+    };
+    for (name, follows) in [("a.jsonl", false), ("a.jsonl", true), ("a.jsonl.gz", false)] {
+        let path = write(name, &content);
+        let source = files(path.clone(), follows, 100);
+        let mut reader = source.open(ALONE, &Starts::beginning(), Wake::nobody());
+        let reader = reader.as_mut().unwrap();
+        let mut emit = |_: Polled<'_>| ControlFlow::Continue(());
+        reader.poll(Demand::of_all(60), &mut emit).unwrap();
+        let (position, mark) = (reader.position(PartitionId(0)), reader.mark(PartitionId(0)));
+        let starts = at(position.unwrap().0).with_marks(mark.map(|mark| (PartitionId(0), mark)));
+        let known = [source.partitions()[0].clone()];
+        let open = || {
+            let config = FileConfig {
+                path: path.to_str().unwrap().to_owned(),
+                follow: follows,
+                silent_after: None,
+                not_below: Vec::new(),
+                max_bytes: 100,
+            };
+            let clock = Arc::new(ManualClock::default());
+            let source = FileSource::resumed(config, &known, &starts, clock);
+            let opened = source.and_then(|it| it.open(ALONE, &starts, Wake::nobody()));
+            opened.map(drop).map_err(|error| error.to_string())
+        };
+        fs::remove_file(&path).unwrap();
+        write(name, &format!("{content}{}", line(100)));
+        assert_eq!(open(), Ok(()), "{name}");
+        let other: String = (1_000..1_200).map(line).collect();
+        write(name, &other);
+        let message = open().unwrap_err();
+        assert!(
+            message.contains("and here other bytes stand before that; restore it"),
+            "{message}"
+        );
     }
 }
 

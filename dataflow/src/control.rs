@@ -5,25 +5,30 @@
 //! it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::Publication;
+use crate::idleness::{Idle, Raise};
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId};
+use crate::place::{Mark, Offset, PartitionId};
 use crate::snapshot::{SavedState, StateDelta};
-use crate::source::{Start, Starts};
+use crate::source::{Partition, Start, Starts};
 
 /// The command to begin an epoch, which ends the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartEpoch {
-    /// The epoch.
+    /// The epoch. Without checkpoints only the number of the command: there is one epoch.
     pub epoch: Epoch,
     /// No watermark of an idle or new partition is below this; none as long as nothing is known.
     pub floor: Option<EventTime>,
     /// What follows.
     pub then: Then,
+    /// Which partitions are idle from here on.
+    pub idle: Arc<[Idle]>,
+    /// Which are new.
+    pub found: Arc<[Partition]>,
 }
 
 /// What a source does in the epoch that it begins.
@@ -44,6 +49,8 @@ pub struct PartitionCut {
     pub partition: PartitionId,
     /// Offset of the next record to read.
     pub position: Offset,
+    /// What stands right before it.
+    pub mark: Option<Mark>,
     /// Highest event time so far.
     pub highest: Option<EventTime>,
     /// Whether it has ended.
@@ -55,8 +62,10 @@ pub struct PartitionCut {
 pub struct SourceCut {
     /// Each of the worker's partitions.
     pub partitions: Vec<PartitionCut>,
-    /// Least watermark of those that have not ended; none if all have.
-    pub watermark: Option<EventTime>,
+    /// Which of them were raised to a floor in this epoch because they had been idle.
+    pub raised: Vec<Raise>,
+    /// Raises, by their offsets, that are over and have changed nothing.
+    pub passed: Vec<(PartitionId, Offset)>,
     /// Records read in this epoch.
     pub read: u64,
     /// Late events dropped on purpose in it.
@@ -96,6 +105,12 @@ pub struct Beginning {
     pub epoch: Epoch,
     /// Where each partition goes on; one that is not named begins at its beginning.
     pub partitions: Vec<PartitionCut>,
+    /// The highest floor that earlier runs have issued.
+    pub floor: Option<EventTime>,
+    /// Which partitions are idle.
+    pub idle: Vec<PartitionId>,
+    /// What each was raised to last.
+    pub raised: Vec<Raise>,
     /// The state to go on with; none at the very beginning.
     pub state: Option<Arc<dyn SavedState>>,
 }
@@ -111,7 +126,9 @@ impl Beginning {
             };
             (cut.partition, start)
         };
-        self.partitions.iter().map(start).collect()
+        let starts: Starts = self.partitions.iter().map(start).collect();
+        let marks = self.partitions.iter();
+        starts.with_marks(marks.filter_map(|cut| Some((cut.partition, cut.mark?))))
     }
 }
 
@@ -123,6 +140,8 @@ pub struct Epochs {
     pub lines: Vec<Line>,
     /// The last epoch of all, once it has begun.
     last: AtomicU64,
+    /// The highest watermark that a stage with state has acted on before the end of event time.
+    acted_on: AtomicI64,
 }
 
 impl Epochs {
@@ -132,6 +151,7 @@ impl Epochs {
             beginning,
             lines,
             last: AtomicU64::new(0),
+            acted_on: AtomicI64::new(EventTime::MIN.0),
         }
     }
 
@@ -143,6 +163,20 @@ impl Epochs {
     /// The last epoch of all; [`Epoch`] 0, which is before the first of any run, while that is not known.
     pub fn last(&self) -> Epoch {
         Epoch(self.last.load(Ordering::SeqCst))
+    }
+
+    /// Notes a watermark that a stage with state acts on from now on.
+    pub fn act_on(&self, watermark: EventTime) {
+        if watermark < EventTime::MAX {
+            self.acted_on.fetch_max(watermark.0, Ordering::SeqCst);
+        }
+    }
+
+    /// The highest watermark that such a stage has acted on, but for the end of event time: what a partition that a
+    /// later run finds must not be older than.
+    pub fn acted_on(&self) -> Option<EventTime> {
+        let acted_on = EventTime(self.acted_on.load(Ordering::SeqCst));
+        (acted_on > EventTime::MIN).then_some(acted_on)
     }
 
     /// Hands something over. Who should take it may be gone, which then is on record already.

@@ -56,6 +56,10 @@ pub enum Defect {
     NewestOnly,
     /// Events that wait for the watermark are left out of the state.
     WaitingNotSaved,
+    /// What an idle partition was raised to is forgotten by the run that goes on.
+    IdleUnrecorded,
+    /// The watermark goes beyond the floor that idle partitions are raised to.
+    IdleWithoutReserve,
     /// The process ends when an event with [`POISON`] in its record reaches the model: a poison that no dead letter
     /// can be made of.
     Poison,
@@ -63,7 +67,7 @@ pub enum Defect {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 12] = [
+    pub const ALL: [Defect; 14] = [
         Defect::NotSynced,
         Defect::PublishedEarly,
         Defect::PositionBehind,
@@ -75,6 +79,8 @@ impl Defect {
         Defect::ForgottenOutputs,
         Defect::NewestOnly,
         Defect::WaitingNotSaved,
+        Defect::IdleUnrecorded,
+        Defect::IdleWithoutReserve,
         Defect::Poison,
     ];
 
@@ -92,6 +98,8 @@ impl Defect {
             Defect::ForgottenOutputs => "forgotten-outputs",
             Defect::NewestOnly => "newest-only",
             Defect::WaitingNotSaved => "waiting-not-saved",
+            Defect::IdleUnrecorded => "idle-unrecorded",
+            Defect::IdleWithoutReserve => "idle-without-reserve",
             Defect::Poison => "poison",
         }
     }

@@ -1,6 +1,7 @@
 //! What stands between a source's bytes and the first batch: also a plain state machine.
 
 use crate::flow::Ticket;
+use crate::idleness::Raise;
 use crate::moment::EventTime;
 use crate::operator::Routed;
 use crate::place::{Offset, PartitionId};
@@ -32,6 +33,27 @@ pub trait Ingest: 'static {
 
     /// Goes on where a checkpoint has left a partition, before its first record.
     fn resume(&mut self, partition: PartitionId, highest: EventTime);
+
+    /// From its next record on, which has the raise's offset or a higher one, a partition has an effect of the floor
+    /// that it is raised to: it had been idle, or was found while the job ran. A second raise replaces the first, and is
+    /// never below it.
+    fn raise(&mut self, raise: &Raise, effect: FloorEffect);
+
+    /// Raises that are over and have changed nothing: no event lay below the floor, and the partition's own watermark
+    /// has reached it. Each is given once; which had an effect is known only of raises since the run began. An ingest
+    /// that cannot tell gives none, and all are kept on record.
+    fn passed(&mut self) -> Vec<(PartitionId, Offset)> {
+        Vec::new()
+    }
+}
+
+/// What a floor does to events of a partition that was raised to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorEffect {
+    /// Those below it are late: its watermark counts as no less than the floor.
+    Judges,
+    /// They are handled as if they had happened at the floor; what is late is up to the partition's own watermark.
+    Orders,
 }
 
 /// What one poll came to, each with the partition under whose capability it travels.

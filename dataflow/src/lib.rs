@@ -8,6 +8,7 @@
 //! - [`identity`]: who wrote a checkpoint, and which one it is.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`source`], [`sink`], [`store`]: the seams to the outside.
+//! - [`idleness`]: which partitions hold event time, and what those are raised to that come back.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
 //!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
 //!   [`reached`]: how far event time has come.
@@ -17,6 +18,7 @@
 //! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
 //! - [`run`]: what the threads of one run share, and how it ends.
 //! - [`checkpointing`]: the threads that take checkpoints beside the workers.
+//! - [`steering`]: floors and idleness of a run without checkpoints.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
 //! - [`worker`]: runs a graph on a group of threads.
 //!
@@ -33,6 +35,7 @@ pub mod clock;
 pub mod source;
 pub mod store;
 pub mod sink;
+pub mod idleness;
 pub mod flow;
 pub mod pace;
 pub mod spill;
@@ -45,6 +48,7 @@ pub mod ingest;
 pub mod control;
 pub mod checkpoint;
 pub mod run;
+mod steering;
 mod checkpointing;
 pub mod adapter;
 pub mod worker;

@@ -12,8 +12,8 @@
 //! None of this decides what comes out, only when.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::flow::{Flow, Ticket};
@@ -50,8 +50,9 @@ impl PaceLimits {
 pub struct Pace {
     limits: PaceLimits,
     workers: u64,
-    /// The watermark of each partition, by number; [`EventTime::MAX`] once it has ended.
-    marks: Vec<(PartitionId, AtomicI64)>,
+    /// The watermark of each partition, by number; [`EventTime::MAX`] while it is idle, and once it has ended. Written
+    /// to only when partitions are found, which is seldom.
+    marks: RwLock<Vec<(PartitionId, AtomicI64)>>,
     events: AtomicU64,
     bytes: AtomicU64,
     /// Set by a source that held a partition back; the next change that may let it go on wakes all.
@@ -62,10 +63,11 @@ impl Pace {
     /// The pace of a group of `workers` that reads these partitions, in ascending order of their numbers.
     pub fn new(limits: PaceLimits, workers: usize, partitions: &[Partition]) -> Self {
         let mark = |partition: &Partition| (partition.id, AtomicI64::new(EventTime::MIN.0));
+        let marks = partitions.iter().map(mark).collect();
         Pace {
             limits,
             workers: workers.max(1) as u64,
-            marks: partitions.iter().map(mark).collect(),
+            marks: RwLock::new(marks),
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             holding_back: AtomicBool::new(false),
@@ -99,8 +101,21 @@ impl Pace {
         }
     }
 
+    fn marks(&self) -> RwLockReadGuard<'_, Vec<(PartitionId, AtomicI64)>> {
+        self.marks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A partition was found, and is at this watermark.
+    pub(crate) fn find(&self, partition: PartitionId, watermark: EventTime) {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        if let Err(at) = marks.binary_search_by_key(&partition, |(id, _)| *id) {
+            marks.insert(at, (partition, AtomicI64::new(watermark.0)));
+        }
+    }
+
     fn standing(&self, flow: &Flow) -> Standing {
-        let marks = self.marks.iter();
+        let marks = self.marks();
+        let marks = marks.iter();
         let least = marks.map(|(_, mark)| mark.load(Ordering::SeqCst)).min();
         Standing {
             least: least.map_or(EventTime::MAX, EventTime),
@@ -108,19 +123,18 @@ impl Pace {
         }
     }
 
-    fn mark(&self, partition: PartitionId) -> Option<&AtomicI64> {
-        let found = self.marks.binary_search_by_key(&partition, |(id, _)| *id);
-        self.marks.get(found.ok()?).map(|(_, mark)| mark)
+    /// What `look` sees in a partition's mark; none of one that is not known.
+    fn mark<T>(&self, partition: PartitionId, look: impl FnOnce(&AtomicI64) -> T) -> Option<T> {
+        let marks = self.marks();
+        let found = marks.binary_search_by_key(&partition, |(id, _)| *id);
+        marks.get(found.ok()?).map(|(_, mark)| look(mark))
     }
 
     /// Notes a partition's watermark after a poll. Whether those that were held back are to look again.
     #[must_use]
     pub(crate) fn advance(&self, partition: PartitionId, watermark: EventTime) -> bool {
-        let Some(mark) = self.mark(partition) else {
-            return false;
-        };
-        let before = mark.swap(watermark.0, Ordering::SeqCst);
-        before != watermark.0 && self.lets_go()
+        let before = self.mark(partition, |mark| mark.swap(watermark.0, Ordering::SeqCst));
+        before.is_some_and(|before| before != watermark.0) && self.lets_go()
     }
 
     /// Whether somebody was held back, who is then to be woken.
@@ -162,7 +176,7 @@ impl Allowance<'_> {
 
     fn allows_as_things_stand(&self, partition: PartitionId) -> bool {
         let (pace, standing) = (self.pace, self.standing.get());
-        let own = pace.mark(partition).map(|mark| mark.load(Ordering::SeqCst));
+        let own = pace.mark(partition, |mark| mark.load(Ordering::SeqCst));
         let own = own.map_or(EventTime::MIN, EventTime);
         let limits = &pace.limits;
         limits.may_read(own, standing.least, standing.waiting, pace.workers)

@@ -28,6 +28,11 @@ impl PartitionId {
 )]
 pub struct Offset(pub u64);
 
+/// What stands right before a place in a partition, as a checksum that its source defines: whoever goes on there later
+/// sees by it whether the partition still is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark(pub u32);
+
 /// Stable 64-bit hash of a key's canonical bytes: xxh3, seed 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub u64);

@@ -1,4 +1,4 @@
-//! How far event time has come, for people who watch a job run. No event's fate depends on it.
+//! How far event time has come: for people who watch a job run, and for the floors that idle partitions are raised to.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -14,7 +14,7 @@ pub struct Reached {
 /// What one worker has told.
 #[derive(Debug)]
 struct Marks {
-    /// Of the partitions that it still reads; [`EventTime::MAX`] if there are none.
+    /// Of the partitions that are active; [`EventTime::MAX`] if there are none.
     least: AtomicI64,
     /// Of all that it ever read.
     most: AtomicI64,
@@ -42,7 +42,7 @@ impl Reached {
         }
     }
 
-    /// Tells the watermarks of all partitions that a worker still reads.
+    /// Tells the watermarks of all partitions of a worker that are active: neither idle nor ended.
     pub fn tell(&self, worker: usize, watermarks: impl Iterator<Item = EventTime>) {
         let Some(marks) = self.workers.get(worker) else {
             return;
@@ -56,6 +56,13 @@ impl Reached {
         }
         marks.least.store(least.0, Ordering::Relaxed);
         marks.most.store(most.0, Ordering::Relaxed);
+    }
+
+    /// The least watermark of a worker's active partitions, none if it has no such partition.
+    pub fn least(&self, worker: usize) -> Option<EventTime> {
+        let marks = self.workers.get(worker)?;
+        let least = EventTime(marks.least.load(Ordering::Relaxed));
+        (least != EventTime::MAX).then_some(least)
     }
 
     /// How far the partitions of all workers are; none before the first event.

@@ -4,20 +4,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::coordinator::JobFailure;
 use crate::checkpoint::fault::FormatError;
 use crate::clock::Clock;
-use crate::control::{Epochs, Part};
+use crate::control::{Epochs, Part, StartEpoch};
 use crate::flow::{Flow, Publication};
+use crate::idleness::Silences;
 use crate::meters::Meters;
 use crate::moment::Epoch;
 use crate::place::PartitionId;
 use crate::reached::Reached;
 use crate::sink::SinkError;
 use crate::snapshot::RestoreError;
-use crate::source::SourceError;
+use crate::source::{Source, SourceError};
 
 /// A run ended without having written everything.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +95,17 @@ pub enum GraphError {
     /// A graph without source would never end.
     #[error("the graph has no source")]
     NoSource,
+    /// Nobody would decide that a partition is idle, or look for more.
+    #[error(
+        "partitions of the source may fall silent or be found later: tell the group of it, with `WorkerGroup::watching`"
+    )]
+    NotWatched,
 }
 
-/// Where finished records go from a worker.
+/// Where finished records go from a worker, and where what its source is told comes from.
 pub(crate) enum Outputs {
-    /// To the publisher, as they come.
-    AtOnce(Sender<Publication>),
+    /// To the publisher, as they come. By worker, what it is told of idle and new partitions; none where there are none.
+    AtOnce(Sender<Publication>, Vec<Receiver<StartEpoch>>),
     /// Into the outbox of their epoch, to be published when it is durable.
     ByEpoch(Arc<Epochs>),
 }
@@ -110,6 +116,9 @@ pub struct RunShared {
     pub(crate) meters: Arc<Meters>,
     pub(crate) reached: Arc<Reached>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) silences: Silences,
+    /// Whose partitions may change; none where they do not.
+    source: Option<Arc<dyn Source>>,
     outputs: Outputs,
     stopper: Stopper,
     failure: Mutex<Option<RunError>>,
@@ -128,10 +137,28 @@ impl RunShared {
             meters,
             reached,
             clock,
+            silences: Silences::default(),
+            source: None,
             outputs,
             stopper,
             failure: Mutex::new(None),
         }
+    }
+
+    /// The same, where partitions of `source` may change.
+    pub(crate) fn watching(mut self, source: Option<Arc<dyn Source>>) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Whose partitions may change.
+    pub(crate) fn source(&self) -> Option<&Arc<dyn Source>> {
+        self.source.as_ref()
+    }
+
+    /// Whether somebody decides about partitions that change.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.source.is_some()
     }
 
     /// Keeps the first failure and stops the group.
@@ -170,9 +197,18 @@ impl RunShared {
     /// What a run with checkpoints has besides.
     pub(crate) fn epochs(&self) -> Option<&Arc<Epochs>> {
         match &self.outputs {
-            Outputs::AtOnce(_) => None,
+            Outputs::AtOnce(..) => None,
             Outputs::ByEpoch(epochs) => Some(epochs),
         }
+    }
+
+    /// What a worker's source is told; none if it will be told nothing.
+    pub(crate) fn commands(&self, worker: usize) -> Option<Receiver<StartEpoch>> {
+        let commands = match &self.outputs {
+            Outputs::AtOnce(_, commands) => commands.get(worker)?,
+            Outputs::ByEpoch(epochs) => &epochs.lines.get(worker)?.commands,
+        };
+        Some(commands.clone())
     }
 
     /// Sends a worker's finished records, made of input of `epoch`, on their way.
@@ -183,7 +219,7 @@ impl RunShared {
         self.meters.record_latency(latency, records);
         match &self.outputs {
             // Only a publisher that has failed hangs up, and then the failure is already on record.
-            Outputs::AtOnce(publisher) => drop(publisher.send(publication)),
+            Outputs::AtOnce(publisher, _) => drop(publisher.send(publication)),
             Outputs::ByEpoch(epochs) => {
                 epochs.hand_over(worker, Part::Output(epoch, publication));
             }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use crate::adapter::Graph;
 use crate::flow::{Flow, Publication, Ticket};
-use crate::ingest::{Ingest, Sealed};
+use crate::idleness::Raise;
+use crate::ingest::{FloorEffect, Ingest, Sealed};
 use crate::moment::EventTime;
 use crate::operator::{Emitter, Operator, Routed};
 use crate::place::{Offset, PartitionId, ShardId};
@@ -76,6 +77,8 @@ pub(crate) enum Act {
     Wait,
     /// Says so until the gate is open.
     WaitFor(Gate),
+    /// Says that the partition is silent until the gate is open.
+    Silent(Gate),
     /// Hands out records of rising times for ever.
     Endless,
     /// Fails.
@@ -132,6 +135,11 @@ impl Source for ScriptedSource {
             turn: 0,
             source: self.clone(),
         }))
+    }
+
+    fn may_change(&self) -> bool {
+        let mut acts = self.acts.values().flatten();
+        acts.any(|act| matches!(act, Act::Silent(_)))
     }
 }
 
@@ -229,6 +237,13 @@ impl SourceReader for ScriptedReader {
                     return Ok(LOOK_AGAIN);
                 }
             }
+            Some(Act::Silent(gate)) => {
+                if !gate.is_open() {
+                    let _ = emit(Polled::Silent(cursor.partition));
+                    cursor.acts.push(Act::Silent(gate));
+                    return Ok(LOOK_AGAIN);
+                }
+            }
             Some(Act::Endless) => {
                 let from = i64::try_from(cursor.next).unwrap() + 1_000;
                 cursor.hand_out(from..from + 16, emit);
@@ -291,6 +306,7 @@ pub(crate) struct TimesIngest {
     pub(crate) lag_ms: u64,
     pub(crate) workers: usize,
     highest: BTreeMap<PartitionId, EventTime>,
+    raised: BTreeMap<PartitionId, EventTime>,
     open: BTreeMap<(PartitionId, usize), Vec<(Offset, i64)>>,
     refused: Vec<(PartitionId, Offset, i64)>,
 }
@@ -301,6 +317,7 @@ impl TimesIngest {
             lag_ms,
             workers,
             highest: BTreeMap::new(),
+            raised: BTreeMap::new(),
             open: BTreeMap::new(),
             refused: Vec::new(),
         }
@@ -346,7 +363,9 @@ impl Ingest for TimesIngest {
 
     fn watermark(&self, partition: PartitionId) -> EventTime {
         let highest = self.highest.get(&partition);
-        highest.map_or(EventTime::MIN, |time| time.minus_ms(self.lag_ms))
+        let own = highest.map_or(EventTime::MIN, |time| time.minus_ms(self.lag_ms));
+        let raised = self.raised.get(&partition).copied();
+        own.max(raised.unwrap_or(EventTime::MIN))
     }
 
     fn highest(&self, partition: PartitionId) -> Option<EventTime> {
@@ -355,6 +374,12 @@ impl Ingest for TimesIngest {
 
     fn resume(&mut self, partition: PartitionId, highest: EventTime) {
         self.highest.insert(partition, highest);
+    }
+
+    fn raise(&mut self, raise: &Raise, effect: FloorEffect) {
+        if effect == FloorEffect::Judges {
+            self.raised.insert(raise.partition, raise.from.floor);
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::place::{Offset, PartitionId};
+use crate::place::{Mark, Offset, PartitionId};
 
 /// Bytes kept of a record that is longer than `max_bytes`; enough to recognise it in a dead letter.
 pub const OVERSIZE_HEAD_BYTES: usize = 64 * 1024;
@@ -22,6 +23,32 @@ pub struct Partition {
     pub id: PartitionId,
     /// What dead letters name as its origin: the file's path as given, `generator`, a Kafka topic.
     pub topic: Arc<str>,
+}
+
+/// What partitions are called. Clones of the [`Arc`] see those that are found later.
+#[derive(Debug, Default)]
+pub struct Topics(RwLock<BTreeMap<PartitionId, Arc<str>>>);
+
+impl Topics {
+    /// Those of some partitions.
+    pub fn of(partitions: &[Partition]) -> Self {
+        let topics = Topics::default();
+        topics.add(partitions);
+        topics
+    }
+
+    /// Some more are known.
+    pub fn add(&self, partitions: &[Partition]) {
+        let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let named = partitions.iter().cloned();
+        topics.extend(named.map(|it| (it.id, it.topic)));
+    }
+
+    /// The topic of a partition; none of one that is not known.
+    pub fn name(&self, partition: PartitionId) -> Option<Arc<str>> {
+        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(&partition).cloned()
+    }
 }
 
 /// The bytes of one record.
@@ -54,6 +81,9 @@ pub enum Polled<'a> {
     },
     /// This partition has ended and will give nothing more. Told once per partition.
     Finished(PartitionId),
+    /// This partition is silent: nothing new has come of it for as long as the source was told, and a look just now,
+    /// after that time, has found it at its end. Told again at each such look.
+    Silent(PartitionId),
 }
 
 /// What a reader expects of the next poll.
@@ -158,7 +188,10 @@ pub enum Start {
 
 /// Where reading each partition of a source begins; one of which nothing is known, at its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Starts(BTreeMap<PartitionId, Start>);
+pub struct Starts {
+    starts: BTreeMap<PartitionId, Start>,
+    marks: BTreeMap<PartitionId, Mark>,
+}
 
 impl Starts {
     /// Every partition is read from its beginning.
@@ -168,7 +201,19 @@ impl Starts {
 
     /// Where `partition` begins; none: at its beginning.
     pub fn of(&self, partition: PartitionId) -> Option<Start> {
-        self.0.get(&partition).copied()
+        self.starts.get(&partition).copied()
+    }
+
+    /// The same starts, and what stood right before some of them.
+    #[must_use]
+    pub fn with_marks(mut self, marks: impl IntoIterator<Item = (PartitionId, Mark)>) -> Self {
+        self.marks.extend(marks);
+        self
+    }
+
+    /// What [`SourceReader::mark`] said of a partition where it begins, if that is known.
+    pub fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        self.marks.get(&partition).copied()
     }
 
     /// Whether `partition` had ended.
@@ -179,7 +224,10 @@ impl Starts {
 
 impl FromIterator<(PartitionId, Start)> for Starts {
     fn from_iter<I: IntoIterator<Item = (PartitionId, Start)>>(starts: I) -> Self {
-        Starts(starts.into_iter().collect())
+        Starts {
+            starts: starts.into_iter().collect(),
+            marks: BTreeMap::new(),
+        }
     }
 }
 
@@ -192,7 +240,7 @@ pub struct SourceError {
     /// On what: a path, a topic.
     pub subject: String,
     /// Why it failed.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// A set of partitions that events are read from.
@@ -211,6 +259,31 @@ pub trait Source: Send + Sync {
         from: &Starts,
         wake: Wake,
     ) -> Result<Box<dyn SourceReader>, SourceError>;
+
+    /// Whether its readers ever say that a partition is silent, or more partitions may be found: then the
+    /// [`WorkerGroup`](crate::worker::WorkerGroup) has to be told of the source.
+    fn may_change(&self) -> bool {
+        self.look_every().is_some()
+    }
+
+    /// How often to look for more partitions; none if there will be none while it is read.
+    fn look_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Partitions that were not there before, in ascending order of their numbers, which are above all others. Each is
+    /// found once. May take its time: no worker calls it.
+    ///
+    /// # Errors
+    /// It cannot be seen what is there, or it cannot be read.
+    fn look(&self) -> Result<Vec<Partition>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// What its partitions are called, also those that are found later.
+    fn topics(&self) -> Arc<Topics> {
+        Arc::new(Topics::of(self.partitions()))
+    }
 }
 
 /// Reads the partitions of one worker's share. It stays on the thread that opened it.
@@ -229,4 +302,22 @@ pub trait SourceReader {
     /// that is not complete yet it is the beginning; of a partition whose end was told, what is behind its
     /// last record. None for a partition that this reader does not read.
     fn position(&self, partition: PartitionId) -> Option<Offset>;
+
+    /// What stands right before a partition's position; none if it can't be told.
+    fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        let _ = partition;
+        None
+    }
+
+    /// Begins to read a partition that [`Source::look`] has found, at its beginning.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    fn begin(&mut self, partition: &Partition) -> Result<(), SourceError> {
+        Err(SourceError {
+            action: "begin",
+            subject: format!("partition {} of {}", partition.id, partition.topic),
+            source: io::Error::from(io::ErrorKind::Unsupported),
+        })
+    }
 }

@@ -71,6 +71,8 @@ pub enum Code {
     TooFarAhead,
     /// Older than the watermark.
     Late,
+    /// Older than what the job had reached when it found the partition.
+    LateNewPartition,
     /// The model gave an error.
     ModelFailed,
     /// The model gave NaN or an infinity.
@@ -92,6 +94,7 @@ impl Code {
             Code::CheckFailed => "check_failed",
             Code::TooFarAhead => "too_far_ahead",
             Code::Late => "late",
+            Code::LateNewPartition => "late_new_partition",
             Code::ModelFailed => "model_failed",
             Code::NotFinite => "not_finite",
         }

@@ -292,10 +292,12 @@ fn resume_source(
             Start::At(position)
         }
     };
+    let marks = partitions.clone();
+    let marks = marks.filter_map(|it| Some((it.id, it.mark?)));
     let starts: Starts = partitions
         .map(|it| (it.id, start(it.finished, it.position)))
         .collect();
-    open_source_again(pipeline, &known, &starts, clock)
+    open_source_again(pipeline, &known, &starts.with_marks(marks), clock)
 }
 
 /// A sink, where it puts each stream, and what it does about outputs of which it cannot tell whether it has them.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{
@@ -93,11 +94,7 @@ pub(crate) fn open_source(
             files: Vec::new(),
         },
         spec::SourceSpec::File { path, follow } => {
-            let config = FileConfig {
-                path: path.clone(),
-                follow: *follow,
-                max_bytes,
-            };
+            let config = file_config(pipeline, path, *follow);
             let source = FileSource::new(config, Arc::clone(clock))?;
             OpenSource {
                 files: source.paths().to_vec(),
@@ -129,16 +126,31 @@ pub(crate) fn open_source_again(
     let spec::SourceSpec::File { path, follow } = &pipeline.source else {
         return open_source(pipeline, clock);
     };
-    let config = FileConfig {
-        path: path.clone(),
-        follow: *follow,
-        max_bytes: pipeline.event.max_bytes,
-    };
+    let config = file_config(pipeline, path, *follow);
     let source = FileSource::resumed(config, known, starts, Arc::clone(clock))?;
     Ok(OpenSource {
         files: source.paths().to_vec(),
         source: Arc::new(source),
     })
+}
+
+fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
+    let outputs = match &pipeline.sink.kind {
+        spec::SinkKind::File { path } => {
+            let outputs = files_at(pipeline, Path::new(path), Existing::Refuse);
+            let folders = OutputStream::ALL.map(|stream| outputs.folders.of(stream).to_owned());
+            folders.map(|folder| outputs.root.join(folder)).into()
+        }
+        spec::SinkKind::Stdout | spec::SinkKind::Discard => Vec::new(),
+    };
+    let idle_timeout_ms = pipeline.event.idle_timeout_ms;
+    FileConfig {
+        path: path.to_owned(),
+        follow,
+        silent_after: idle_timeout_ms.map(Duration::from_millis),
+        not_below: outputs,
+        max_bytes: pipeline.event.max_bytes,
+    }
 }
 
 /// The generator's settings of a pipeline; the defaults where the pipeline reads files, which says
@@ -263,7 +275,7 @@ impl Blueprint {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let plans = Plans::new(pipeline, workers);
-        let dead_letters = DeadLetterPlan::new(&plans.ingest, source.partitions());
+        let dead_letters = DeadLetterPlan::new(&plans.ingest, source.topics());
         let last = match ending {
             Ending::WriteFeatures => Last::Features,
             Ending::Score(model) => {
@@ -308,6 +320,11 @@ impl Blueprint {
     /// How much waits for the watermark, and where; none in arrival order, where nothing does.
     pub fn pace(&self) -> Option<Arc<Pace>> {
         self.pace.clone()
+    }
+
+    /// What it reads, of which the group of workers has to be told.
+    pub fn source(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.source)
     }
 
     /// Builds the graph of one worker.

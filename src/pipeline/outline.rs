@@ -185,6 +185,10 @@ fn source(pipeline: &Pipeline) -> Vec<Fact> {
             if *follow {
                 facts.push(fact("end", "none, each file is followed"));
             }
+            if let Some(idle) = pipeline.event.idle_timeout_ms {
+                let idle = format!("after {} of silence a file holds no other", show_ms(idle));
+                facts.push(fact("idle", idle));
+            }
             facts
         }
     }

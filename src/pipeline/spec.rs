@@ -119,6 +119,8 @@ pub struct EventSpec {
     pub late: Late,
     /// How far one partition's watermark may run ahead of the slowest one, in event-time order.
     pub max_drift_ms: u64,
+    /// After which silence a partition no longer holds the others; `None`: never.
+    pub idle_timeout_ms: Option<u64>,
     /// How far an event time may be ahead; `None`: any.
     pub max_ahead_ms: Option<u64>,
     /// Largest record.

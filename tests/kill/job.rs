@@ -209,7 +209,10 @@ impl Job {
 
     /// The digest of the state in its last checkpoint, each object of which is read for that.
     pub fn state_digest(&self) -> String {
-        let verified = self.command(&["checkpoints", "verify"]).output().unwrap();
+        let verified = self
+            .command(&["checkpoints", "verify", "--json"])
+            .output()
+            .unwrap();
         let said = String::from_utf8(verified.stdout).unwrap();
         assert!(verified.status.success(), "{said}");
         let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();

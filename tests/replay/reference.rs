@@ -58,6 +58,7 @@ impl Reference {
 /// Runs a job to the end of its input, with any sink.
 pub fn run_to(blueprint: Blueprint, workers: usize, sink: Box<dyn Sink>) -> Totals {
     let group = WorkerGroup::new(workers, Arc::new(SystemClock::default()));
+    let group = group.watching(blueprint.source());
     let finished = group.run(sink, move |graph| blueprint.build(graph));
     let totals = finished.unwrap().totals;
     assert_eq!(totals.in_flight(), 0, "read = written");

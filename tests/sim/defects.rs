@@ -112,3 +112,15 @@ fn does_no_test_pass_with_a_defect_that_does_not_exist() {
     let said = "there is no defect \"published-erly\"; there are not-synced, ";
     assert!(why.contains(said), "{why}");
 }
+
+#[test]
+fn is_a_waking_that_is_forgotten_found() {
+    let test = "silence::is_what_is_late_on_record_through_any_crash";
+    check(Defect::IdleUnrecorded, test);
+}
+
+#[test]
+fn is_a_watermark_beyond_the_floor_found() {
+    let test = "silence::is_what_is_late_on_record_through_any_crash";
+    check(Defect::IdleWithoutReserve, test);
+}

@@ -80,7 +80,7 @@ impl Expected {
 }
 
 /// Nothing that is counted up ever goes down.
-fn nothing_goes_back(world: &World) -> Result<(), String> {
+pub fn nothing_goes_back(world: &World) -> Result<(), String> {
     for shard in 0..SHARDS {
         let committed = world.sink.committed(ShardId(shard));
         let order = |it: &slackwater_connectors::memory::Committed| (it.epoch, it.chunk);
@@ -149,7 +149,8 @@ pub fn visible(world: &World) -> Content {
     content(&lines)
 }
 
-fn content(lines: &[Vec<Vec<u8>>; 4]) -> Content {
+/// All records of the streams, in the order of [`OutputStream::ALL`].
+pub fn content(lines: &[Vec<Vec<u8>>; 4]) -> Content {
     let mut content = Content::new();
     for (stream, lines) in OutputStream::ALL.into_iter().zip(lines) {
         for line in lines {

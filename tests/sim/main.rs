@@ -11,6 +11,7 @@
 //! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on.
 //! - `damage`: objects that are not what they were.
 //! - `alignment`: workers that end an epoch at different instants.
+//! - `silence`: partitions that fall silent, wake, and are found; `quiet`: a source whose partitions do.
 //! - `defects`: whether all these tests find what they are there for.
 //!
 //! The gate tries some cases of each kind, always the same ones; `SLACKWATER_SIM=all` tries all.
@@ -35,7 +36,9 @@ mod hooked;
 mod markers;
 mod placing;
 mod publishing;
+mod quiet;
 mod scene;
+mod silence;
 mod sips;
 mod stopping;
 mod storing;

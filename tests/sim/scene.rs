@@ -19,7 +19,7 @@ use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::EpochSink;
-use slackwater_dataflow::source::Source;
+use slackwater_dataflow::source::{Partition, Source};
 use slackwater_dataflow::store::Store;
 use slackwater_dataflow::store::memory::MemoryStore;
 use slackwater_dataflow::worker::WorkerGroup;
@@ -213,13 +213,15 @@ impl Scene {
         attempt: &Attempt,
         watch: Watch<'_>,
     ) -> Result<Ended, Failure> {
-        let recovered = self.begin(store, sink, attempt);
+        let partitions = source.partitions().to_vec();
+        let recovered = self.begin_with(partitions, store, sink, attempt);
         let recovered = recovered.map_err(Failure::Recovery)?;
         if recovered.is_complete {
             return Ok(Ended::AlreadyComplete);
         }
         let blueprint = self.job.blueprint(source, attempt.workers);
         let group = WorkerGroup::new(attempt.workers, Arc::new(SystemClock::default()));
+        let group = group.watching(blueprint.source());
         let stopper = group.stopper();
         let over = AtomicBool::new(false);
         let finished = thread::scope(|scope| {
@@ -250,6 +252,17 @@ impl Scene {
         sink: Box<dyn EpochSink>,
         attempt: &Attempt,
     ) -> Result<Recovered, RecoveryError> {
+        let partitions = self.source.partitions().to_vec();
+        self.begin_with(partitions, store, sink, attempt)
+    }
+
+    fn begin_with(
+        &self,
+        partitions: Vec<Partition>,
+        store: Arc<dyn Store>,
+        sink: Box<dyn EpochSink>,
+        attempt: &Attempt,
+    ) -> Result<Recovered, RecoveryError> {
         let claimant = Claimant {
             host: "sim".to_owned(),
             process: 1,
@@ -262,7 +275,7 @@ impl Scene {
                 workers: attempt.workers,
                 shards: SHARDS,
             },
-            partitions: self.source.partitions().to_vec(),
+            partitions,
             settings: attempt.settings,
             retain: attempt.retain,
             choice: attempt.choice,

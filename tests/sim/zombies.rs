@@ -82,7 +82,9 @@ fn check_first(
         Ok(Ended::AlreadyComplete) => Ok(()),
         // It had claimed nothing when it was stopped: then it is the successor.
         Ok(_) if had_claimed == 0 => Ok(()),
-        Ok(ended) => Err(format!("the first run has come to its end: {ended:?}")),
+        Ok(ended) => Err(format!(
+            "the first run has come to its end: {ended:?}, and the other to {what_follows:?}"
+        )),
     }
 }
 

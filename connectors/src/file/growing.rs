@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file::again::Tail;
+
 /// How soon to look again after there was something: about as long as a writer takes to write more.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -21,12 +23,30 @@ pub(super) struct Growing {
     path: PathBuf,
     /// Bytes read so far, by earlier runs too.
     read: u64,
+    /// The last of them.
+    tail: Tail,
+    /// Whether the last look found nothing more.
+    was_at_end: bool,
 }
 
 impl Growing {
-    /// Follows `file`, which was opened at `path` and stands at byte `read`.
-    pub(super) fn new(file: File, path: PathBuf, read: u64) -> Self {
-        Growing { file, path, read }
+    /// Follows `file`, which was opened at `path` and stands at byte `read`, behind `tail`.
+    pub(super) fn new(file: File, path: PathBuf, read: u64, tail: Tail) -> Self {
+        Growing {
+            file,
+            path,
+            read,
+            tail,
+            was_at_end: false,
+        }
+    }
+
+    fn refuse(&self, change: &str) -> io::Error {
+        io::Error::other(format!(
+            "{change}, after it had been read to byte {}; a file that is followed may only grow: put it back \
+             and let each new file have a name of its own, or start over (with a checkpoint store, `--fresh`)",
+            self.read
+        ))
     }
 
     /// Refuses to wait for what will not come.
@@ -39,13 +59,16 @@ impl Growing {
         };
         match change(self.read, &own, named.as_ref()) {
             None => Ok(()),
-            Some(change) => Err(io::Error::other(format!(
-                "{change}, after it had been read to byte {}; a file that is followed may only grow: let each \
-                 new file have a name of its own, and start the job again, which reads everything from the \
-                 beginning",
-                self.read
-            ))),
+            Some(change) => Err(self.refuse(&change)),
         }
+    }
+
+    /// Refuses what stands behind other bytes than those that were read.
+    fn check_tail(&self) -> io::Result<()> {
+        if self.tail.stands_before(&self.file, self.read)? {
+            return Ok(());
+        }
+        Err(self.refuse("it was cut and written again"))
     }
 }
 
@@ -69,8 +92,13 @@ impl Read for Growing {
         let read = self.file.read(buffer)?;
         if read == 0 {
             self.check()?;
+            self.was_at_end = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if std::mem::take(&mut self.was_at_end) {
+            self.check_tail()?;
+        }
+        self.tail.push(buffer.get(..read).unwrap_or(buffer));
         self.read += read as u64;
         Ok(read)
     }
@@ -119,7 +147,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.jsonl");
             fs::write(&path, "12345").unwrap();
-            let mut growing = Growing::new(File::open(&path).unwrap(), path.clone(), 0);
+            let mut growing =
+                Growing::new(File::open(&path).unwrap(), path.clone(), 0, Tail::default());
             let mut buffer = [0; 9];
             assert_eq!(growing.read(&mut buffer).unwrap(), 5);
             let error = growing.read(&mut buffer).unwrap_err();
@@ -143,6 +172,10 @@ mod tests {
         check(
             &|path| fs::write(path, "123").unwrap(),
             Some("it was cut at byte 3"),
+        );
+        check(
+            &|path| fs::write(path, "abcdefg").unwrap(),
+            Some("it was cut and written again"),
         );
         check(
             &|path| fs::remove_file(path).unwrap(),

@@ -10,9 +10,10 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use memchr::memchr;
-use slackwater_dataflow::place::Offset;
+use slackwater_dataflow::place::{Mark, Offset};
 use slackwater_dataflow::source::Payload;
 
+use crate::file::again::Tail;
 use crate::oversize::{self, LongLine};
 
 /// Bytes asked of the system at once: large enough that the calls (about a microsecond each) vanish
@@ -55,6 +56,8 @@ pub(super) struct LineReader<R> {
     filled: usize,
     /// Place of the line being looked at in the input.
     position: u64,
+    /// What stood before the buffer's bytes.
+    tail: Tail,
     /// The input has no more bytes.
     drained: bool,
     /// The line being looked at, if it is too long to be held.
@@ -77,20 +80,39 @@ impl<R: Read> LineReader<R> {
             scanned: 0,
             filled: 0,
             position: 0,
+            tail: Tail::default(),
             drained: false,
             long: None,
         }
     }
 
-    /// The same reader of an input that does not stand at its beginning but at byte `position`, where a line begins.
-    pub(super) fn beginning_at(mut self, position: u64) -> Self {
+    /// The same reader of an input that does not stand at its beginning but at byte `position`, where a line begins,
+    /// behind `tail`.
+    pub(super) fn beginning_at(mut self, position: u64, tail: Tail) -> Self {
         self.position = position;
+        self.tail = tail;
         self
+    }
+
+    /// What stands right before [`Self::position`]; none at the beginning, and inside a very long line.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        if self.long.is_some() {
+            return None;
+        }
+        let mut tail = self.tail.clone();
+        tail.push(&self.buffer[..self.start]);
+        tail.mark()
     }
 
     /// Where the line that is handed out next begins.
     pub(super) fn position(&self) -> Offset {
         Offset(self.position)
+    }
+
+    /// Bytes of a line whose end was not read yet.
+    pub(super) fn unfinished(&self) -> u64 {
+        let held = (self.filled - self.start) as u64;
+        held + self.long.as_ref().map_or(0, LongLine::line_bytes)
     }
 
     /// Hands out at most `limit` records, fewer if `emit` breaks.
@@ -205,6 +227,7 @@ impl<R: Read> LineReader<R> {
     }
 
     fn move_to_front(&mut self) {
+        self.tail.push(&self.buffer[..self.start]);
         self.buffer.copy_within(self.start..self.filled, 0);
         self.filled -= self.start;
         self.scanned -= self.start;

@@ -5,6 +5,7 @@ mod again;
 mod compressed;
 mod growing;
 mod lines;
+mod listing;
 mod sink;
 mod epochs;
 mod source;

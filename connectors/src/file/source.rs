@@ -1,9 +1,9 @@
 //! JSONL files as a source: each file is one partition, in the order of their paths. A file has ended where it
-//! ends, or is followed: then its reader waits there for more.
+//! ends, or is followed: then its reader waits there for more, and says when it has been silent for long.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::place::{Offset, PartitionId};
+use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
     Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
-    Wake,
+    Topics, Wake,
 };
 
-use crate::file::again;
+use crate::file::again::{self, Tail};
 use crate::file::compressed::{decompressed, is_compressed};
 use crate::file::growing::{Growing, Pause};
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
+use crate::file::listing::{self, Listing, failed};
 
-/// Files of one source. Every one is open with a block of its own while it is read, which makes 256 MiB,
-/// and more only while a record longer than a block is put together; the usual limit of 1,024 open files
-/// is near it too. A compressed file also has its decoder: 100 KiB for gzip, for Zstandard the window that its
-/// writer chose, 2 MiB by default.
-const FILES_MAX: usize = 1_000;
+/// How often to look for new files in a followed folder: soon enough that nobody waits, and a look at a thousand
+/// names takes a millisecond.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Which files are read, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +36,10 @@ pub struct FileConfig {
     /// Whether to wait for more at the end of each file, without end. What is behind the last line feed is no
     /// record then before its line feed comes.
     pub follow: bool,
+    /// After which time without anything new a followed file is silent; none if it never is.
+    pub silent_after: Option<Duration>,
+    /// Folders that nothing is read from that is found later: those of the job's outputs.
+    pub not_below: Vec<PathBuf>,
     /// Longest record that is handed out whole, in bytes.
     pub max_bytes: usize,
 }
@@ -45,10 +48,18 @@ pub struct FileConfig {
 /// the position of its first byte in its file; of a compressed file, in what it decompresses to. To open one
 /// elsewhere than at its beginning takes as long as to decompress all that is before.
 pub struct FileSource {
+    /// Those of the start.
     partitions: Vec<Partition>,
     paths: Vec<PathBuf>,
-    follow: bool,
-    max_bytes: usize,
+    topics: Arc<Topics>,
+    files: Arc<Files>,
+}
+
+/// What readers need of their source.
+struct Files {
+    config: FileConfig,
+    /// Of the start, and found since.
+    listing: Listing,
     clock: Arc<dyn Clock>,
 }
 
@@ -64,11 +75,12 @@ impl FileSource {
     /// Finds the files and checks that each can be read.
     ///
     /// Partitions are numbered in the order of the paths' bytes; their topic is the path as the pattern
-    /// matched it. Files that come later are not found. The `clock` says when to look at a followed file again.
+    /// matched it. Where files are followed by a pattern, those that come later are found, and get the next numbers.
+    /// The `clock` says when to look at a followed file again, and how long it has been silent.
     ///
     /// # Errors
-    /// No file matches, one is a folder or can't be opened, one is compressed and is to be followed, or there
-    /// are more than 1,000.
+    /// No file matches and none is waited for, one is a folder or can't be opened, one is compressed and is to be
+    /// followed, or there are more than 1,000.
     pub fn new(config: FileConfig, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         FileSource::resumed(config, &[], &Starts::beginning(), clock)
     }
@@ -85,35 +97,20 @@ impl FileSource {
         starts: &Starts,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
-        let mut paths = matching(&config.path)?;
-        paths.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-        let numbered = number(&config.path, paths, known, starts)?;
-        if numbered.is_empty() {
-            let nothing = io::Error::new(io::ErrorKind::NotFound, "no file matches the pattern");
-            return Err(failed("open", &config.path, nothing));
-        }
-        let to_read = numbered.keys().filter(|&&id| !starts.has_ended(id)).count();
-        if to_read > FILES_MAX {
-            let message = format!(
-                "{to_read} files match, at most {FILES_MAX} can be read by one job; \
-                 join some of them or use a narrower pattern"
-            );
-            return Err(failed("open", &config.path, invalid(message)));
-        }
-        let mut partitions = Vec::with_capacity(numbered.len());
-        for (&id, path) in &numbered {
-            if !starts.has_ended(id) {
-                check(path, config.follow)?;
-            }
-            let topic = Arc::from(path.to_string_lossy());
-            partitions.push(Partition { id, topic });
-        }
+        let numbered = listing::list(&config.path, config.follow, known, starts)?;
+        let partitions = numbered.iter();
+        let partitions: Vec<_> = partitions
+            .map(|(&id, path)| listing::partition(id, path))
+            .collect();
         Ok(FileSource {
+            topics: Arc::new(Topics::of(&partitions)),
             partitions,
-            paths: numbered.into_values().collect(),
-            follow: config.follow,
-            max_bytes: config.max_bytes,
-            clock,
+            paths: numbered.values().cloned().collect(),
+            files: Arc::new(Files {
+                config,
+                listing: Listing::of(numbered),
+                clock,
+            }),
         })
     }
 
@@ -121,106 +118,6 @@ impl FileSource {
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
-}
-
-/// The number of each file: that of the known partition of its path, else the next one that no partition has.
-/// Another number would give the events of a file another place, and others the places that they had.
-fn number(
-    pattern: &str,
-    paths: Vec<PathBuf>,
-    known: &[Partition],
-    starts: &Starts,
-) -> Result<BTreeMap<PartitionId, PathBuf>, SourceError> {
-    let of_path: BTreeMap<&str, PartitionId> = known
-        .iter()
-        .map(|known| (&*known.topic, known.id))
-        .collect();
-    let last = known.iter().map(|known| known.id.0).max();
-    let mut next = last.map_or(0, |last| last.saturating_add(1));
-    let mut numbered = BTreeMap::new();
-    for path in paths {
-        let name = path.to_string_lossy();
-        let id = of_path.get(&*name).copied().unwrap_or_else(|| {
-            let id = PartitionId(next);
-            next = next.saturating_add(1);
-            id
-        });
-        let name = name.into_owned();
-        if numbered.insert(id, path).is_some() {
-            return Err(failed(
-                "open",
-                &name,
-                invalid(format!("two files have number {id}")),
-            ));
-        }
-    }
-    for Partition { id, topic } in known {
-        if starts.has_ended(*id) {
-            let path = || PathBuf::from(&**topic);
-            numbered.entry(*id).or_insert_with(path);
-        } else if !numbered.contains_key(id) {
-            let message = format!(
-                "it was not read to its end, and is not among the files of `{pattern}` any more: put it \
-                 back, or start over with `--fresh`"
-            );
-            let gone = io::Error::new(io::ErrorKind::NotFound, message);
-            return Err(failed("open", topic, gone));
-        }
-    }
-    Ok(numbered)
-}
-
-/// The paths that `pattern` stands for; perhaps one of a file that does not exist.
-fn matching(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
-    if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
-        return Ok(vec![PathBuf::from(pattern)]);
-    }
-    let matches = glob::glob(pattern)
-        .map_err(|error| failed("read the pattern", pattern, invalid(error.to_string())))?;
-    let mut paths = Vec::new();
-    for found in matches {
-        paths.push(found.map_err(|error| {
-            let path = error.path().to_string_lossy().into_owned();
-            failed("list", &path, error.into())
-        })?);
-    }
-    Ok(paths)
-}
-
-fn check(path: &Path, follow: bool) -> Result<(), SourceError> {
-    let subject = path.to_string_lossy();
-    let metadata = fs::metadata(path).map_err(|error| failed("open", &subject, error))?;
-    if metadata.is_dir() {
-        let message = "it is a folder, expected a file; a pattern like `folder/*.jsonl` reads the \
-                       files in a folder";
-        let folder = io::Error::new(io::ErrorKind::IsADirectory, message);
-        return Err(failed("open", &subject, folder));
-    }
-    if !metadata.is_file() {
-        // Reading one can block for ever, and its worker with it.
-        let message =
-            "it is a pipe or a device, expected a file; the path \"-\" reads the standard input";
-        return Err(failed("open", &subject, invalid(message.to_owned())));
-    }
-    File::open(path).map_err(|error| failed("open", &subject, error))?;
-    if follow && is_compressed(path) {
-        let message = "it is compressed: where its records end is known when it has ended, so it \
-                       cannot be followed";
-        return Err(failed("follow", &subject, invalid(message.to_owned())));
-    }
-    Ok(())
-}
-
-fn failed(action: &'static str, subject: &str, source: io::Error) -> SourceError {
-    SourceError {
-        action,
-        subject: subject.to_owned(),
-        source,
-    }
-}
-
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 impl Source for FileSource {
@@ -244,40 +141,82 @@ impl Source for FileSource {
                 Some(Start::At(offset)) => offset.0,
                 Some(Start::Ended) => continue,
             };
-            let content = self
-                .content(path, read)
-                .map_err(|error| failed("open", &partition.topic, error))?;
-            let lines = LineReader::new(content, self.max_bytes, BLOCK_BYTES);
-            files.push(OpenFile {
-                partition: partition.clone(),
-                lines: lines.beginning_at(read),
-                pause: Pause::default(),
-            });
+            let mark = from.mark(partition.id);
+            files.push(self.files.open(partition, path, (read, mark))?);
         }
         Ok(Box::new(FileReader {
             files,
             ended: BTreeMap::new(),
             turn: 0,
-            clock: Arc::clone(&self.clock),
+            source: Arc::clone(&self.files),
         }))
+    }
+
+    fn may_change(&self) -> bool {
+        self.files.config.silent_after.is_some() || self.look_every().is_some()
+    }
+
+    fn look_every(&self) -> Option<Duration> {
+        self.files.is_open_ended().then_some(LOOK_EVERY)
+    }
+
+    fn look(&self) -> Result<Vec<Partition>, SourceError> {
+        let config = &self.files.config;
+        let found = self.files.listing.look(&config.path, &config.not_below)?;
+        self.topics.add(&found);
+        Ok(found)
+    }
+
+    fn topics(&self) -> Arc<Topics> {
+        Arc::clone(&self.topics)
     }
 }
 
-impl FileSource {
-    /// What the file at `path` stands for, from the byte that it was read to.
-    fn content(&self, path: &Path, read: u64) -> io::Result<Box<dyn Read>> {
+impl Files {
+    /// Whether files may come.
+    fn is_open_ended(&self) -> bool {
+        self.config.follow && listing::is_pattern(&self.config.path)
+    }
+
+    /// Opens the file of a partition at the byte that it was read to, where it had this mark.
+    fn open(
+        &self,
+        partition: &Partition,
+        path: &Path,
+        read: (u64, Option<Mark>),
+    ) -> Result<OpenFile, SourceError> {
+        let (content, tail) = self
+            .content(path, read)
+            .map_err(|error| failed("open", &partition.topic, error))?;
+        let lines = LineReader::new(content, self.config.max_bytes, BLOCK_BYTES);
+        Ok(OpenFile {
+            partition: partition.clone(),
+            lines: lines.beginning_at(read.0, tail),
+            pause: Pause::default(),
+            silence: None,
+        })
+    }
+
+    /// What the file at `path` stands for, from the byte that it was read to, and what stands before that.
+    fn content(
+        &self,
+        path: &Path,
+        (read, mark): (u64, Option<Mark>),
+    ) -> io::Result<(Box<dyn Read>, Tail)> {
         let mut file = File::open(path)?;
         if is_compressed(path) {
             let mut content = decompressed(path, file)?;
-            again::skip(&mut content, read)?;
-            return Ok(content);
+            let tail = again::skip(&mut content, read, mark)?;
+            return Ok((content, tail));
         }
-        again::seek(&mut file, read, self.follow)?;
-        Ok(if self.follow {
-            Box::new(Growing::new(file, path.to_owned(), read))
+        let follow = self.config.follow;
+        let tail = again::seek(&mut file, read, mark, follow)?;
+        let content: Box<dyn Read> = if follow {
+            Box::new(Growing::new(file, path.to_owned(), read, tail.clone()))
         } else {
             Box::new(file)
-        })
+        };
+        Ok((content, tail))
     }
 }
 
@@ -286,6 +225,29 @@ struct OpenFile {
     lines: LineReader<Box<dyn Read>>,
     /// Until when it need not be looked at; never ahead of a file that is not followed.
     pause: Pause,
+    /// Since when nothing new has come, by looks; none if something has at the last one.
+    silence: Option<Silence>,
+}
+
+/// Looks that have found nothing.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// A reading of the clock.
+    since: Duration,
+    /// Bytes of a line without its end that were there.
+    unfinished: u64,
+}
+
+impl OpenFile {
+    /// A look at `now` has come to the file's end; whether something was `found` before. How long nothing has come.
+    fn look(&mut self, now: Duration, found: bool) -> Duration {
+        let unfinished = self.lines.unfinished();
+        // A writer that is inside a line is not silent.
+        let before = self.silence.filter(|it| it.unfinished == unfinished);
+        let since = before.filter(|_| !found).map_or(now, |it| it.since);
+        self.silence = Some(Silence { since, unfinished });
+        now.saturating_sub(since)
+    }
 }
 
 /// Reads its files in turn, so that none runs far ahead of the others in event time.
@@ -296,7 +258,7 @@ struct FileReader {
     ended: BTreeMap<PartitionId, Offset>,
     /// Whose turn it is.
     turn: usize,
-    clock: Arc<dyn Clock>,
+    source: Arc<Files>,
 }
 
 impl FileReader {
@@ -318,9 +280,15 @@ impl SourceReader for FileReader {
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError> {
         if self.files.is_empty() {
-            return Ok(Readiness::Finished);
+            // Who opens a file that is found polls afterwards.
+            let may_come = self.source.is_open_ended();
+            return Ok(if may_come {
+                Readiness::Waiting
+            } else {
+                Readiness::Finished
+            });
         }
-        let now = self.clock.monotonic();
+        let now = self.source.clock.monotonic();
         let will_do = |file: &OpenFile| {
             demand.allows(file.partition.id) && file.pause.left(now) == Duration::ZERO
         };
@@ -343,8 +311,18 @@ impl SourceReader for FileReader {
             })
             .map_err(|error| failed("read", &file.partition.topic, error))?;
         match lines {
-            Lines::More => file.pause.lift(),
-            Lines::Dry => file.pause.begin(now, found),
+            Lines::More => {
+                file.pause.lift();
+                file.silence = None;
+            }
+            Lines::Dry => {
+                file.pause.begin(now, found);
+                let quiet = file.look(now, found);
+                let after = self.source.config.silent_after;
+                if after.is_some_and(|after| quiet >= after) {
+                    let _ = emit(Polled::Silent(partition));
+                }
+            }
             Lines::Ended => {
                 // The next file slides into this one's place.
                 self.ended.insert(partition, file.lines.position());
@@ -367,6 +345,20 @@ impl SourceReader for FileReader {
         let open = files.find(|file| file.partition.id == partition);
         open.map(|file| file.lines.position())
             .or_else(|| self.ended.get(&partition).copied())
+    }
+
+    fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        let mut files = self.files.iter();
+        let open = files.find(|file| file.partition.id == partition)?;
+        open.lines.mark()
+    }
+
+    fn begin(&mut self, partition: &Partition) -> Result<(), SourceError> {
+        let path = self.source.listing.path(partition.id);
+        let path = path.unwrap_or_else(|| PathBuf::from(&*partition.topic));
+        self.files
+            .push(self.source.open(partition, &path, (0, None))?);
+        Ok(())
     }
 }
 

@@ -341,6 +341,7 @@ fn does_a_rate_go_on_where_the_job_was() {
                     match polled {
                         Polled::Record { .. } => records += 1,
                         Polled::Finished(_) => ended += 1,
+                        Polled::Silent(_) => unreachable!("it is never silent"),
                     }
                     ControlFlow::Continue(())
                 })

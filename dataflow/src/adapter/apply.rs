@@ -285,6 +285,9 @@ impl<Op: Operator> Applied<Op> {
     fn rise(&mut self, watermark: EventTime) {
         if watermark > self.watermark {
             self.watermark = watermark;
+            if let Some(saved) = &self.saved {
+                saved.epochs.act_on(watermark);
+            }
             self.operator.on_watermark(watermark);
         }
     }

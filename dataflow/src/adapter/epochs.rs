@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::control::{Epochs, Part};
-use crate::moment::{self, Epoch, Moment};
+use crate::moment::{self, Epoch, EventTime, Moment};
 
 /// A stage's view of the epochs of a run with checkpoints.
 pub(super) struct StageEpochs {
@@ -39,6 +39,11 @@ impl StageEpochs {
             self.open = Epoch(closed.0 + 1);
             closed
         })
+    }
+
+    /// Notes a watermark before the stage acts on it.
+    pub(super) fn act_on(&self, watermark: EventTime) {
+        self.epochs.act_on(watermark);
     }
 
     pub(super) fn hand_over(&self, part: Part) {

@@ -1,30 +1,37 @@
-//! The head of a graph: polls a reader, feeds an [`Ingest`], holds one capability per partition.
+//! The head of a graph: polls a reader, feeds an [`Ingest`], holds one capability per active partition.
 //!
 //! In a job with checkpoints it also obeys the coordinator, between two polls: it notes where each partition
-//! stands, which ends an epoch, and takes its capabilities into the next. Reading never stops for that.
+//! stands, which ends an epoch, and takes its capabilities into the next. Reading never stops for that. With the
+//! beginning of an epoch partitions become idle, or are new; one that is idle and speaks has a capability again from
+//! the next poll's end on, before anything of it is sent.
 
-use std::cell::Cell;
+mod changes;
+mod poll;
+
+use std::cell::{Cell, RefCell};
 #[cfg(feature = "faults")]
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
 use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::adapter::capabilities::Capabilities;
+use crate::adapter::source::poll::Poll;
 use crate::adapter::{Events, Graph, Messages, Rejects};
-use crate::control::{Epochs, Part, PartitionCut, SourceCut, StartEpoch, Then};
-#[cfg(feature = "faults")]
+use crate::control::{Beginning, Epochs, Part, PartitionCut, SourceCut, StartEpoch, Then};
 use crate::faults::{self, Defect};
-use crate::ingest::{Ingest, Sealed};
+use crate::idleness::Resting;
+use crate::ingest::{FloorEffect, Ingest, Sealed};
 use crate::moment::{Epoch, EventTime, Moment};
 use crate::pace::Pace;
 use crate::place::{Offset, PartitionId};
-use crate::run::{RunError, RunShared};
-use crate::source::{Demand, Payload, Polled, Readiness, Source, SourceReader, Starts};
+use crate::run::{GraphError, RunError, RunShared};
+use crate::source::{Demand, Polled, Readiness, Share, Source, SourceReader, Starts};
 
 /// Records taken per activation. Large enough that the cost of a step and of a partly filled model batch
 /// vanish, small enough that a batch stays in the cache between the stages.
@@ -73,35 +80,47 @@ impl<'s> Graph<'s> {
         let address = builder.operator_info().address;
         let (activator, wake) = self.activators(&address);
         let epochs = self.job.epochs().cloned();
-        let starts = epochs
-            .as_ref()
-            .map_or_else(Starts::beginning, |epochs| epochs.beginning.starts());
-        let reader = source.open(self.share, &starts, wake.clone())?;
+        if source.may_change() && !self.job.is_watching() {
+            return Err(GraphError::NotWatched.into());
+        }
+        let beginning = epochs.as_ref().map(|epochs| &epochs.beginning);
+        let starts = beginning.map_or_else(Starts::beginning, Beginning::starts);
+        let reader = match source.open(self.share, &starts, wake.clone()) {
+            Ok(reader) => reader,
+            Err(error) => {
+                // An operator that was begun has to be built, also in a graph that is then dropped.
+                builder.build(move |_| move |_| _ = (&batches, &rejects));
+                return Err(error.into());
+            }
+        };
         self.job.flow.on_room(wake);
         activator.activate();
         *self.source.borrow_mut() = Some(address);
 
         let share = self.share;
-        let partitions = source.partitions().iter().map(|it| it.id);
-        let mine: Vec<_> = partitions.filter(|&id| share.reads(id)).collect();
+        let mine = Mine::of(source, share, beginning);
         let job = Arc::clone(&self.job);
+        let commands = job.commands(share.worker);
         let (drained, end) = (Rc::clone(&self.drained), Rc::clone(&self.end));
         builder.build(move |initial| {
-            let open = mine.into_iter().filter(|&id| !starts.has_ended(id));
             let mut head = Head {
+                effect: effect(pace.as_ref()),
                 pace,
                 worker: share.worker,
                 workers: share.workers,
                 reader,
                 ingest,
-                capabilities: Capabilities::new(initial, open),
+                capabilities: mine.hold(initial),
+                resting: Resting::default(),
+                grows: mine.grows,
                 sealed: Sealed::default(),
                 epoch: OpenEpoch::default(),
                 end,
+                commands,
                 epochs,
                 job,
             };
-            head.begin();
+            head.begin(&mine.idle);
             let mut ports = Ports { batches, rejects };
             let mut head = Some(head);
             move |_| {
@@ -119,6 +138,48 @@ impl<'s> Graph<'s> {
     }
 }
 
+/// Where events wait for the watermark, one that it has passed is late.
+fn effect(pace: Option<&Arc<Pace>>) -> FloorEffect {
+    match pace {
+        Some(_) => FloorEffect::Judges,
+        None => FloorEffect::Orders,
+    }
+}
+
+/// Partitions of a worker, as a run begins.
+struct Mine {
+    active: Vec<PartitionId>,
+    idle: Vec<PartitionId>,
+    /// Whether more may be found.
+    grows: bool,
+    /// Whether any of them may fall silent, or be found.
+    may_change: bool,
+}
+
+impl Mine {
+    fn of(source: &dyn Source, share: Share, beginning: Option<&Beginning>) -> Self {
+        let starts = beginning.map(Beginning::starts).unwrap_or_default();
+        let ids = source.partitions().iter().map(|it| it.id);
+        let mine = ids.filter(|&id| share.reads(id) && !starts.has_ended(id));
+        let is_idle = |id: &PartitionId| beginning.is_some_and(|it| it.idle.contains(id));
+        let (idle, active) = mine.partition(is_idle);
+        Mine {
+            active,
+            idle,
+            grows: source.look_every().is_some(),
+            may_change: source.may_change(),
+        }
+    }
+
+    /// What the source holds. A worker without partitions, now and ever, needs no reserve. One that has idle ones does,
+    /// though no more may become it: the job may have been changed.
+    fn hold(&self, initial: Vec<Capability<Moment>>) -> Capabilities {
+        let may_begin = self.may_change && (self.grows || !self.active.is_empty());
+        let has_reserve = may_begin || !self.idle.is_empty();
+        Capabilities::new(initial, self.active.iter().copied(), has_reserve)
+    }
+}
+
 struct Ports<B, R> {
     batches: Output<Moment, Messages<B>>,
     rejects: Output<Moment, Messages<R>>,
@@ -131,11 +192,18 @@ struct Head<I: Ingest> {
     workers: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
+    /// What a floor does: events wait for the watermark, or they do not.
+    effect: FloorEffect,
     capabilities: Capabilities,
+    resting: Resting,
+    /// Whether more partitions may be found.
+    grows: bool,
     sealed: Sealed<I::Batch, I::Reject>,
     epoch: OpenEpoch,
     /// To be set when the last epoch has begun.
     end: Rc<Cell<Option<Moment>>>,
+    /// None where the source is told nothing.
+    commands: Option<Receiver<StartEpoch>>,
     /// None in a job without checkpoints, which has one epoch.
     epochs: Option<Arc<Epochs>>,
 }
@@ -191,26 +259,13 @@ struct Failed;
 
 impl<I: Ingest> Head<I> {
     /// Goes on where the run begins.
-    fn begin(&mut self) {
-        if let Some(epochs) = &self.epochs {
-            let beginning = &epochs.beginning;
-            self.epoch.epoch = beginning.epoch;
-            self.capabilities.enter(beginning.epoch);
-            for &cut in &beginning.partitions {
-                if let Some(highest) = cut.highest {
-                    self.ingest.resume(cut.partition, highest);
-                }
-                if cut.finished && cut.partition.worker(self.workers) == self.worker {
-                    self.epoch.ended.push(cut);
-                }
-            }
-            let ended: Vec<_> = self.epoch.ended.iter().map(|cut| cut.partition).collect();
-            for partition in ended {
-                self.advance_pace(partition, EventTime::MAX);
-            }
+    fn begin(&mut self, idle: &[PartitionId]) {
+        if let Some(epochs) = self.epochs.clone() {
+            self.go_on(&epochs.beginning, idle);
         } else {
             self.end.set(Some(Moment::new(Epoch(0), EventTime::MAX)));
         }
+        self.give_up_reserve_at_the_end();
         self.lift();
     }
 
@@ -221,15 +276,21 @@ impl<I: Ingest> Head<I> {
             // Nothing is let go of: to the other stages that would look like an end of the input.
             return;
         }
-        if self.epochs.is_some() {
-            self.obey();
-        } else if is_stopping {
+        if self.obey().is_err() {
+            return;
+        }
+        if self.epochs.is_none() && is_stopping {
             // What has been read is all there is.
             self.end_all();
         }
         self.tell_if_all_ended();
-        let is_done = self.epoch.is_stopped || self.capabilities.all_finished();
-        if is_done || !self.job.flow.has_room_to_read() {
+        let is_done = self.epoch.is_stopped || self.all_finished();
+        if is_done {
+            return;
+        }
+        if !self.job.flow.has_room_to_read() {
+            self.resting.held_back(|_| false);
+            self.tell_silence();
             return;
         }
         match self.poll(ports) {
@@ -241,27 +302,42 @@ impl<I: Ingest> Head<I> {
         self.tell_if_all_ended();
     }
 
-    /// Ends the open epoch as often as the coordinator has said.
-    fn obey(&mut self) {
-        let Some(epochs) = self.epochs.clone() else {
-            return;
-        };
-        let Some(line) = epochs.lines.get(self.worker) else {
-            return;
-        };
-        while let Ok(StartEpoch { epoch, then, .. }) = line.commands.try_recv() {
+    /// Ends the open epoch as often as it was told to.
+    fn obey(&mut self) -> Result<(), Failed> {
+        while let Some(Ok(command)) = self.commands.as_ref().map(Receiver::try_recv) {
+            self.start_epoch(&command)?;
+        }
+        Ok(())
+    }
+
+    fn start_epoch(&mut self, command: &StartEpoch) -> Result<(), Failed> {
+        let epoch = command.epoch;
+        if let Some(epochs) = self.epochs.clone() {
             let ended = std::mem::replace(&mut self.epoch.epoch, epoch);
             epochs.hand_over(self.worker, Part::Cut(ended, self.cut()));
             self.capabilities.enter(epoch);
-            match then {
-                Then::ReadOn => {}
-                Then::EndOfInput => {
-                    epochs.set_last(epoch);
-                    self.end.set(Some(Moment::new(epoch, EventTime::MAX)));
-                }
-                Then::Stop => self.epoch.is_stopped = true,
+            if command.then == Then::EndOfInput {
+                epochs.set_last(epoch);
+                self.end.set(Some(Moment::new(epoch, EventTime::MAX)));
             }
         }
+        match command.then {
+            Then::EndOfInput => self.capabilities.give_up_reserve(),
+            Then::Stop => self.epoch.is_stopped = true,
+            Then::ReadOn => self.change(command)?,
+        }
+        Ok(())
+    }
+
+    fn fail(&self, error: RunError) -> Failed {
+        self.job.fail(error);
+        Failed
+    }
+
+    /// Whether there is nothing left to read, and never will be.
+    fn all_finished(&self) -> bool {
+        let is_empty = self.capabilities.active.is_empty();
+        is_empty && !self.grows && self.resting.idle().next().is_none()
     }
 
     /// Nothing follows the last epoch that could end it.
@@ -273,21 +349,24 @@ impl<I: Ingest> Head<I> {
 
     /// Where everything stands between two polls: all that was read has been sent.
     fn cut(&mut self) -> SourceCut {
-        let active = self.capabilities.active.keys();
-        let cut = |&partition: &PartitionId| PartitionCut {
+        let active = self.capabilities.active.keys().copied();
+        let read = active.chain(self.resting.idle());
+        let cut = |partition: PartitionId| PartitionCut {
             partition,
             position: self.epoch.said(
                 partition,
                 self.reader.position(partition).unwrap_or_default(),
             ),
+            mark: self.reader.mark(partition),
             highest: self.ingest.highest(partition),
             finished: false,
         };
-        let mut partitions: Vec<_> = active.map(cut).chain(self.epoch.ended.clone()).collect();
+        let mut partitions: Vec<_> = read.map(cut).chain(self.epoch.ended.clone()).collect();
         partitions.sort_by_key(|cut| cut.partition);
         SourceCut {
             partitions,
-            watermark: self.capabilities.watermarks().min(),
+            raised: self.resting.take_raised(),
+            passed: self.resting.settled(self.ingest.passed()),
             read: std::mem::take(&mut self.epoch.read),
             dropped: std::mem::take(&mut self.epoch.dropped),
         }
@@ -295,7 +374,7 @@ impl<I: Ingest> Head<I> {
 
     fn tell_if_all_ended(&mut self) {
         if let Some(epochs) = &self.epochs
-            && self.capabilities.all_finished()
+            && self.all_finished()
             && !std::mem::replace(&mut self.epoch.told_all_ended, true)
         {
             epochs.hand_over(self.worker, Part::AllEnded);
@@ -303,24 +382,26 @@ impl<I: Ingest> Head<I> {
     }
 
     fn poll(&mut self, ports: &mut Ports<I::Batch, I::Reject>) -> Result<Readiness, Failed> {
-        let mut poll = Poll {
-            records: 0,
-            bytes: 0,
-            finished: Vec::new(),
-        };
+        let mut poll = Poll::new(self.effect);
         let read_at = self.job.clock.monotonic();
         let (ingest, epoch) = (&mut self.ingest, &mut self.epoch);
         let allowance = self.pace.as_ref().map(|pace| pace.look(&self.job.flow));
-        let may_read = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
+        let paced = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
+        // Asked and told in turn: a reader does not ask while it hands out.
+        let resting = RefCell::new(&mut self.resting);
+        // What is idle is read at once, whenever it speaks.
+        let may_read = |id| resting.borrow().is_idle(id) || paced(id);
         let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
         let polled = self.reader.poll(demand, &mut |polled| {
             epoch.note(&polled);
-            poll.take(ingest, polled)
+            poll.take(ingest, &mut resting.borrow_mut(), polled)
         });
         let readiness = polled.map_err(|error| {
             self.job.fail(RunError::Source(error));
             Failed
         })?;
+        self.resting.held_back(paced);
+        self.wake(&poll.woken);
         if poll.records > 0 {
             self.job.meters.count_read(poll.records);
             self.epoch.read += poll.records;
@@ -335,6 +416,14 @@ impl<I: Ingest> Head<I> {
         for partition in poll.finished {
             self.end(partition);
         }
+        for partition in poll.silent {
+            let position = self.reader.position(partition);
+            if self.capabilities.active.contains_key(&partition) {
+                self.resting
+                    .fell_silent(partition, position.unwrap_or_default());
+            }
+        }
+        self.tell_silence();
         Ok(readiness)
     }
 
@@ -346,6 +435,9 @@ impl<I: Ingest> Head<I> {
             if held.lift(watermark) {
                 risen.push((partition, watermark));
             }
+        }
+        if faults::is_on(Defect::IdleWithoutReserve) {
+            self.capabilities.rise_too_far();
         }
         for (partition, watermark) in risen {
             self.advance_pace(partition, watermark);
@@ -363,21 +455,35 @@ impl<I: Ingest> Head<I> {
 
     /// A partition that has ended holds nothing back any more.
     fn end(&mut self, partition: PartitionId) {
-        if self.capabilities.active.remove(&partition).is_some() {
+        let was_idle = self.resting.end(partition);
+        if self.capabilities.active.remove(&partition).is_some() || was_idle {
             self.epoch.ended.push(PartitionCut {
                 partition,
                 position: self.reader.position(partition).unwrap_or_default(),
+                mark: None,
                 highest: self.ingest.highest(partition),
                 finished: true,
             });
         }
         self.advance_pace(partition, EventTime::MAX);
+        self.give_up_reserve_at_the_end();
+    }
+
+    fn give_up_reserve_at_the_end(&mut self) {
+        if self.all_finished() {
+            self.capabilities.give_up_reserve();
+        }
     }
 
     fn end_all(&mut self) {
-        while let Some(partition) = self.capabilities.first() {
+        self.grows = false;
+        let active = self.capabilities.active.keys().copied();
+        let all: Vec<_> = active.chain(self.resting.idle()).collect();
+        for partition in all {
             self.end(partition);
         }
+        self.give_up_reserve_at_the_end();
+        self.tell_silence();
         self.tell();
     }
 
@@ -404,37 +510,5 @@ impl<I: Ingest> Head<I> {
             rejects.give(&held(partition)?.rejects, &mut Messages(vec![reject]));
         }
         Ok(())
-    }
-}
-
-/// What one poll has brought so far.
-struct Poll {
-    records: u64,
-    bytes: u64,
-    finished: Vec<PartitionId>,
-}
-
-impl Poll {
-    fn take<I: Ingest>(&mut self, ingest: &mut I, polled: Polled<'_>) -> ControlFlow<()> {
-        match polled {
-            Polled::Record {
-                partition,
-                offset,
-                payload,
-            } => {
-                self.records += 1;
-                self.bytes += match payload {
-                    Payload::Whole(bytes) => bytes.len() as u64,
-                    Payload::Oversize { head, .. } => head.len() as u64,
-                };
-                ingest.on_record(partition, offset, payload);
-            }
-            Polled::Finished(partition) => self.finished.push(partition),
-        }
-        if self.bytes < BYTES_PER_POLL_MAX {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
     }
 }

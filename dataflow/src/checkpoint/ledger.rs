@@ -2,22 +2,22 @@
 //! report and what was published.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::job::JobIdentity;
 use crate::checkpoint::manifest::{
-    ChainObject, ConfirmedShard, Manifest, PartitionPosition, Segment, UnconfirmedEpoch,
-    UnconfirmedShard,
+    ChainObject, ConfirmedShard, Manifest, Segment, UnconfirmedEpoch, UnconfirmedShard,
 };
 use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::outbox::SealedOutbox;
+use crate::checkpoint::partitions::Partitions;
 use crate::checkpoint::retention::Listing;
 use crate::checkpoint::settle::Confirmed;
 use crate::control::{PartitionCut, SourceCut};
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
+use crate::idleness::{Idle, Raise};
 use crate::meters::Totals;
 use crate::moment::{Epoch, EventTime};
 use crate::place::{PartitionId, ShardId};
@@ -68,8 +68,7 @@ pub struct Opening {
 pub struct Ledger {
     job: JobIdentity,
     generation: Generation,
-    topics: BTreeMap<PartitionId, Arc<str>>,
-    cuts: BTreeMap<PartitionId, PartitionCut>,
+    partitions: Partitions,
     /// By worker.
     chains: Vec<Vec<ChainObject>>,
     /// Whether the next object of a worker begins its chain.
@@ -91,22 +90,10 @@ impl Ledger {
     /// Of a job at its very beginning.
     pub fn new(opening: Opening) -> Self {
         let shards = usize::from(opening.job.shards);
-        let topic = |it: Partition| (it.id, it.topic);
-        let topics: BTreeMap<_, _> = opening.partitions.into_iter().map(topic).collect();
-        let beginning = |&partition: &PartitionId| {
-            let cut = PartitionCut {
-                partition,
-                position: Default::default(),
-                highest: None,
-                finished: false,
-            };
-            (partition, cut)
-        };
         Ledger {
             job: opening.job,
             generation: opening.generation,
-            cuts: topics.keys().map(beginning).collect(),
-            topics,
+            partitions: Partitions::new(opening.partitions),
             chains: vec![Vec::new(); opening.workers],
             begins: vec![true; opening.workers],
             unconfirmed: VecDeque::new(),
@@ -121,22 +108,12 @@ impl Ledger {
     }
 
     /// Of a job that goes on from a manifest. A number of workers that is another begins new chains.
+    /// Partitions that it does not know were found since.
     pub fn resume(opening: Opening, manifest: Manifest) -> Self {
         let is_same = manifest.chains.len() == opening.workers;
         let mut ledger = Ledger::new(opening);
-        for position in manifest.partitions {
-            let cut = PartitionCut {
-                partition: position.id,
-                position: position.position,
-                highest: position.highest,
-                finished: position.finished,
-            };
-            ledger.cuts.insert(position.id, cut);
-            let topics = &mut ledger.topics;
-            topics
-                .entry(position.id)
-                .or_insert_with(|| position.topic.into());
-        }
+        let partitions = &mut ledger.partitions;
+        partitions.resume(manifest.partitions, manifest.floor);
         if is_same {
             ledger.begins = manifest.chains.iter().map(Vec::is_empty).collect();
             ledger.chains = manifest.chains;
@@ -156,9 +133,20 @@ impl Ledger {
         ledger
     }
 
-    /// Where each partition goes on.
-    pub fn cuts(&self) -> Vec<PartitionCut> {
-        self.cuts.values().copied().collect()
+    /// Partitions are idle from an epoch on that is about to start, unless they have moved by then.
+    pub fn idle(&mut self, commands: &[Idle]) {
+        self.partitions.idle(commands);
+    }
+
+    /// These are new in an epoch that is about to start with this floor.
+    pub fn found(&mut self, partitions: &[Partition], floor: Option<EventTime>) {
+        self.partitions.found(partitions, floor);
+    }
+
+    /// Where a run goes on: each partition; which are idle; what each was raised to last.
+    pub fn beginning(&self) -> (Vec<PartitionCut>, Vec<PartitionId>, Vec<Raise>) {
+        let all = &self.partitions;
+        (all.cuts(), all.idle_now(), all.last_raised())
     }
 
     /// Bytes of all records of each shard's streams, by shard.
@@ -237,16 +225,6 @@ impl Ledger {
         }
         let epoch = covers.last().copied().unwrap_or_default();
         let id = self.id(epoch);
-        let position = |cut: &PartitionCut| PartitionPosition {
-            id: cut.partition,
-            topic: self
-                .topics
-                .get(&cut.partition)
-                .map_or_else(String::new, |it| it.to_string()),
-            position: cut.position,
-            highest: cut.highest,
-            finished: cut.finished,
-        };
         let confirmed = |(&shard, confirmed): (&ShardId, &Confirmed)| ConfirmedShard {
             shard,
             epoch: confirmed.epoch,
@@ -261,7 +239,7 @@ impl Ledger {
             job: self.job.clone(),
             floor: place.floor,
             workers: self.chains.len() as u32,
-            partitions: self.cuts.values().map(position).collect(),
+            partitions: self.partitions.positions(),
             chains: self.chains.clone(),
             unconfirmed: self.unconfirmed.iter().cloned().collect(),
             confirmed: self.confirmed.iter().map(confirmed).collect(),
@@ -286,11 +264,9 @@ impl Ledger {
         let mut read_at = ReadAt::new();
         for (worker, report) in reports.into_iter().enumerate() {
             let Some(report) = report else { continue };
-            for cut in report.cut.partitions {
-                self.cuts.insert(cut.partition, cut);
-            }
             self.count(READ, report.cut.read);
             self.count(DROPPED, report.cut.dropped);
+            self.partitions.take_in(report.cut);
             for (stream, records) in OutputStream::ALL.iter().zip(report.records) {
                 self.count(stream.name(), records);
             }
@@ -439,7 +415,7 @@ pub struct Placing {
     pub number: RecordNumber,
     /// Wall clock.
     pub created_ms: i64,
-    /// Highest floor issued.
+    /// What no on-time event of a partition is older than that is idle, or is found later.
     pub floor: Option<EventTime>,
     /// Whether the input has ended and all of it is in here.
     pub complete: bool,

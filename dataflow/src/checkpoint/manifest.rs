@@ -14,8 +14,9 @@ use crate::checkpoint::job::JobIdentity;
 use crate::checkpoint::names::{DataName, RecordNumber};
 use crate::checkpoint::outbox::ChunkRef;
 use crate::identity::{CheckpointId, Generation};
+use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId, ShardId};
+use crate::place::{Mark, Offset, PartitionId, ShardId};
 use crate::sink::Lengths;
 
 /// A record of the log.
@@ -73,7 +74,7 @@ pub struct Manifest {
     pub created_ms: i64,
     /// What must not change.
     pub job: JobIdentity,
-    /// Highest floor issued.
+    /// What no on-time event of a partition is older than that is idle, or is found later.
     // Said so, it may be null but not missing.
     #[serde(deserialize_with = "Option::deserialize")]
     pub floor: Option<EventTime>,
@@ -105,11 +106,18 @@ pub struct PartitionPosition {
     pub topic: String,
     /// Offset of the next record to read.
     pub position: Offset,
+    /// What stands right before it, as its source says it.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub mark: Option<Mark>,
     /// Highest event time, if there was an event.
     #[serde(deserialize_with = "Option::deserialize")]
     pub highest: Option<EventTime>,
     /// Whether it has ended.
     pub finished: bool,
+    /// Whether it is idle, as the last command about it says.
+    pub idle: bool,
+    /// What it was raised to, and from which record on; the last counts.
+    pub raised: Vec<RaisedFrom>,
 }
 
 /// An object of a chain.

@@ -26,6 +26,7 @@
 //!
 //! - [`log`]: claims and manifests in the store.
 //! - [`publishing`]: how a durable epoch is given to a sink.
+//! - [`saved`]: the state of a checkpoint, for the workers that go on from it.
 //! - [`recovery`]: how a run begins from what another has left.
 
 pub mod names;
@@ -43,11 +44,13 @@ pub mod record;
 pub mod coordinator;
 pub mod settle;
 pub mod retention;
+mod partitions;
 pub(crate) mod turns;
 pub mod ledger;
 pub mod folding;
 pub mod log;
 pub(crate) mod publishing;
+mod saved;
 pub mod recovery;
 
 #[cfg(test)]

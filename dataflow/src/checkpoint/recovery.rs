@@ -14,26 +14,25 @@ use crate::checkpoint::coordinator::CheckpointSettings;
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::frame::reading::verify_whole;
-use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
-use crate::checkpoint::manifest::{ChainObject, Manifest, Record, UnconfirmedEpoch};
+use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::publish;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::Retention;
+use crate::checkpoint::saved::ChainState;
 use crate::checkpoint::settle::{Choice, Halt, Step, Unpublished, decide};
-use crate::checkpoint::state_merge::StateChain;
 use crate::control::Beginning;
 use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
-use crate::moment::{Epoch, EventTime};
-use crate::place::{KeyGroup, ShardId, Spread};
+use crate::moment::Epoch;
+use crate::place::{ShardId, Spread};
 use crate::sink::{EpochSink, InPlace, Marker, SinkError};
-use crate::snapshot::{RestoreError, SavedEntry, SavedState, TakeEntry};
+use crate::snapshot::SavedState;
 use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
 use crate::store::{Store, StoreError};
@@ -244,7 +243,6 @@ pub struct Recovered {
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
     pub(crate) settings: CheckpointSettings,
-    pub(crate) floor: Option<EventTime>,
     pub(crate) beginning: Beginning,
     /// The checkpoint that it goes on from.
     pub from: Option<(Epoch, CheckpointId)>,
@@ -355,13 +353,16 @@ impl Claimed {
             let state = ChainState::new(&self.store, manifest, asked.spread);
             Arc::new(state) as Arc<dyn SavedState>
         });
+        let (partitions, idle, raised) = ledger.beginning();
         Ok(Recovered {
             beginning: Beginning {
                 epoch: first,
-                partitions: ledger.cuts(),
+                partitions,
+                floor: chosen.as_ref().and_then(|manifest| manifest.floor),
+                idle,
+                raised,
                 state,
             },
-            floor: chosen.as_ref().and_then(|manifest| manifest.floor),
             is_complete: chosen.as_ref().is_some_and(|it| it.complete),
             from: chosen.map(|it| (it.epoch, it.checkpoint)),
             store: self.store,
@@ -517,83 +518,4 @@ impl Claimed {
 
 fn next(epoch: Option<Epoch>) -> Epoch {
     Epoch(epoch.map_or(0, |epoch| epoch.0) + 1)
-}
-
-/// The state of a checkpoint, in its store.
-struct ChainState {
-    store: Arc<dyn Store>,
-    /// By the worker that wrote it.
-    chains: Vec<Vec<ObjectRef>>,
-    spread: Spread,
-    /// Whether workers own what they owned when they wrote it.
-    is_same: bool,
-}
-
-impl ChainState {
-    fn new(store: &Arc<dyn Store>, manifest: &Manifest, spread: Spread) -> Self {
-        let objects = |chain: &Vec<ChainObject>| chain.iter().map(ChainObject::object).collect();
-        ChainState {
-            store: Arc::clone(store),
-            chains: manifest.chains.iter().map(objects).collect(),
-            is_same: manifest.chains.len() == spread.workers,
-            spread,
-        }
-    }
-
-    /// The key groups of a worker.
-    fn groups(&self, worker: usize) -> GroupSet {
-        let all = 0..self.spread.key_groups;
-        let owned = all.map(KeyGroup);
-        owned
-            .filter(|&group| self.spread.owner(group) == worker)
-            .collect()
-    }
-
-    fn read(
-        &self,
-        chain: &[ObjectRef],
-        stage: &str,
-        worker: usize,
-        take: &mut TakeEntry<'_>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let groups = self.groups(worker);
-        let mut chain = StateChain::open(self.store.as_ref(), chain.iter().copied())?;
-        let mut merge = chain.merge(stage, &groups)?;
-        while let Some(entry) = merge.next_entry()? {
-            // A merge leaves removals out.
-            let Some(value) = entry.value else { continue };
-            take(SavedEntry {
-                group: entry.group,
-                key: entry.key,
-                value,
-                anew: !self.is_same,
-            })?;
-        }
-        Ok(())
-    }
-}
-
-impl SavedState for ChainState {
-    fn entries(
-        &self,
-        stage: &str,
-        worker: usize,
-        take: &mut TakeEntry<'_>,
-    ) -> Result<(), RestoreError> {
-        let own = self.chains.get(worker).filter(|_| self.is_same);
-        let chains = match own {
-            Some(chain) => std::slice::from_ref(chain),
-            None => self.chains.as_slice(),
-        };
-        // Chains of different workers have no key in common.
-        chains.iter().try_for_each(|chain| {
-            self.read(chain, stage, worker, take)
-                .map_err(|reason| RestoreError {
-                    stage: stage.to_owned(),
-                    reason,
-                })
-        })?;
-        reach(Phase::StateLoaded);
-        Ok(())
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::frame::HEADER_BYTES;
 use crate::checkpoint::manifest::{
-    ChainObject, Manifest, Record, Segment, UnconfirmedEpoch, UnconfirmedShard,
+    ChainObject, Manifest, PartitionPosition, Record, Segment, UnconfirmedEpoch, UnconfirmedShard,
 };
 use crate::checkpoint::names::{DataKind, DataName, RecordNumber};
 use crate::checkpoint::outbox::ChunkRef;
@@ -45,6 +45,10 @@ fn check_manifest(manifest: &Manifest) -> Result<(), Wrong> {
     }
     let ids = manifest.partitions.iter().map(|partition| partition.id);
     distinct(ids).map_err(|id| format!("lists partition {id} twice"))?;
+    for partition in &manifest.partitions {
+        check_partition(manifest, partition)
+            .map_err(|wrong| format!("has partition {} {wrong}", partition.id))?;
+    }
     check_chains(manifest)?;
     check_unconfirmed(manifest)?;
     let shards = manifest.confirmed.iter().map(|confirmed| confirmed.shard);
@@ -56,6 +60,30 @@ fn check_manifest(manifest: &Manifest) -> Result<(), Wrong> {
                 confirmed.epoch
             ));
         }
+    }
+    Ok(())
+}
+
+/// What is wrong is the end of a sentence that begins with the partition.
+fn check_partition(manifest: &Manifest, partition: &PartitionPosition) -> Result<(), Wrong> {
+    if partition.idle && partition.finished {
+        return Err("that has ended and is idle".to_owned());
+    }
+    let raised = &partition.raised;
+    if !raised.is_sorted_by(|raise, next| raise.offset < next.offset && raise.floor <= next.floor) {
+        return Err("whose raises do not ascend".to_owned());
+    }
+    if raised
+        .last()
+        .is_some_and(|last| last.offset > partition.position)
+    {
+        return Err("that was raised where it was not read yet".to_owned());
+    }
+    if raised.last().map(|last| last.floor) > manifest.floor {
+        return Err("that was raised above the floor".to_owned());
+    }
+    if raised.iter().skip(1).any(|raise| raise.found) {
+        return Err("that was found after it had been read".to_owned());
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::meters::{Meters, Totals};
 use crate::moment::{Epoch, EventTime};
 use crate::run::{RunError, RunShared};
 use crate::sink::SinkError;
+use crate::steering::{Changes, Lookout};
 
 /// How long the thread sleeps at most before it looks whether the run was asked to stop.
 const LOOK_MOST: Duration = Duration::from_millis(20);
@@ -37,8 +38,6 @@ const LOOK_MOST: Duration = Duration::from_millis(20);
 pub(crate) enum Event {
     /// Some worker holds an output.
     FirstOutput,
-    /// How far a worker's partitions are that have not ended.
-    Watermark(usize, Option<EventTime>),
     /// A worker's part of an epoch is durable.
     Reported(usize, Report),
     /// It could not be written; the worker's writer tries again.
@@ -90,6 +89,7 @@ pub(crate) struct Leader {
     pub(crate) collector: Sender<Deletable>,
     pub(crate) folds: Folds,
     pub(crate) job: Arc<RunShared>,
+    pub(crate) lookout: Lookout,
     /// Workers whose input has ended.
     pub(crate) ended: Vec<bool>,
     /// The last epoch, once it has begun.
@@ -112,7 +112,9 @@ impl Leader {
         reach(Phase::FirstEpochOpened);
         loop {
             let now = self.clock.monotonic();
-            let actions = match self.wait(now) {
+            let event = self.wait(now);
+            self.hear();
+            let actions = match event {
                 Some(event) => self.take(event),
                 None => self.coordinator.tick(self.clock.monotonic()),
             };
@@ -128,6 +130,14 @@ impl Leader {
         }
     }
 
+    /// How far sources are now, by which the floor of an epoch goes that starts now.
+    fn hear(&mut self) {
+        for worker in 0..self.commands.len() {
+            let least = self.job.reached.least(worker);
+            self.coordinator.watermarks(worker, least);
+        }
+    }
+
     fn wait(&self, now: Duration) -> Option<Event> {
         let deadline = self.coordinator.next_deadline();
         let left = deadline.map_or(LOOK_MOST, |deadline| deadline.saturating_sub(now));
@@ -138,10 +148,6 @@ impl Leader {
         let now = self.clock.monotonic();
         match event {
             Event::FirstOutput => self.coordinator.first_output(now),
-            Event::Watermark(worker, least) => {
-                self.coordinator.watermarks(worker, least);
-                Vec::new()
-            }
             Event::Reported(worker, report) => {
                 let epoch = report.epoch;
                 self.ledger.report(worker, report);
@@ -222,7 +228,7 @@ impl Leader {
                         (_, true) => Then::Stop,
                         _ => Then::ReadOn,
                     };
-                    self.start_epoch(StartEpoch { epoch, floor, then });
+                    self.start_epoch(epoch, floor, then);
                 }
                 Action::PutManifest { epoch, covers } => {
                     actions.extend(self.put_manifest(epoch, &covers));
@@ -250,26 +256,40 @@ impl Leader {
         false
     }
 
-    fn start_epoch(&mut self, command: StartEpoch) {
-        self.ledger
-            .begin(command.epoch, CheckpointId(rand::random()));
-        if command.then == Then::EndOfInput {
-            self.last = Some(command.epoch);
+    fn start_epoch(&mut self, epoch: Epoch, floor: Option<EventTime>, then: Then) {
+        self.ledger.begin(epoch, CheckpointId(rand::random()));
+        if then == Then::EndOfInput {
+            self.last = Some(epoch);
         }
+        let changes = match then {
+            Then::ReadOn => self.lookout.changes(&self.job, self.clock.monotonic()),
+            // Nothing is read any more.
+            Then::EndOfInput | Then::Stop => Changes::default(),
+        };
+        // From now on, whichever epoch is the next to have a manifest: stages may act on it before that.
+        self.ledger.idle(&changes.idle);
+        self.ledger.found(&changes.found, floor);
+        let command = changes.command(epoch, floor, then);
         for worker in &self.commands {
             // Only a worker that has ended does not listen, and then the run has failed.
-            worker.send(command).ok();
+            worker.send(command.clone()).ok();
         }
         self.job.flow.wake_all();
         reach(Phase::EpochStarted);
+    }
+
+    /// What no on-time event of a partition is older than that is idle, or is found later.
+    fn floor(&self) -> Option<EventTime> {
+        let epochs = self.job.epochs();
+        let acted_on = epochs.and_then(|epochs| epochs.acted_on());
+        self.coordinator.floor().max(acted_on)
     }
 
     fn put_manifest(&mut self, epoch: Epoch, covers: &[Epoch]) -> Vec<Action> {
         let placing = Placing {
             number: self.log.next(),
             created_ms: self.clock.wall_ms(),
-            // The end of event time is no floor for a run that goes on from here.
-            floor: self.coordinator.floor().filter(|it| *it < EventTime::MAX),
+            floor: self.floor(),
             complete: self.last == Some(epoch),
         };
         let manifest = self.ledger.manifest(covers, placing);

@@ -165,7 +165,6 @@ impl Writer {
             }
             Part::Output(epoch, publication) => return self.output(epoch, publication),
             Part::Cut(epoch, cut) => {
-                self.tell(Event::Watermark(self.setup.worker, cut.watermark));
                 self.pending.entry(epoch).or_default().cut = Some(cut);
                 reach(Phase::CutHandedOver);
                 epoch

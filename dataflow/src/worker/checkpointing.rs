@@ -23,6 +23,7 @@ use crate::meters::{Meters, Totals};
 use crate::moment::Epoch;
 use crate::run::{Outputs, RunError, RunShared, Stopper, spawn};
 use crate::sink::InPlace;
+use crate::steering::Lookout;
 use crate::store::Store;
 use crate::worker::WorkerGroup;
 
@@ -110,7 +111,7 @@ pub(super) fn start(
         recovered.settings,
         group.workers,
         recovered.beginning.epoch,
-        recovered.floor,
+        recovered.beginning.floor,
         group.clock.monotonic(),
     );
     if placers.is_some() {
@@ -130,6 +131,7 @@ pub(super) fn start(
         collector: collect,
         folds: Folds::default(),
         job: Arc::clone(&job),
+        lookout: Lookout::default(),
         ended: vec![false; group.workers],
         last: None,
         putting: None,

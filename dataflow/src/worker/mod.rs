@@ -22,7 +22,8 @@ use crate::meters::{Checkpoints, Latency, Meters, Totals};
 use crate::reached::Reached;
 use crate::run::{Outputs, RunError, RunShared, Stopper};
 use crate::sink::Sink;
-use crate::source::Share;
+use crate::source::{Share, Source};
+use crate::steering::Steering;
 
 /// Most threads of one group; far beyond what one process can use, small enough to catch a slip.
 pub const WORKERS_MAX: usize = 256;
@@ -51,6 +52,8 @@ pub struct WorkerGroup {
     meters: Arc<Meters>,
     reached: Arc<Reached>,
     stopper: Stopper,
+    /// Whose partitions may change.
+    source: Option<Arc<dyn Source>>,
 }
 
 impl WorkerGroup {
@@ -63,7 +66,16 @@ impl WorkerGroup {
             meters: Arc::default(),
             reached: Arc::new(Reached::new(workers)),
             stopper: Stopper::new(Arc::new(Flow::new(workers))),
+            source: None,
         }
+    }
+
+    /// The same group, which decides that partitions of `source` are idle, and looks for more of them. Needed for a
+    /// source that [may change](Source::may_change), and of no effect for others.
+    #[must_use]
+    pub fn watching(mut self, source: Arc<dyn Source>) -> Self {
+        self.source = Some(source).filter(|source| source.may_change());
+        self
     }
 
     /// Number of threads.
@@ -96,8 +108,19 @@ impl WorkerGroup {
         let (publisher, publications) = crossbeam_channel::unbounded();
         let meters = Arc::clone(&self.meters);
         let publishing = publisher::start(sink, publications, Arc::clone(&meters), self.stopper())?;
-        let job = self.shared(Outputs::AtOnce(publisher));
+        let lines = match &self.source {
+            Some(_) => self.workers,
+            None => 0,
+        };
+        let lines = (0..lines).map(|_| crossbeam_channel::unbounded());
+        let (commands, commanded): (Vec<_>, Vec<_>) = lines.unzip();
+        let job = self.shared(Outputs::AtOnce(publisher, commanded));
+        let start = || Steering::start(Arc::clone(&job), commands);
+        let steering = self.source.is_some().then(start).transpose()?;
         run_workers(self.workers, &job, build);
+        if let Some(steering) = steering {
+            steering.end();
+        }
         let failure = job.take_failure();
         // Hanging up tells the publisher that no more comes.
         drop(job);
@@ -129,13 +152,14 @@ impl WorkerGroup {
     }
 
     fn shared(&self, outputs: Outputs) -> Arc<RunShared> {
-        Arc::new(RunShared::new(
+        let shared = RunShared::new(
             self.stopper(),
             Arc::clone(&self.meters),
             Arc::clone(&self.reached),
             Arc::clone(&self.clock),
             outputs,
-        ))
+        );
+        Arc::new(shared.watching(self.source.clone()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A rejected event as a record of its dead-letter stream: the envelope form.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -8,9 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
-use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_dataflow::source::Partition;
+use slackwater_dataflow::source::Topics;
 
 use crate::encode::{Chunks, json};
 use crate::ingest::IngestPlan;
@@ -24,23 +22,20 @@ pub struct DeadLetterPlan {
     pub fields: Vec<String>,
     /// Deepest nesting that a record may have to be shown field by field.
     pub max_depth: u32,
-    /// What the source calls its partitions.
-    pub topics: BTreeMap<PartitionId, Arc<str>>,
+    /// What the source calls its partitions, also those that it finds later.
+    pub topics: Arc<Topics>,
     /// Number of shards.
     pub shards: u16,
 }
 
 impl DeadLetterPlan {
     /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions.
-    pub fn new(ingest: &IngestPlan, partitions: &[Partition]) -> Self {
+    pub fn new(ingest: &IngestPlan, topics: Arc<Topics>) -> Self {
         let fields = ingest.schema.fields.iter();
-        let topics = partitions.iter();
         DeadLetterPlan {
             fields: fields.map(|field| field.name.clone()).collect(),
             max_depth: ingest.max_depth,
-            topics: topics
-                .map(|partition| (partition.id, Arc::clone(&partition.topic)))
-                .collect(),
+            topics,
             shards: ingest.spread.shards,
         }
     }
@@ -51,7 +46,7 @@ pub struct EncodeDeadLetters {
     scanner: Scanner,
     values: Vec<Value>,
     max_depth: u32,
-    topics: BTreeMap<PartitionId, Arc<str>>,
+    topics: Arc<Topics>,
     shards: u16,
     clock: Arc<dyn Clock>,
 }
@@ -84,10 +79,8 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"stage\":");
         json::text(out, reason.stage.name());
         out.extend_from_slice(b",\"source\":{\"topic\":");
-        json::text(
-            out,
-            self.topics.get(&reject.partition).map_or("", |topic| topic),
-        );
+        let topic = self.topics.name(reject.partition);
+        json::text(out, topic.as_deref().unwrap_or_default());
         out.extend_from_slice(b",\"partition\":");
         json::int(out, reject.partition.0);
         out.extend_from_slice(b",\"offset\":");

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slackwater_dataflow::flow::Ticket;
-use slackwater_dataflow::ingest::{Ingest, Sealed};
+use slackwater_dataflow::idleness::Raise;
+use slackwater_dataflow::ingest::{FloorEffect, Ingest, Sealed};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, Spread};
 use slackwater_dataflow::source::Payload;
@@ -142,9 +143,8 @@ impl EventIngest {
             scratch,
         } = decoded;
         let clock = self.clocks.entry(partition).or_default();
-        let mut order_time = time;
-        match clock.judge(time, &plan.time) {
-            Verdict::OnTime => {}
+        let order_time = match clock.judge(time, &plan.time) {
+            Verdict::OnTime { order_time } => order_time,
             Verdict::TooFarAhead {
                 ahead_ms,
                 max_ahead_ms,
@@ -155,23 +155,23 @@ impl EventIngest {
                     lateness: None,
                 });
             }
-            Verdict::Late(lateness) if plan.late == LatePolicy::Process => {
-                order_time = lateness.watermark;
-            }
-            Verdict::Late(_) if plan.late == LatePolicy::Drop => {
+            Verdict::Late { order_time, .. } if plan.late == LatePolicy::Process => order_time,
+            Verdict::Late { .. } if plan.late == LatePolicy::Drop => {
                 self.dropped += 1;
                 return Ok(());
             }
-            Verdict::Late(lateness) => {
-                let message = format!("{} ms behind the watermark", grouped(lateness.lateness_ms));
-                let reason = reason(Stage::Late, Code::Late, message);
+            Verdict::Late {
+                lateness,
+                before_found,
+                ..
+            } => {
                 return Err(Refusal {
-                    reason,
+                    reason: late(lateness, before_found),
                     event_time: Some(time),
                     lateness: Some(lateness),
                 });
             }
-        }
+        };
         let (key, key_hash) = self.key.write(cells, record, scratch);
         let target = plan.spread.worker(key_hash);
         #[expect(
@@ -286,6 +286,33 @@ impl Ingest for EventIngest {
     fn resume(&mut self, partition: PartitionId, highest: EventTime) {
         self.clocks.insert(partition, PartitionClock::at(highest));
     }
+
+    fn raise(&mut self, raise: &Raise, effect: FloorEffect) {
+        let clock = self.clocks.entry(raise.partition).or_default();
+        clock.raise(raise.from, effect);
+    }
+
+    fn passed(&mut self) -> Vec<(PartitionId, Offset)> {
+        let rules = &self.plan.time;
+        let passed = self.clocks.iter_mut();
+        passed
+            .filter_map(|(&partition, clock)| Some((partition, clock.passed(rules)?)))
+            .collect()
+    }
+}
+
+fn late(lateness: Lateness, before_found: bool) -> Reason {
+    let behind = grouped(lateness.lateness_ms);
+    if before_found {
+        let reached = "what the job had reached when it found this partition";
+        let message = format!("{behind} ms behind {reached}");
+        return reason(Stage::Late, Code::LateNewPartition, message);
+    }
+    reason(
+        Stage::Late,
+        Code::Late,
+        format!("{behind} ms behind the watermark"),
+    )
 }
 
 fn reason(stage: Stage, code: Code, message: String) -> Reason {

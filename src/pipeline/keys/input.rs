@@ -81,7 +81,7 @@ pub(super) static KEYS: &[Key] = &[
          and never decompressed.")
         .only(FILE).needed_for(FILE),
     Key::new("source.follow", Kind::Bool, "Wait for more at the end of each file, until the job is stopped. A last line without a line feed is no record yet. \
-         A file that is cut, replaced or deleted ends the job with an error.").only(FILE).or("false"),
+         With a pattern, new files are looked for every second. A file that is cut, replaced or deleted ends the job with an error.").only(FILE).or("false"),
     Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
     Key::new("source.topic", Kind::Text, "Topic to read.").only(KAFKA).later(),
     Key::new("source.topics", Kind::Texts, "Topics to read.").only(KAFKA).later(),
@@ -102,7 +102,8 @@ pub(super) static KEYS: &[Key] = &[
         "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
     Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one, in `event_time` order: one that \
          is further ahead is not read until the others have caught up.").or("\"1m\""),
-    Key::new("event.idle_timeout", SPAN, "After which silence a partition no longer holds the others.").later(),
+    Key::new("event.idle_timeout", Kind::Duration(1, MAX_SPAN_MS), "After which silence a followed file no longer holds the others: then event time goes on without it, \
+         and what it brings later is late where it is older than what the others had reached. A file that the job itself does not read on is not silent. Off unless set."),
     Key::new("event.max_ahead", SPAN,
         "How far an event time may be ahead of the newest of its partition; off unless set."),
     Key::new("event.late", Kind::Choice(LATE), "What happens to late events. `dead_letter`: they go to the stream of late events. `process`: they are handled \

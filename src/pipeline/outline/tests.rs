@@ -67,6 +67,15 @@ fn which_facts_follow_the_pipeline() {
         "end",
         &["none, each file is followed"],
     );
+    let disorder = "max_out_of_orderness = \"2s\"";
+    let idle = &*format!("idle_timeout = \"90s\"\n{disorder}");
+    let silent = (source, "kind = \"file\"\npath = \"a/*\"\nfollow = true\n\n");
+    check(
+        &[silent, (disorder, idle)],
+        "source",
+        "idle",
+        &["after 90s of silence a file holds no other"],
+    );
     let stdin = (source, "kind = \"file\"\npath = \"-\"\n\n");
     check(&[stdin], "source", "path", &["-, the standard input"]);
     check(&[stdin], "source", "partitions", &["1"]);

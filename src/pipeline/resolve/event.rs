@@ -204,6 +204,7 @@ pub(super) fn event(
             _ => Late::DeadLetter,
         },
         max_drift_ms: section.millis("max_drift")?,
+        idle_timeout_ms: section.millis("idle_timeout"),
         max_ahead_ms: section.millis("max_ahead"),
         max_bytes: usize::try_from(section.bytes("max_bytes")?).ok()?,
         max_depth: section.integer("max_depth")?,

@@ -36,6 +36,28 @@ pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<Sourc
     })
 }
 
+/// Whether a silence can mean anything for that source.
+pub(super) fn idle_timeout(event: &Section, source: &SourceSpec, findings: &mut Findings) {
+    let Some((at, _)) = event.get("idle_timeout") else {
+        return;
+    };
+    let message = match source {
+        SourceSpec::Generator(_) => "the generator is never silent: leave `idle_timeout` out",
+        SourceSpec::Stdin => {
+            "the standard input is one partition, which holds no other: leave `idle_timeout` out"
+        }
+        SourceSpec::File { follow: false, .. } => {
+            "a file that is not followed ends where it ends, and is never silent: set `[source] follow = true`, \
+             or leave `idle_timeout` out"
+        }
+        SourceSpec::File { path, .. } if !path.contains(['*', '?', '[']) => {
+            "one file is one partition, which holds no other: follow a pattern, or leave `idle_timeout` out"
+        }
+        SourceSpec::File { .. } => return,
+    };
+    findings.add(at, format!("`idle_timeout`: {message}"));
+}
+
 /// Why this version cannot read a source file of that name.
 fn unreadable(path: &str) -> Option<String> {
     /// What comes with later versions, by the end of the name.

@@ -27,6 +27,9 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let event = root
         .table("event")
         .and_then(|section| event::event(section, &fields, findings));
+    if let (Some(section), Some(source)) = (root.table("event"), &source) {
+        input::idle_timeout(section, source, findings);
+    }
     let checks = check::checks(root.tables("check"), &fields, event.as_ref(), findings);
     let kept = root
         .table("history")

@@ -69,6 +69,13 @@ pub(super) const BAD: &[Bad] = &[
         "6:10: `follow`: where the records of a compressed file end is known when it has ended: \
          follow a plain file, or leave `follow` out",
     ]),
+    bad("key = [\"user\"]", "key = [\"user\"]\nidle_timeout = \"10s\"", &[
+        "10:16: `idle_timeout`: a file that is not followed ends where it ends, and is never silent: set `[source] \
+         follow = true`, or leave `idle_timeout` out",
+    ]),
+    bad("key = [\"user\"]", "key = [\"user\"]\nidle_timeout = \"0s\"", &[
+        "10:16: `idle_timeout`: must be from 1ms to 3650d, got \"0s\"",
+    ]),
     bad("path = \"in.jsonl\"", "path = \"in.parquet\"\nfollow = 1", &[
         "6:8: `path`: .parquet files (Parquet) are not supported in this version, only JSON lines",
         "7:10: `follow`: expected true or false, got 1",

@@ -1,6 +1,7 @@
 //! Are the right files read, in turn, and wrong paths named before anything is read?
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -13,6 +14,8 @@ fn config(path: &Path) -> FileConfig {
     FileConfig {
         path: path.to_str().unwrap().to_owned(),
         follow: false,
+        silent_after: None,
+        not_below: Vec::new(),
         max_bytes: 1024,
     }
 }
@@ -43,6 +46,7 @@ fn poll(
                 seen.push(format!("{partition}:{offset}={record}"));
             }
             Polled::Finished(partition) => seen.push(format!("{partition}.")),
+            Polled::Silent(partition) => seen.push(format!("{partition}~")),
             other => panic!("{other:?}"),
         }
         ControlFlow::Continue(())
@@ -293,4 +297,127 @@ fn is_a_compressed_file_never_followed() {
     let error = open(follow).unwrap_err().to_string();
     assert!(error.starts_with("cannot follow "), "{error}");
     assert!(error.contains("b.jsonl.gz: it is compressed"), "{error}");
+}
+
+/// A source that follows `*.jsonl` of a folder, its clock, and a reader of all of it.
+fn followed(
+    folder: &Path,
+    silent_after_ms: Option<u64>,
+) -> (FileSource, Arc<ManualClock>, Box<dyn SourceReader>) {
+    let clock = Arc::new(ManualClock::default());
+    let follow = FileConfig {
+        follow: true,
+        silent_after: silent_after_ms.map(Duration::from_millis),
+        not_below: vec![folder.join("out")],
+        ..config(&folder.join("**/*.jsonl"))
+    };
+    let source = FileSource::new(follow, Arc::<ManualClock>::clone(&clock)).unwrap();
+    let reader = source.open(ALONE, &Starts::beginning(), Wake::nobody());
+    (source, clock, reader.unwrap())
+}
+
+/// Polls until nothing can be read now.
+fn all_now(reader: &mut dyn SourceReader) -> String {
+    let mut seen = Vec::new();
+    loop {
+        let (brought, told) = poll(reader, Demand::of_all(9));
+        seen.extend((!brought.is_empty()).then_some(brought));
+        if told.unwrap() != Readiness::More {
+            return seen.join(" ");
+        }
+    }
+}
+
+#[test]
+fn is_a_file_silent_when_a_look_after_the_time_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.jsonl", "b.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&a, "a1\n").unwrap();
+    fs::write(&b, "b1\nunfini").unwrap();
+    let (source, clock, mut reader) = followed(folder.path(), Some(100));
+    assert!(source.may_change());
+    let mut check = |at_ms: i64, expected: &str| {
+        clock.set(at_ms);
+        assert_eq!(all_now(reader.as_mut()), expected, "at {at_ms}");
+    };
+    check(0, "0:0=a1 1:0=b1");
+    check(60, "");
+    check(99, "");
+    // What comes when the time is over, but before the look, has not been silence.
+    append(&a, "a2\n");
+    check(149, "0:3=a2 1~");
+    // It says so again at each look, and is quiet as long as nothing of a line comes.
+    check(200, "1~");
+    append(&b, "sh");
+    check(248, "");
+    check(300, "0~");
+    check(350, "0~ 1~");
+    append(&b, "ed\n");
+    check(400, "0~ 1:3=unfinished");
+    check(499, "0~");
+    check(600, "0~ 1~");
+    // Nobody who must not be read is silent.
+    clock.set(700);
+    let only = |id| id == PartitionId(1);
+    let (seen, _) = poll(reader.as_mut(), Demand::new(9, &only));
+    assert_eq!(seen, "1~");
+}
+
+#[test]
+fn are_files_that_come_later_found_once_and_numbered_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("out")).unwrap();
+    fs::write(path("b.jsonl"), "b1\n").unwrap();
+    let (source, clock, mut reader) = followed(folder.path(), None);
+    assert_eq!(source.look_every(), Some(LOOK_EVERY));
+    assert_eq!(source.look().unwrap(), []);
+    assert_eq!(all_now(reader.as_mut()), "0:0=b1");
+    fs::write(path("c.jsonl"), "c1\n").unwrap();
+    fs::write(path("a.jsonl"), "").unwrap();
+    let found = source.look().unwrap();
+    let names: Vec<_> = found.iter().map(|it| (it.id.0, &*it.topic)).collect();
+    let [a, c] = ["a.jsonl", "c.jsonl"].map(|name| path(name).to_str().unwrap().to_owned());
+    assert_eq!(names, [(1, a.as_str()), (2, c.as_str())]);
+    assert_eq!(source.look().unwrap(), []);
+    assert_eq!(source.topics().name(PartitionId(2)).as_deref(), Some(&*c));
+    for partition in &found {
+        reader.begin(partition).unwrap();
+        assert_eq!(reader.position(partition.id), Some(Offset(0)));
+    }
+    clock.set(100);
+    assert_eq!(all_now(reader.as_mut()), "2:0=c1");
+    // What the job writes is not read, and what cannot be followed is not passed over.
+    let check = |name: &str, expected: &str| {
+        fs::write(path(name), "").unwrap();
+        let error = source.look().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("cannot follow {}", path(name).display())),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+        fs::remove_file(path(name)).unwrap();
+    };
+    check("out/x.jsonl", "where the job writes its outputs");
+    assert_eq!(source.look().unwrap(), []);
+    // One file that is followed is one partition for ever.
+    let follow = FileConfig {
+        follow: true,
+        ..config(&path("a.jsonl"))
+    };
+    let source = open(follow).unwrap();
+    assert!(!source.may_change());
+}
+
+#[test]
+fn is_a_followed_folder_waited_for_while_it_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, _, mut reader) = followed(folder.path(), None);
+    assert_eq!(source.partitions(), []);
+    let (_, told) = poll(reader.as_mut(), Demand::of_all(9));
+    assert_eq!(told.unwrap(), Readiness::Waiting);
+    fs::write(folder.path().join("a.jsonl"), "a1\n").unwrap();
+    let found = source.look().unwrap();
+    reader.begin(&found[0]).unwrap();
+    assert_eq!(all_now(reader.as_mut()), "0:0=a1");
 }

@@ -13,17 +13,19 @@ use crate::adapter::Graph;
 use crate::clock::ManualClock;
 use crate::control::{Beginning, Epochs, Line, Part, StartEpoch, Then};
 use crate::flow::{Flow, Ticket};
-use crate::ingest::{Ingest, Sealed};
+use crate::idleness::{Idle, Raise, RaisedFrom};
+use crate::ingest::{FloorEffect, Ingest, Sealed};
 use crate::meters::Meters;
 use crate::moment::{Epoch, EventTime};
 use crate::operator::{Emitter, Operator};
+use crate::pace::{Pace, PaceLimits};
 use crate::place::{Offset, PartitionId};
 use crate::reached::Reached;
 use crate::run::{Outputs, RunShared, Stopper};
 use crate::scripted::{Act, Batch, Encode, Gate, REFUSED_AT_KEY, ScriptedSource, TimesIngest};
 use crate::sink::OutputStream;
 use crate::snapshot::{Progress, StateDelta};
-use crate::source::{Payload, Share};
+use crate::source::{Payload, Share, Source};
 
 /// What a stage is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,10 @@ impl Ingest for Dropping {
     fn resume(&mut self, partition: PartitionId, highest: EventTime) {
         self.0.resume(partition, highest);
     }
+
+    fn raise(&mut self, raise: &Raise, effect: FloorEffect) {
+        self.0.raise(raise, effect);
+    }
 }
 
 /// One worker, whose line a test has in its hands.
@@ -104,11 +110,12 @@ struct Driven {
     commands: Sender<StartEpoch>,
     parts: Receiver<Part>,
     log: Log,
+    job: Arc<RunShared>,
     stopper: Stopper,
 }
 
 /// A graph of a source and a witness.
-fn drive(source: ScriptedSource, worker: &mut Worker) -> Driven {
+fn drive(source: &ScriptedSource, worker: &mut Worker) -> Driven {
     let (commands, commanded) = crossbeam_channel::unbounded();
     let (hand_over, parts) = crossbeam_channel::unbounded();
     let line = Line {
@@ -120,13 +127,14 @@ fn drive(source: ScriptedSource, worker: &mut Worker) -> Driven {
         ..Beginning::default()
     };
     let stopper = Stopper::new(Arc::new(Flow::new(1)));
-    let job = Arc::new(RunShared::new(
+    let job = RunShared::new(
         stopper.clone(),
         Arc::new(Meters::default()),
         Arc::new(Reached::new(1)),
         Arc::new(ManualClock::default()),
         Outputs::ByEpoch(Arc::new(Epochs::new(beginning, vec![line]))),
-    ));
+    );
+    let job = Arc::new(job.watching(Some(Arc::new(source.clone()))));
     let log = Log::default();
     let witness = Witness(Rc::clone(&log));
     worker.dataflow(|scope| {
@@ -134,9 +142,14 @@ fn drive(source: ScriptedSource, worker: &mut Worker) -> Driven {
             worker: 0,
             workers: 1,
         };
-        let graph = Graph::new(scope, job, share);
+        let graph = Graph::new(scope, Arc::clone(&job), share);
         let ingest = Dropping(TimesIngest::new(0, 1));
-        let (batches, early) = graph.source(&source, ingest).unwrap();
+        let limits = PaceLimits {
+            max_drift_ms: u64::MAX,
+            waiting_bytes_per_worker: u64::MAX,
+        };
+        let pace = Arc::new(Pace::new(limits, 1, source.partitions()));
+        let (batches, early) = graph.source_in_step(&pace, source, ingest).unwrap();
         let (batches, none) = graph.apply_at_key("witness", batches, witness);
         none.none();
         let all = graph.concat([batches, early.into_stream()]);
@@ -149,6 +162,7 @@ fn drive(source: ScriptedSource, worker: &mut Worker) -> Driven {
         commands,
         parts,
         log,
+        job,
         stopper,
     }
 }
@@ -162,10 +176,17 @@ impl Driven {
     }
 
     fn start(&self, epoch: u64) {
+        self.change(epoch, None, &[]);
+    }
+
+    /// Starts an epoch with a floor and with idle partitions.
+    fn change(&self, epoch: u64, floor: Option<i64>, idle: &[Idle]) {
         let command = StartEpoch {
             epoch: Epoch(epoch),
-            floor: None,
+            floor: floor.map(EventTime),
             then: Then::ReadOn,
+            idle: idle.into(),
+            found: [].into(),
         };
         self.commands.send(command).unwrap();
         self.stopper.flow.wake_all();
@@ -180,7 +201,7 @@ fn is_an_epoch_closed_under_the_watermark_that_it_had() {
         Act::WaitFor(Gate::default()),
     ]]);
     timely::execute_directly(move |worker| {
-        let driven = drive(source.clone(), worker);
+        let driven = drive(&source, worker);
         while source.polls.load(Ordering::SeqCst) < 1 {
             worker.step();
         }
@@ -212,7 +233,85 @@ fn is_an_epoch_closed_under_the_watermark_that_it_had() {
     });
 }
 
-/// The test above has to find that.
+#[test]
+fn does_an_idle_partition_hold_nothing_and_wake_at_the_floor() {
+    let (silence, end) = (Gate::default(), Gate::default());
+    let source = ScriptedSource::new([
+        vec![Act::Records(vec![50]), Act::WaitFor(end.clone())],
+        vec![
+            Act::Records(vec![5]),
+            Act::Silent(silence.clone()),
+            Act::Records(vec![20, 30, 40]),
+            Act::WaitFor(end),
+        ],
+    ]);
+    timely::execute_directly(move |worker| {
+        let driven = drive(&source, worker);
+        let step = |worker: &mut Worker| {
+            worker.step_or_park(Some(std::time::Duration::from_millis(1)));
+        };
+        // Nothing moves the watermark but a floor.
+        driven.until(worker, 2);
+        while driven.job.silences.all().is_empty() {
+            step(worker);
+        }
+        let silent = driven.job.silences.all();
+        let idle = |position| Idle {
+            partition: PartitionId(1),
+            position: Offset(position),
+        };
+        assert_eq!(silent, [idle(1)]);
+        // It is not there any more.
+        driven.change(2, Some(5), &[idle(0)]);
+        driven.until(worker, 5);
+        assert_eq!(driven.job.reached.least(0), Some(EventTime(5)));
+        driven.change(3, Some(30), &silent);
+        driven.until(worker, 8);
+        assert_eq!(driven.job.reached.least(0), Some(EventTime(50)));
+        silence.open();
+        driven.until(worker, 9);
+        assert_eq!(driven.job.reached.least(0), Some(EventTime(40)));
+        driven.change(4, Some(45), &[]);
+        driven.until(worker, 12);
+        let mut log = driven.log.borrow().clone();
+        // Which of the two comes first does not matter.
+        log[..2].sort_by_key(|told| *told == Took(vec![50]));
+        let expected = [
+            Took(vec![5]),
+            Took(vec![50]),
+            Closed,
+            Watermark(5),
+            Snapshot,
+            Closed,
+            Watermark(30),
+            Snapshot,
+            // What was below the floor is late. Its own watermark holds the stage from here on.
+            Took(vec![30, 40]),
+            Closed,
+            Watermark(40),
+            Snapshot,
+        ];
+        assert_eq!(log, expected);
+        let epochs = driven.job.epochs().unwrap();
+        assert_eq!(epochs.acted_on(), Some(EventTime(40)));
+        let raised = driven.parts.try_iter().filter_map(|part| match part {
+            Part::Cut(epoch, cut) if !cut.raised.is_empty() => Some((epoch, cut.raised)),
+            _ => None,
+        });
+        let raise = Raise {
+            partition: PartitionId(1),
+            from: RaisedFrom {
+                offset: Offset(1),
+                floor: EventTime(30),
+                found: false,
+            },
+        };
+        assert_eq!(raised.collect::<Vec<_>>(), [(Epoch(3), vec![raise])]);
+        worker.drop_dataflow(0);
+    });
+}
+
+/// The first test has to find that.
 #[cfg(feature = "faults")]
 #[test]
 fn is_a_watermark_that_rises_first_found() {

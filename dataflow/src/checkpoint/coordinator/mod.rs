@@ -19,7 +19,6 @@
 
 mod action;
 mod cuts;
-mod floors;
 mod settings;
 
 pub use action::{Action, CheckpointFailure, JobFailure, Reporter};
@@ -28,9 +27,9 @@ pub use settings::{CheckpointSettings, PUT_RETRY_PAUSE, UNPUBLISHED_MAX};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::idleness::Floors;
 use crate::moment::{Epoch, EventTime};
 use cuts::Cuts;
-use floors::Floors;
 
 /// What has become of the checkpoints of a run so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -249,9 +248,10 @@ impl Coordinator {
         self.open
     }
 
-    /// The highest floor that was issued: what a manifest that is written now has to hold.
+    /// The highest floor that was issued before the end of event time: what a manifest that is written now has to
+    /// hold.
     pub fn floor(&self) -> Option<EventTime> {
-        self.floors.issued()
+        self.floors.before_end()
     }
 
     /// What has become of the checkpoints so far.

@@ -84,8 +84,17 @@ fn is_the_json_that_of_the_page() {
         "floor": -3,
         "workers": 2,
         "partitions": [
-            {"id": 0, "topic": "north", "position": 1234, "highest": 9, "finished": false},
-            {"id": 1, "topic": "south", "position": 0, "highest": null, "finished": true},
+            {
+                "id": 0, "topic": "north", "position": 1234, "mark": 77, "highest": 9, "finished": false, "idle": true,
+                "raised": [
+                    {"offset": 0, "floor": -9, "found": true},
+                    {"offset": 1200, "floor": -3, "found": false},
+                ],
+            },
+            {
+                "id": 1, "topic": "south", "position": 0, "mark": null, "highest": null, "finished": true, "idle": false,
+                "raised": [],
+            },
         ],
         "chains": [[object(3, 0, true), object(5, 0, false)], [object(4, 1, true)]],
         "unconfirmed": [

@@ -9,8 +9,9 @@ use crate::checkpoint::names::{DataKind, DataName, RecordNumber};
 use crate::checkpoint::outbox::ChunkRef;
 use crate::checkpoint::soundness::check;
 use crate::identity::{CheckpointId, Generation};
+use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
-use crate::place::{Offset, PartitionId, ShardId};
+use crate::place::{Mark, Offset, PartitionId, ShardId};
 
 fn name(epoch: u64, worker: u32, kind: DataKind) -> DataName {
     DataName {
@@ -66,6 +67,14 @@ fn unconfirmed(epoch: u64, shards: Vec<UnconfirmedShard>) -> UnconfirmedEpoch {
     }
 }
 
+fn raised(offset: u64, floor: i64, found: bool) -> RaisedFrom {
+    RaisedFrom {
+        offset: Offset(offset),
+        floor: EventTime(floor),
+        found,
+    }
+}
+
 /// A manifest that uses every field.
 pub(in crate::checkpoint) fn sample() -> Manifest {
     Manifest {
@@ -82,15 +91,21 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
                 id: PartitionId(0),
                 topic: "north".to_owned(),
                 position: Offset(1234),
+                mark: Some(Mark(77)),
                 highest: Some(EventTime(9)),
                 finished: false,
+                idle: true,
+                raised: vec![raised(0, -9, true), raised(1200, -3, false)],
             },
             PartitionPosition {
                 id: PartitionId(1),
                 topic: "south".to_owned(),
                 position: Offset(0),
+                mark: None,
                 highest: None,
                 finished: true,
+                idle: false,
+                raised: Vec::new(),
             },
         ],
         chains: vec![
@@ -176,6 +191,34 @@ fn is_what_does_not_go_together_refused() {
     refused(confirm(0, 3), "shard 0 twice");
     refused(confirm(2, 3), "shard 2 of a job that has 2");
     refused(confirm(1, 6), "after its own");
+}
+
+#[test]
+fn are_partitions_that_cannot_be_refused() {
+    let first =
+        |change: fn(&mut PartitionPosition)| move |m: &mut Manifest| change(&mut m.partitions[0]);
+    refused(
+        first(|p| p.finished = true),
+        "has partition 0 that has ended and is idle",
+    );
+    refused(first(|p| p.raised[1].offset = Offset(0)), "do not ascend");
+    refused(
+        first(|p| p.raised[1].floor = EventTime(-10)),
+        "do not ascend",
+    );
+    refused(
+        first(|p| p.raised[1].offset = Offset(1235)),
+        "where it was not read yet",
+    );
+    refused(
+        first(|p| p.raised[1].floor = EventTime(-2)),
+        "above the floor",
+    );
+    refused(|m| m.floor = None, "above the floor");
+    refused(
+        first(|p| p.raised[1].found = true),
+        "found after it had been read",
+    );
 }
 
 #[test]

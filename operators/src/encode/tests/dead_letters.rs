@@ -1,12 +1,12 @@
 //! A rejected event as bytes: the envelope in every form that `original_event` has, and its keys in order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId};
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::source::{Partition, Topics};
 
 use crate::encode::tests::{clock, encode, text};
 use crate::encode::{DeadLetterPlan, EncodeDeadLetters};
@@ -19,7 +19,10 @@ fn encoder() -> EncodeDeadLetters {
             .map(str::to_owned)
             .to_vec(),
         max_depth: 4,
-        topics: BTreeMap::from([(PartitionId(6), topic)]),
+        topics: Arc::new(Topics::of(&[Partition {
+            id: PartitionId(6),
+            topic,
+        }])),
         shards: 4,
     };
     EncodeDeadLetters::new(plan, clock())

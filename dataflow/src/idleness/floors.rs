@@ -15,32 +15,50 @@ enum Reach {
 
 /// The floor that was issued last, and what the next one may be.
 #[derive(Debug)]
-pub(super) struct Floors {
+pub(crate) struct Floors {
     issued: Option<EventTime>,
+    has_ended: bool,
     workers: Vec<Reach>,
 }
 
 impl Floors {
     /// Nothing known of any of `workers`; `issued` is what an earlier run issued.
-    pub(super) fn new(workers: usize, issued: Option<EventTime>) -> Self {
+    pub(crate) fn new(workers: usize, issued: Option<EventTime>) -> Self {
         let workers = vec![Reach::Unknown; workers];
-        Floors { issued, workers }
-    }
-
-    /// A worker said how far it is.
-    pub(super) fn hear(&mut self, worker: usize, least: Option<EventTime>) {
-        if let Some(known) = self.workers.get_mut(worker) {
-            *known = least.map_or(Reach::Nothing, Reach::At);
+        Floors {
+            issued,
+            has_ended: false,
+            workers,
         }
     }
 
-    /// The highest that was issued.
-    pub(super) fn issued(&self) -> Option<EventTime> {
+    /// A worker said how far it is; none if it has no active partition.
+    pub(crate) fn hear(&mut self, worker: usize, least: Option<EventTime>) {
+        if let Some(known) = self.workers.get_mut(worker) {
+            *known = match least {
+                None => Reach::Nothing,
+                // One of its partitions has brought nothing yet.
+                Some(EventTime::MIN) => Reach::Unknown,
+                Some(least) => Reach::At(least),
+            };
+        }
+    }
+
+    /// The highest that was issued; the end of event time once that was.
+    pub(crate) fn issued(&self) -> Option<EventTime> {
+        if self.has_ended {
+            return Some(EventTime::MAX);
+        }
+        self.issued
+    }
+
+    /// The highest that was issued before the end of event time, which is no floor for a run that goes on from here.
+    pub(crate) fn before_end(&self) -> Option<EventTime> {
         self.issued
     }
 
     /// Issues the next one: as far as all have come, and never less than before.
-    pub(super) fn raise(&mut self) -> Option<EventTime> {
+    pub(crate) fn raise(&mut self) -> Option<EventTime> {
         if !self.workers.contains(&Reach::Unknown) {
             let times = self.workers.iter().filter_map(|reach| match reach {
                 Reach::At(time) => Some(*time),
@@ -49,12 +67,12 @@ impl Floors {
             // Where nothing is active there is nothing to go by, and the floor stays.
             self.issued = self.issued.max(times.min());
         }
-        self.issued
+        self.issued()
     }
 
     /// Issues the end of event time.
-    pub(super) fn end(&mut self) -> Option<EventTime> {
-        self.issued = Some(EventTime::MAX);
-        self.issued
+    pub(crate) fn end(&mut self) -> Option<EventTime> {
+        self.has_ended = true;
+        self.issued()
     }
 }

@@ -1,0 +1,84 @@
+//! What one poll of a reader brings.
+
+use std::ops::ControlFlow;
+
+use crate::adapter::source::BYTES_PER_POLL_MAX;
+use crate::idleness::{Resting, Speaks};
+use crate::ingest::{FloorEffect, Ingest};
+use crate::place::{Offset, PartitionId};
+use crate::source::{Payload, Polled};
+
+/// What one poll has brought so far.
+pub(super) struct Poll {
+    effect: FloorEffect,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// Whose records come now.
+    current: Option<PartitionId>,
+    pub(super) woken: Vec<Speaks>,
+    pub(super) silent: Vec<PartitionId>,
+    pub(super) finished: Vec<PartitionId>,
+}
+
+impl Poll {
+    pub(super) fn new(effect: FloorEffect) -> Self {
+        Poll {
+            effect,
+            records: 0,
+            bytes: 0,
+            current: None,
+            woken: Vec::new(),
+            silent: Vec::new(),
+            finished: Vec::new(),
+        }
+    }
+
+    /// A partition that was idle is raised before its first record is judged.
+    fn turn_to<I: Ingest>(
+        &mut self,
+        ingest: &mut I,
+        resting: &mut Resting,
+        partition: PartitionId,
+        offset: Offset,
+    ) {
+        self.current = Some(partition);
+        if let Some(speaks) = resting.speaks(partition, offset) {
+            if let Some(raise) = &speaks.raise {
+                ingest.raise(raise, self.effect);
+            }
+            self.woken.push(speaks);
+        }
+    }
+
+    pub(super) fn take<I: Ingest>(
+        &mut self,
+        ingest: &mut I,
+        resting: &mut Resting,
+        polled: Polled<'_>,
+    ) -> ControlFlow<()> {
+        match polled {
+            Polled::Record {
+                partition,
+                offset,
+                payload,
+            } => {
+                if self.current != Some(partition) {
+                    self.turn_to(ingest, resting, partition, offset);
+                }
+                self.records += 1;
+                self.bytes += match payload {
+                    Payload::Whole(bytes) => bytes.len() as u64,
+                    Payload::Oversize { head, .. } => head.len() as u64,
+                };
+                ingest.on_record(partition, offset, payload);
+            }
+            Polled::Finished(partition) => self.finished.push(partition),
+            Polled::Silent(partition) => self.silent.push(partition),
+        }
+        if self.bytes < BYTES_PER_POLL_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
