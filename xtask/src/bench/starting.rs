@@ -36,7 +36,7 @@ pub fn measure() -> Result<Starts> {
     let pipeline = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     let mut starts = Starts::default();
     for start in 0..STARTS {
-        let plain = once(None, "out/predictions/shard-0.jsonl", |bytes| bytes > 0)?;
+        let plain = once(None, "out/ml_predictions/shard-0.jsonl", |bytes| bytes > 0)?;
         let with_store = format!("{pipeline}\n[checkpoint]\nstore = \"file:state\"\n");
         let committed = "out/committed/shard-0.json";
         let exactly_once = once(Some(&with_store), committed, |bytes| bytes > 0)?;
