@@ -104,7 +104,11 @@ impl Link {
     ) -> Result<Self, OpenError> {
         // Once for the process; a second time is told that there is one, which is as well.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut builder = AmazonS3Builder::new();
+        let options = ClientOptions::new()
+            .with_connect_timeout(CONNECT_MAX)
+            .with_timeout(REQUEST_MAX);
+        // First: what the environment says of the client is added to it.
+        let mut builder = AmazonS3Builder::new().with_client_options(options);
         for (name, value) in variables {
             // Others are not for the client.
             let is_known = name.starts_with("AWS_");
@@ -117,14 +121,10 @@ impl Link {
             .iter()
             .filter_map(|key| builder.get_config_value(key))
             .any(|endpoint| endpoint.starts_with("http://"));
-        let options = ClientOptions::new()
-            .with_connect_timeout(CONNECT_MAX)
-            .with_timeout(REQUEST_MAX)
-            // Who writes so in the endpoint means it.
-            .with_allow_http(is_plain);
         let [init_backoff, max_backoff] = BACKOFF;
         let client = builder
-            .with_client_options(options)
+            // Who writes so in the endpoint means it.
+            .with_allow_http(is_plain)
             // Whatever the environment says: all rests on it.
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             // One object is deleted at a time, and not all services take lists.

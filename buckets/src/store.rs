@@ -21,8 +21,9 @@ pub struct BucketStore {
 
 impl BucketStore {
     /// A store in `bucket`, below `prefix`, which may be empty. Who may use it, and where it is, say the usual
-    /// variables of the environment, of which `variables` has all: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`,
-    /// `AWS_ENDPOINT_URL` and others that begin with `AWS_`. Nothing is asked of the service yet.
+    /// variables of the environment, of which `variables` has all: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL` and others that begin with `AWS_`. Nothing is asked of
+    /// the service yet.
     ///
     /// # Errors
     /// The variables make no sense, or the system refuses a thread.

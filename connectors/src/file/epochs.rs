@@ -1,12 +1,11 @@
 //! Outputs as files that hold each epoch exactly once: `docs/checkpoint-format.md`, section 6.
 //!
-//! The parts of a shard are written and synced first; then its marker is put in place, in one step. A crash before
-//! that step leaves parts that are longer than they should be, which is cut off when the epoch is published
-//! again; a crash after it leaves nothing to do. So everything rests on two lengths that the checkpoint knows:
-//! where the epoch begins, and where it ends.
-//!
 //! Outputs are written behind the end of the parts as they come ([`placing`]), and synced when their epoch is to be
-//! durable. So to publish it is to move the end. What is behind the end after a crash is cut off.
+//! durable. To publish it is to move the end: the marker of the shard is put in place, in one step. What is behind the
+//! end when a run begins is cut off. So everything rests on lengths that the checkpoint knows.
+//!
+//! An epoch that comes from an outbox is written when it is published, from where it begins; then its marker is put in
+//! place. A crash before that leaves parts that are too long, which is cut off when it is published again.
 
 mod durable;
 mod earlier;
@@ -18,6 +17,7 @@ mod placing;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use slackwater_dataflow::faults::phases::{Phase, reach};
 use slackwater_dataflow::identity::Generation;
@@ -53,7 +53,7 @@ pub struct EpochFilesConfig {
 pub struct EpochFiles {
     config: EpochFilesConfig,
     /// Held until this is dropped.
-    _lock: File,
+    lock: Arc<File>,
     /// Who took over last.
     generation: Generation,
     /// By number, once taken over.
@@ -68,7 +68,7 @@ impl EpochFiles {
     pub fn open(config: &EpochFilesConfig) -> Result<Self, SinkError> {
         check(config)?;
         Ok(EpochFiles {
-            _lock: lock(&config.root)?,
+            lock: Arc::new(lock(&config.root)?),
             config: config.clone(),
             generation: Generation::default(),
             shards: Vec::new(),
@@ -212,8 +212,8 @@ impl Shard {
     }
 
     /// Checks that everything is there that was written in its place.
-    fn check_in_place(&self, after: Lengths) -> Result<(), SinkError> {
-        let mut parts = self.parts.iter().zip(after);
+    fn check_in_place(&mut self, after: Lengths) -> Result<(), SinkError> {
+        let mut parts = self.parts.iter_mut().zip(after);
         parts.try_for_each(|(part, after)| part.reaches(after))
     }
 
@@ -346,7 +346,7 @@ impl EpochSink for EpochFiles {
         let shards = self.shards.iter_mut().zip(lengths);
         let tails = shards.map(|(shard, lengths)| shard.tails(*lengths));
         let tails = tails.collect::<Result<_, _>>()?;
-        Ok(Some(Box::new(PartsInPlace::new(tails))))
+        Ok(Some(Box::new(PartsInPlace::new(tails, &self.lock))))
     }
 }
 

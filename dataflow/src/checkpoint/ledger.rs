@@ -214,7 +214,7 @@ impl Ledger {
 
     /// The manifest of the last of the epochs `covers`, all of whose reports are here. From now on they are part of
     /// what is known: this manifest will be durable, or the run is over.
-    pub fn manifest(&mut self, covers: &[Epoch], place: Placing) -> Manifest {
+    pub fn manifest(&mut self, covers: &[Epoch], heading: Heading) -> Manifest {
         for &epoch in covers {
             let is_failed = Some(&epoch) != covers.last();
             if is_failed && faults::is_on(Defect::ForgottenOutputs) {
@@ -231,13 +231,13 @@ impl Ledger {
             checkpoint: confirmed.checkpoint,
         };
         let manifest = Manifest {
-            number: place.number,
+            number: heading.number,
             generation: self.generation,
             epoch,
             checkpoint: id,
-            created_ms: place.created_ms,
+            created_ms: heading.created_ms,
             job: self.job.clone(),
-            floor: place.floor,
+            floor: heading.floor,
             workers: self.chains.len() as u32,
             partitions: self.partitions.positions(),
             chains: self.chains.clone(),
@@ -245,7 +245,7 @@ impl Ledger {
             confirmed: self.confirmed.iter().map(confirmed).collect(),
             lengths: self.lengths.clone(),
             totals: self.totals.clone(),
-            complete: place.complete,
+            complete: heading.complete,
         };
         self.ids.retain(|other, _| *other > epoch);
         manifest
@@ -348,7 +348,7 @@ impl Ledger {
         })
     }
 
-    /// All outputs of an epoch are published. Gives when they were read, and their bytes.
+    /// All outputs of an epoch are published. Gives when they were read, and the bytes that had waited in outboxes.
     pub fn published(&mut self, epoch: Epoch) -> (ReadAt, u64) {
         let mut bytes = 0;
         while let Some(first) = self.unconfirmed.pop_front_if(|it| it.epoch <= epoch) {
@@ -358,7 +358,9 @@ impl Ledger {
                     checkpoint: first.checkpoint,
                 };
                 self.confirmed.insert(shard.shard, confirmed);
-                bytes += shard.after.iter().sum::<u64>() - shard.before.iter().sum::<u64>();
+                if !shard.is_in_place() {
+                    bytes += shard.after.iter().sum::<u64>() - shard.before.iter().sum::<u64>();
+                }
             }
         }
         (self.read_at.remove(&epoch).unwrap_or_default(), bytes)
@@ -410,7 +412,7 @@ fn add(lengths: &mut Lengths, more: Lengths) {
 
 /// Where and when a manifest stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Placing {
+pub struct Heading {
     /// Its place in the log.
     pub number: RecordNumber,
     /// Wall clock.

@@ -15,7 +15,7 @@ use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::frame::reading::verify_whole;
 use crate::checkpoint::job::{Difference, JobIdentity};
-use crate::checkpoint::ledger::{Ledger, Opening, Placing, listing};
+use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
 use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataName};
@@ -469,7 +469,7 @@ impl Claimed {
         epoch: Epoch,
         now_ms: i64,
     ) -> Result<(), RecoveryError> {
-        let placing = Placing {
+        let placing = Heading {
             number: self.log.next(),
             created_ms: now_ms,
             floor: None,

@@ -94,7 +94,8 @@ pub struct Halt {
 }
 
 const CHOICES: &str = "With `--accept-duplicates` what the checkpoint lists is published, though it may be there \
-                       already; with `--skip-outbox` none of it is, though it may be missing";
+                       already; with `--skip-outbox` none of it is, though it may be missing. Files that hold it already \
+                       keep it, once, either way";
 
 /// What a marker says that a checkpoint speaks against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use crate::checkpoint::coordinator::{Action, CheckpointFailure, Coordinator, Rep
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::frame::ObjectRef;
-use crate::checkpoint::ledger::{Ledger, Placed, Placing, Report, listing};
+use crate::checkpoint::ledger::{Heading, Ledger, Placed, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded};
 use crate::checkpoint::manifest::{Manifest, Record};
 use crate::checkpoint::names::DataName;
@@ -286,13 +286,13 @@ impl Leader {
     }
 
     fn put_manifest(&mut self, epoch: Epoch, covers: &[Epoch]) -> Vec<Action> {
-        let placing = Placing {
+        let heading = Heading {
             number: self.log.next(),
             created_ms: self.clock.wall_ms(),
             floor: self.floor(),
             complete: self.last == Some(epoch),
         };
-        let manifest = self.ledger.manifest(covers, placing);
+        let manifest = self.ledger.manifest(covers, heading);
         if faults::is_on(Defect::PublishedEarly) {
             self.publish(covers);
         }

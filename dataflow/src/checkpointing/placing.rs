@@ -56,7 +56,8 @@ pub(crate) fn start(setup: PlacerSetup) -> Result<[JoinHandle<()>; 2], RunError>
         let placements = setup.placements.clone();
         let mut placer = Placer::new(setup, syncs);
         for placement in placements {
-            if placer.handle(placement).is_err() {
+            // What comes after a failure never counts.
+            if placer.stopper.has_failed() || placer.handle(placement).is_err() {
                 return;
             }
         }

@@ -111,6 +111,8 @@ fn can_pass(error: &SinkError) -> bool {
         ErrorKind::Interrupted,
         ErrorKind::TimedOut,
         ErrorKind::WouldBlock,
+        ErrorKind::NotConnected,
+        ErrorKind::ConnectionAborted,
     ];
     error.is_no_room() || passes.contains(&kind)
 }

@@ -1,9 +1,10 @@
 //! The thread beside each worker that makes durable what the worker hands over, so that no worker waits for a
 //! disk.
 //!
-//! Outputs go into their epoch's outbox as they come, or on to who puts them in their place. When a worker has handed over all of an epoch, which is known
-//! by counting (one cut, one delta of each stage, the end of the outputs), its state is written and both objects
-//! are synced; then the epoch is reported. What cannot be written is kept and tried again.
+//! Outputs go into their epoch's outbox as they come, or on to who puts them in their place. When a worker has handed
+//! over all of an epoch, which is known by counting (one cut, one delta of each stage, the end of the outputs), its
+//! state is written and both objects are synced; then the epoch is reported. What cannot be written is kept and tried
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -202,15 +203,13 @@ impl Writer {
         }
         let read_at = publication.ticket.read_at();
         pending.read_at.push((read_at, chunk.records));
-        setup
-            .stopper
-            .flow
-            .hold_unpublished(chunk.bytes.len() as u64);
         setup.meters.count_written(chunk.stream, records);
         match &setup.outputs {
             // Who does not listen any more has failed, and said so.
             OutputsTo::Place(place) => drop(place.send(Placement::Output(epoch, publication))),
             OutputsTo::Outbox => {
+                let flow = &setup.stopper.flow;
+                flow.hold_unpublished(chunk.bytes.len() as u64);
                 let new = || {
                     let name = setup.name(epoch, DataKind::Outbox);
                     OutboxWriter::new(Arc::clone(&setup.store), name)

@@ -128,11 +128,12 @@ impl Part {
     }
 
     /// Checks that there is as much as was written in its place.
-    pub(super) fn reaches(&self, after: u64) -> Result<(), SinkError> {
+    pub(super) fn reaches(&mut self, after: u64) -> Result<(), SinkError> {
         let length = self.look().map_err(|error| self.failed("publish", error))?;
         if length < after {
             return Err(self.failed("publish", shorter(length, after)));
         }
+        self.length = after;
         Ok(())
     }
 
@@ -202,8 +203,18 @@ impl Tail {
     /// Writes at the end.
     ///
     /// # Errors
-    /// If there was no room nothing was written.
+    /// If there was no room nothing was written. Or somebody has cut the part meanwhile, or written to it: what is
+    /// written now would leave a hole, or take what is there.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        let length = self.file.metadata().map(|it| it.len());
+        let length = length.map_err(|error| failed("look at", &self.path, error))?;
+        if length != self.length {
+            let message = format!(
+                "it has {length} bytes, but {} were written: somebody has changed it; {WHAT_TO_DO}",
+                self.length
+            );
+            return Err(failed("write to", &self.path, io::Error::other(message)));
+        }
         self.unsynced = true;
         if let Err(error) = self.file.write_all_at(bytes, self.length) {
             let error = failed("write to", &self.path, error);
@@ -263,6 +274,6 @@ fn deleted(published: u64) -> io::Error {
 
 fn shorter(length: u64, published: u64) -> io::Error {
     io::Error::other(format!(
-        "it has {length} bytes, but {published} were published: it was cut or replaced by somebody; {WHAT_TO_DO}"
+        "it has {length} bytes, but {published} belong there: it was cut or replaced by somebody; {WHAT_TO_DO}"
     ))
 }

@@ -1,5 +1,8 @@
 //! Outputs written behind the end of the parts, as they come.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use slackwater_dataflow::sink::{InPlace, OutputChunk, SinkError, Syncing};
 
 use crate::file::epochs::part::{Tail, Unsynced};
@@ -10,11 +13,16 @@ use crate::file::sink::invalid;
 pub(super) struct PartsInPlace {
     /// By shard, then by stream.
     shards: Vec<Vec<Tail>>,
+    /// Of the outputs' folder: nobody else writes there before this is gone.
+    _lock: Arc<File>,
 }
 
 impl PartsInPlace {
-    pub(super) fn new(shards: Vec<Vec<Tail>>) -> Self {
-        PartsInPlace { shards }
+    pub(super) fn new(shards: Vec<Vec<Tail>>, lock: &Arc<File>) -> Self {
+        PartsInPlace {
+            shards,
+            _lock: Arc::clone(lock),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Action {
         /// before is the final one.
         stop: bool,
     },
-    /// Create the manifest of `epoch`. It lists what all workers left in each of `covers`.
+    /// Create the manifest of `epoch`. It lists what all reporters left in each of `covers`.
     PutManifest {
         /// The epoch whose checkpoint this is: the last of `covers`.
         epoch: Epoch,

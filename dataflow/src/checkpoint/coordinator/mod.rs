@@ -5,8 +5,8 @@
 //! holds no contents: what workers report is kept by the caller, by epoch.
 //!
 //! An epoch is open from its start. Its checkpoint begins when the epoch after it starts, is complete when all
-//! workers have reported, and durable when its manifest was created; then its outputs are published. Along that
-//! way:
+//! workers have reported, and who writes outputs in their place if somebody does, and durable when its manifest was
+//! created; then its outputs are published. Along that way:
 //!
 //! - **A manifest lists all epochs since the last durable one**, those of failed checkpoints too, so a
 //!   failed checkpoint loses nothing: what workers keep of it, and report late, goes into the next manifest.
@@ -160,8 +160,8 @@ impl Coordinator {
         self.after(now, |this| this.cuts.report(by.into(), epoch))
     }
 
-    /// Parts of an epoch could not be written: its checkpoint fails now. Who writes them keeps them, and
-    /// reports once it could.
+    /// Parts of an epoch could not be written: its checkpoint fails now, unless it is the final one, which has its
+    /// time. Who writes them keeps them, and reports once it could.
     #[must_use]
     pub fn report_failed(
         &mut self,
@@ -172,10 +172,10 @@ impl Coordinator {
         let of = by.into();
         self.after(now, |this| {
             if this.final_epoch == Some(epoch) {
+                // No checkpoint comes after it, so it is tried again for as long as its time says.
                 this.cuts.drained();
                 this.begin_drained();
-            }
-            if this.cuts.can_fail(of, epoch) {
+            } else if this.cuts.can_fail(of, epoch) {
                 this.fail(epoch, CheckpointFailure::NotWritten { of });
             }
         })

@@ -406,9 +406,13 @@ fn is_the_final_checkpoint_tried_until_the_job_has_failed() {
         (20, AllFinished, "start 2 floor max last"),
         (30, Reported(0, 1), "put 1 of 1"),
         (40, PutCreated(1), "durable 1 of 1"),
-        (50, ReportFailed(0, 2), "failed 2"),
+        // As often as it is tried.
+        (50, ReportFailed(0, 2), ""),
+        (150, ReportFailed(0, 2), ""),
         (1049, Tick, ""),
-        (1050, Tick, "failed 2, job failed"),
+        (1050, Tick, "failed 2"),
+        (1060, ReportFailed(0, 2), ""),
+        (2050, Tick, "failed 2, job failed"),
     ];
     check(SETTINGS, 1, &script);
 }

@@ -206,7 +206,7 @@ fn does_a_halt_tell_a_person_what_is_known_and_what_can_be_done() {
          checkpoint; the checkpoint knows that epoch 3 (checkpoint 000000000000abc3) was published and lists 2 to be \
          published, from epoch 4 (checkpoint 000000000000abc4) to epoch 6 (checkpoint 000000000000abc6). With \
          `--accept-duplicates` what the checkpoint lists is published, though it may be there already; with \
-         `--skip-outbox` none of it is, though it may be missing"
+         `--skip-outbox` none of it is, though it may be missing. Files that hold it already keep it, once, either way"
     );
     let halt = decide(None, Some(confirmed(3)), &[]).unwrap_err();
     assert!(

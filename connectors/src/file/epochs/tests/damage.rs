@@ -31,7 +31,7 @@ fn check(act: &dyn Fn(&Path), running: &[&str], next: &[&str]) {
 #[test]
 fn is_a_part_that_is_not_as_it_was_left_named() {
     let shorter = &[
-        "predictions/shard-0.jsonl: it has 4 bytes, but 6 were published",
+        "predictions/shard-0.jsonl: it has 4 bytes, but 6 belong there",
         "restore it, or start over with `--fresh`",
     ];
     let cut = |root: &Path| fs::write(root.join(PREDICTIONS), "p1\np").unwrap();
@@ -50,7 +50,7 @@ fn is_a_part_that_is_not_as_it_was_left_named() {
     check(
         &replace,
         replaced,
-        &["it has 3 bytes, but 6 were published"],
+        &["it has 3 bytes, but 6 belong there"],
     );
     let link = |root: &Path| {
         fs::rename(root.join(PREDICTIONS), root.join("elsewhere")).unwrap();
@@ -123,7 +123,7 @@ fn is_an_epoch_that_does_not_fit_refused() {
     );
     check(
         &|second| second.before[0] += 1,
-        &["it has 6 bytes, but 7 were published"],
+        &["it has 6 bytes, but 7 belong there"],
     );
     check(&|second| second.before[0] -= 1, &["does not follow it"]);
     check(&|second| second.epoch = 0, &["does not follow it"]);

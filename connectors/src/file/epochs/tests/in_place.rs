@@ -116,7 +116,7 @@ fn is_a_part_that_is_not_what_was_placed_refused() {
         0,
         "3 bytes of a part are published, and the checkpoint knows of 0",
     );
-    check(7, "it has 6 bytes, but 7 were published");
+    check(7, "it has 6 bytes, but 7 belong there");
     let (mut sink, mut place) = behind(root, 3, 6);
     place
         .append(&chunk(OutputStream::Predictions, "p3\n"))
@@ -130,8 +130,11 @@ fn is_a_part_that_is_not_what_was_placed_refused() {
         .unwrap();
     check_error(
         publish(&mut sink, 3, 2, 3, 9),
-        &["it has 8 bytes, but 9 were published"],
+        &["it has 8 bytes, but 9 belong there"],
     );
+    // Nor is anything written behind the hole.
+    let refused = place.append(&chunk(OutputStream::Predictions, "p4\n"));
+    check_error(refused, &["it has 8 bytes, but 9 were written"]);
     fs::remove_file(root.join(PREDICTIONS)).unwrap();
     check_error(publish(&mut sink, 3, 2, 3, 9), &["deleted or renamed"]);
 }

@@ -255,7 +255,7 @@ impl Model {
                 self.drained |= self.last == Some(epoch);
                 self.begin_drained(now);
                 let missing = self.unreported().contains(&(epoch, worker));
-                if missing && self.pending().contains(&epoch) {
+                if missing && self.pending().contains(&epoch) && !self.is_final(epoch) {
                     let reason = CheckpointFailure::NotWritten { of: worker.into() };
                     self.fail(now, epoch, reason, expected);
                 }
