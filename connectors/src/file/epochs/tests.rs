@@ -303,7 +303,10 @@ fn are_parts_that_an_epoch_does_not_change_left_alone() {
     // But they are looked at.
     fs::write(&part, "lat").unwrap();
     let third = Outputs::new(4, second.after, &[(OutputStream::Predictions, "p\n")]);
-    let expected = ["late_events/shard-0.jsonl", "it has 3 bytes, but 5 belong there"];
+    let expected = [
+        "late_events/shard-0.jsonl",
+        "it has 3 bytes, but 5 belong there",
+    ];
     check_error(third.publish(&mut sink), &expected);
 }
 

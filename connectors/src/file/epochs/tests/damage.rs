@@ -47,11 +47,7 @@ fn is_a_part_that_is_not_as_it_was_left_named() {
         fs::rename(root.join("new"), root.join(PREDICTIONS)).unwrap();
     };
     let replaced = &["predictions/shard-0.jsonl: another file was put in its place"];
-    check(
-        &replace,
-        replaced,
-        &["it has 3 bytes, but 6 belong there"],
-    );
+    check(&replace, replaced, &["it has 3 bytes, but 6 belong there"]);
     let link = |root: &Path| {
         fs::rename(root.join(PREDICTIONS), root.join("elsewhere")).unwrap();
         symlink(root.join("elsewhere"), root.join(PREDICTIONS)).unwrap();
