@@ -48,7 +48,7 @@ pub fn run(options: &[String]) -> Result<()> {
     let mut command = process::command(tools::program(&tools::NEXTEST)?);
     // Features as in the gate, so that nothing is built twice; what is killed are the release builds.
     command.args(["nextest", "run", "--locked", "--workspace"]);
-    command.args(["--features", "faults"]);
+    command.args(["--features", "faults,s3"]);
     // Kills are random in time: two campaigns at once would each measure the other's load.
     command.args(["--test-threads", "1", "--no-fail-fast"]);
     command.args(["--profile", "campaign"]);
