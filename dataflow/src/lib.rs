@@ -7,6 +7,7 @@
 //! - [`moment`]: the one clock, (epoch, watermark) under the product order, and its two projections.
 //! - [`identity`]: who wrote a checkpoint, and which one it is.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
+//! - [`lock`]: one process at a time works in a folder.
 //! - [`source`], [`sink`], [`store`]: the seams to the outside.
 //! - [`idleness`]: which partitions hold event time, and what those are raised to that come back.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
@@ -32,6 +33,7 @@ pub mod place;
 pub mod moment;
 pub mod identity;
 pub mod clock;
+pub mod lock;
 pub mod source;
 pub mod store;
 pub mod sink;

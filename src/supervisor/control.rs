@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::sockopt::socket_peercred;
+use slackwater_dataflow::lock::named;
 
 use crate::supervisor::protocol::{
     Answer, Ask, Command, Greeting, LINE_BYTES_MAX, Report, Request, line,
@@ -58,7 +59,7 @@ pub enum ControlError {
     #[error(
         "another `run`{} works with the checkpoint store in `{store}`: `slackwater stop` ends it, or give this job a \
          store of its own",
-        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+        named(*pid)
     )]
     InUse {
         /// The store, as a person names it.

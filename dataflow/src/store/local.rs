@@ -5,13 +5,12 @@
 //! and once, whoever else tries.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
-
+use crate::lock::{LockError, lock, named};
 use crate::store::name::{self, FOLDERS, LOG, random_digits};
 use crate::store::{
     ObjectReader, ObjectWriter, Put, Store, StoreError, failed, is_no_room, refuse_broken,
@@ -22,9 +21,6 @@ const TEMPORARY: &str = "tmp";
 
 /// The file whose lock says that a process works on the store.
 const LOCK: &str = "lock";
-
-/// Most bytes of the lock's file that are read: far more than the digits of any process.
-const LOCK_BYTES_MAX: u64 = 32;
 
 /// Most bytes of an object that are on their way to the disk. Else the sync at the end of a large one would take
 /// seconds, and the disk would let all others wait for as long.
@@ -47,7 +43,7 @@ pub enum OpenStoreError {
     /// Somebody holds its lock.
     #[error(
         "another process{} works on the checkpoint store in `{}`: stop it, or give this job a folder of its own",
-        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
+        named(*pid),
         folder.display()
     )]
     InUse {
@@ -356,30 +352,20 @@ fn keep_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes the lock of the store in `folder`. The system releases it when the process ends, however it does.
+/// Takes the lock of the store in `folder`.
 fn take_lock(folder: &Path) -> Result<File, OpenStoreError> {
     let path = folder.join(LOCK);
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = attempt("open", &path, options.open(&path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            // Without a number the message is still true.
-            drop(file.take(LOCK_BYTES_MAX).read_to_string(&mut text));
-            return Err(OpenStoreError::InUse {
-                folder: folder.to_owned(),
-                pid: text.trim().parse().ok(),
-            });
-        }
-        Err(error) => return attempt("lock", &path, Err(error.into())),
-    }
-    // The number of an earlier process would be a lie, but a missing one is none: on a full disk, a job must
-    // still come up to delete what it has retired.
-    attempt("write", &path, file.set_len(0))?;
-    drop(file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-    Ok(file)
+    lock(&path).map_err(|error| match error {
+        LockError::Held { pid } => OpenStoreError::InUse {
+            folder: folder.to_owned(),
+            pid,
+        },
+        LockError::Failed { action, source } => OpenStoreError::Path {
+            action,
+            path,
+            source,
+        },
+    })
 }
 
 #[cfg(test)]
