@@ -118,17 +118,22 @@ pub struct Beginning {
 impl Beginning {
     /// Where sources begin to read.
     pub fn starts(&self) -> Starts {
-        let start = |cut: &PartitionCut| {
-            let start = if cut.finished {
-                Start::Ended
-            } else {
-                Start::At(cut.position)
+        self.partitions.iter().copied().collect()
+    }
+}
+
+impl FromIterator<PartitionCut> for Starts {
+    fn from_iter<I: IntoIterator<Item = PartitionCut>>(cuts: I) -> Self {
+        let (mut starts, mut marks) = (Vec::new(), Vec::new());
+        for cut in cuts {
+            let start = match cut.finished {
+                true => Start::Ended,
+                false => Start::At(cut.position),
             };
-            (cut.partition, start)
-        };
-        let starts: Starts = self.partitions.iter().map(start).collect();
-        let marks = self.partitions.iter();
-        starts.with_marks(marks.filter_map(|cut| Some((cut.partition, cut.mark?))))
+            starts.push((cut.partition, start));
+            marks.extend(cut.mark.map(|mark| (cut.partition, mark)));
+        }
+        Starts::from_iter(starts).with_marks(marks)
     }
 }
 

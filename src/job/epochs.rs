@@ -11,13 +11,13 @@ use slackwater_connectors::stdout::StdoutSink;
 use slackwater_connectors::unmarked::Unmarked;
 use slackwater_dataflow::checkpoint::job::Difference;
 use slackwater_dataflow::checkpoint::log::Claimant;
-use slackwater_dataflow::checkpoint::manifest::Manifest;
+use slackwater_dataflow::checkpoint::manifest::{Manifest, PartitionPosition};
 use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, RecoveryError, claim};
 use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::{EpochSink, OutputStream, SinkError};
-use slackwater_dataflow::source::{Partition, Start, Starts};
+use slackwater_dataflow::source::Partition;
 use slackwater_models::ModelInfo;
 
 use crate::pipeline::Pipeline;
@@ -277,27 +277,13 @@ fn resume_source(
     manifest: &Manifest,
     clock: &Arc<dyn Clock>,
 ) -> Result<OpenSource, PreflightError> {
-    let partitions = manifest.partitions.iter();
-    let known: Vec<Partition> = partitions
-        .clone()
-        .map(|it| Partition {
-            id: it.id,
-            topic: Arc::from(it.topic.as_str()),
-        })
-        .collect();
-    let start = |finished, position| {
-        if finished {
-            Start::Ended
-        } else {
-            Start::At(position)
-        }
-    };
-    let marks = partitions.clone();
-    let marks = marks.filter_map(|it| Some((it.id, it.mark?)));
-    let starts: Starts = partitions
-        .map(|it| (it.id, start(it.finished, it.position)))
-        .collect();
-    open_source_again(pipeline, &known, &starts.with_marks(marks), clock)
+    let known = manifest.partitions.iter().map(|it| Partition {
+        id: it.id,
+        topic: Arc::from(it.topic.as_str()),
+    });
+    let known: Vec<Partition> = known.collect();
+    let starts = manifest.partitions.iter().map(PartitionPosition::cut);
+    open_source_again(pipeline, &known, &starts.collect(), clock)
 }
 
 /// A sink, where it puts each stream, and what it does about outputs of which it cannot tell whether it has them.

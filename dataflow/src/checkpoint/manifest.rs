@@ -13,6 +13,7 @@ use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::job::JobIdentity;
 use crate::checkpoint::names::{DataName, RecordNumber};
 use crate::checkpoint::outbox::ChunkRef;
+use crate::control::PartitionCut;
 use crate::identity::{CheckpointId, Generation};
 use crate::idleness::RaisedFrom;
 use crate::moment::{Epoch, EventTime};
@@ -186,6 +187,19 @@ pub struct ConfirmedShard {
     pub epoch: Epoch,
     /// Its id.
     pub checkpoint: CheckpointId,
+}
+
+impl PartitionPosition {
+    /// Where its reader goes on.
+    pub fn cut(&self) -> PartitionCut {
+        PartitionCut {
+            partition: self.id,
+            position: self.position,
+            mark: self.mark,
+            highest: self.highest,
+            finished: self.finished,
+        }
+    }
 }
 
 impl ChainObject {

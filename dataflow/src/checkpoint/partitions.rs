@@ -47,14 +47,7 @@ impl Partitions {
             self.raise_found(found, floor);
         }
         for position in positions {
-            let cut = PartitionCut {
-                partition: position.id,
-                position: position.position,
-                mark: position.mark,
-                highest: position.highest,
-                finished: position.finished,
-            };
-            self.cuts.insert(position.id, cut);
+            self.cuts.insert(position.id, position.cut());
             if position.idle {
                 self.idle.insert(position.id, position.position);
             }
