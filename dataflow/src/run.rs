@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -19,6 +20,9 @@ use crate::reached::Reached;
 use crate::sink::SinkError;
 use crate::snapshot::RestoreError;
 use crate::source::{Source, SourceError};
+
+/// Pause before something is tried again that failed and may succeed later.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A run ended without having written everything.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,13 @@ pub enum RunError {
     /// A defect of the engine: a thread panicked. Its message is on stderr as well.
     #[error("a thread of the job panicked: {0}")]
     Panicked(String),
+}
+
+impl RunError {
+    /// A thread panicked, and has said why.
+    pub(crate) fn panicked() -> Self {
+        RunError::Panicked("see the message above".to_owned())
+    }
 }
 
 /// A graph that must not run.
@@ -252,6 +263,16 @@ impl Stopper {
         self.failed.load(Ordering::SeqCst)
     }
 
+    /// Waits a moment, before something is tried again.
+    pub(crate) fn pause(&self) -> Result<(), Abandoned> {
+        thread::sleep(RETRY_PAUSE);
+        if self.has_failed() {
+            Err(Abandoned)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Sources stop reading, and the run ends. Without checkpoints the input ends here for them: what they have read is
     /// handled and written, also what waits for the watermark. With checkpoints there is a last one, which
     /// what waits goes into.
@@ -278,6 +299,20 @@ impl Stopper {
         self.failed.store(true, Ordering::SeqCst);
         self.raised.store(true, Ordering::SeqCst);
         self.flow.wake_all();
+    }
+}
+
+/// The run has failed meanwhile.
+pub(crate) struct Abandoned;
+
+/// Tells the run that a thread is unwinding: others would wait for it for ever.
+pub(crate) struct PanicAlarm(pub(crate) Arc<RunShared>);
+
+impl Drop for PanicAlarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(RunError::panicked());
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! epoch, and a thread of its own here says at a fixed pace what would begin with the next.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::control::{StartEpoch, Then};
 use crate::idleness::{Floors, Idle};
 use crate::moment::{Epoch, EventTime};
-use crate::run::{RunError, RunShared, spawn};
+use crate::run::{PanicAlarm, RunError, RunShared, spawn};
 use crate::source::Partition;
 
 /// From one floor to the next in a run without checkpoints. Events wait no longer than that for a floor in event-time
@@ -87,7 +87,7 @@ impl Steering {
     ) -> Result<Self, RunError> {
         let (over, hung_up) = crossbeam_channel::bounded(0);
         let run = move || {
-            let _alarm = Alarm(Arc::clone(&job));
+            let _alarm = PanicAlarm(Arc::clone(&job));
             steer(&job, &commands, &hung_up);
         };
         let thread = spawn("steering", run)?;
@@ -98,18 +98,6 @@ impl Steering {
     pub(crate) fn end(self) {
         drop(self.over);
         drop(self.thread.join());
-    }
-}
-
-/// Tells the run that the thread is unwinding: no floor would rise any more.
-struct Alarm(Arc<RunShared>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let message = "see the message above".to_owned();
-            self.0.fail(RunError::Panicked(message));
-        }
     }
 }
 

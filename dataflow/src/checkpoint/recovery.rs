@@ -469,13 +469,13 @@ impl Claimed {
         epoch: Epoch,
         now_ms: i64,
     ) -> Result<(), RecoveryError> {
-        let placing = Heading {
+        let heading = Heading {
             number: self.log.next(),
             created_ms: now_ms,
             floor: None,
             complete: false,
         };
-        let manifest = ledger.manifest(&[epoch], placing);
+        let manifest = ledger.manifest(&[epoch], heading);
         let bytes = encode(&Record::Manifest(Box::new(manifest.clone())))?;
         let mut attempt = 1;
         loop {

@@ -203,7 +203,7 @@ impl Leader {
                 Vec::new()
             }
             Event::Failed(error) => self.fail(error),
-            Event::Panicked => self.fail(RunError::Panicked("see the message above".to_owned())),
+            Event::Panicked => self.fail(RunError::panicked()),
         }
     }
 

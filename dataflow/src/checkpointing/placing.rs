@@ -4,8 +4,7 @@
 //! An epoch is over when all workers have ended it. What comes of later ones before that is kept here; its tickets are
 //! too, so that it counts as in flight.
 
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -16,11 +15,8 @@ use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::moment::Epoch;
-use crate::run::{RunError, Stopper, spawn};
+use crate::run::{Abandoned, RunError, Stopper, spawn};
 use crate::sink::{InPlace, SinkError, Syncing};
-
-/// Pause before something is written again that found no room.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes after which the disk is set to work, before their epoch ends: what is left to wait for at its end is then the
 /// work of a moment, and not of the whole epoch.
@@ -100,9 +96,6 @@ struct Placer {
     stopper: Stopper,
 }
 
-/// The run has failed meanwhile.
-struct Abandoned;
-
 impl Placer {
     fn new(setup: PlacerSetup, syncs: Sender<ToSync>) -> Self {
         Placer {
@@ -162,12 +155,7 @@ impl Placer {
             return Err(Abandoned);
         }
         drop(self.events.send(Event::NotPlaced(self.open, error)));
-        thread::sleep(RETRY_PAUSE);
-        if self.stopper.has_failed() {
-            Err(Abandoned)
-        } else {
-            Ok(())
-        }
+        self.stopper.pause()
     }
 
     fn end(&mut self, epoch: Epoch) {

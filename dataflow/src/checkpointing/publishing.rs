@@ -4,7 +4,6 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -14,12 +13,9 @@ use crate::checkpointing::leading::{Alarm, Event};
 use crate::faults::phases::{Phase, reach};
 use crate::identity::Generation;
 use crate::moment::Epoch;
-use crate::run::{RunError, Stopper, spawn};
+use crate::run::{RETRY_PAUSE, RunError, Stopper, spawn};
 use crate::sink::{EpochSink, Marker, SinkError};
 use crate::store::Store;
-
-/// Pause before an epoch is published again that a sink could not take.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Outputs of a durable epoch that are to be published; none if it has none.
 pub(crate) struct ToPublish {

@@ -8,8 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -28,13 +27,10 @@ use crate::flow::Publication;
 use crate::identity::Generation;
 use crate::meters::Meters;
 use crate::moment::Epoch;
-use crate::run::{RunError, Stopper, spawn};
+use crate::run::{Abandoned, RunError, Stopper, spawn};
 use crate::sink::Lengths;
 use crate::snapshot::StateDelta;
 use crate::store::Store;
-
-/// Pause before something is written again that could not be.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a writer works with.
 pub(crate) struct WriterSetup {
@@ -84,9 +80,6 @@ struct Writer {
     has_output: bool,
 }
 
-/// The run has failed meanwhile.
-struct Abandoned;
-
 impl WriterSetup {
     fn name(&self, epoch: Epoch, kind: DataKind) -> DataName {
         DataName {
@@ -121,10 +114,7 @@ impl WriterSetup {
                 Err(FormatError::Store(error)) if error.is_no_room() => {
                     let error = FormatError::Store(error);
                     self.tell(Event::NotWritten(self.worker, epoch, error));
-                    thread::sleep(RETRY_PAUSE);
-                    if self.stopper.has_failed() {
-                        return Err(Abandoned);
-                    }
+                    self.stopper.pause()?;
                 }
                 Err(error) => return Err(self.abandon(error)),
             }
@@ -273,10 +263,7 @@ impl Writer {
                 Ok(object) => return Ok(Some(object)),
                 Err(error @ FormatError::Store(_)) => {
                     self.tell(Event::NotWritten(self.setup.worker, epoch, error));
-                    thread::sleep(RETRY_PAUSE);
-                    if self.setup.stopper.has_failed() {
-                        return Err(Abandoned);
-                    }
+                    self.setup.stopper.pause()?;
                 }
                 Err(error) => return Err(self.setup.abandon(error)),
             }

@@ -42,14 +42,13 @@ pub(super) struct Threads {
 impl Threads {
     /// Waits until all have ended, which the leader does when the run is over or has failed; gives the failure.
     pub(super) fn join(self, job: Arc<RunShared>) -> Option<RunError> {
-        let panicked = || RunError::Panicked("see the message above".to_owned());
         let counted = self.leader.join();
         if counted.is_err() {
-            job.fail(panicked());
+            job.fail(RunError::panicked());
         }
         for thread in self.others {
             if thread.join().is_err() {
-                job.fail(panicked());
+                job.fail(RunError::panicked());
             }
         }
         let failure = job.take_failure();

@@ -9,7 +9,6 @@ mod checkpointing;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use timely::worker::Worker;
@@ -20,7 +19,7 @@ use crate::clock::Clock;
 use crate::flow::Flow;
 use crate::meters::{Checkpoints, Latency, Meters, Totals};
 use crate::reached::Reached;
-use crate::run::{Outputs, RunError, RunShared, Stopper};
+use crate::run::{Outputs, PanicAlarm, RunError, RunShared, Stopper};
 use crate::sink::Sink;
 use crate::source::{Share, Source};
 use crate::steering::Steering;
@@ -230,18 +229,6 @@ fn work(
         {
             built.drained.set(true);
             source.activate();
-        }
-    }
-}
-
-/// Tells the group that this worker is unwinding; the others would wait for its progress for ever.
-struct PanicAlarm(Arc<RunShared>);
-
-impl Drop for PanicAlarm {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0
-                .fail(RunError::Panicked("see the message above".to_owned()));
         }
     }
 }
