@@ -98,7 +98,7 @@ impl<'s> Graph<'s> {
         *self.source.borrow_mut() = Some(address);
 
         let share = self.share;
-        let mine = Mine::of(source, share, beginning);
+        let mine = Mine::of(source, share, beginning, &starts);
         let job = Arc::clone(&self.job);
         let commands = job.commands(share.worker);
         let (drained, end) = (Rc::clone(&self.drained), Rc::clone(&self.end));
@@ -157,8 +157,12 @@ struct Mine {
 }
 
 impl Mine {
-    fn of(source: &dyn Source, share: Share, beginning: Option<&Beginning>) -> Self {
-        let starts = beginning.map(Beginning::starts).unwrap_or_default();
+    fn of(
+        source: &dyn Source,
+        share: Share,
+        beginning: Option<&Beginning>,
+        starts: &Starts,
+    ) -> Self {
         let ids = source.partitions().iter().map(|it| it.id);
         let mine = ids.filter(|&id| share.reads(id) && !starts.has_ended(id));
         let is_idle = |id: &PartitionId| beginning.is_some_and(|it| it.idle.contains(id));
@@ -394,12 +398,9 @@ impl<I: Ingest> Head<I> {
         let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
         let polled = self.reader.poll(demand, &mut |polled| {
             epoch.note(&polled);
-            poll.take(ingest, &mut resting.borrow_mut(), polled)
+            poll.take(ingest, &resting, polled)
         });
-        let readiness = polled.map_err(|error| {
-            self.job.fail(RunError::Source(error));
-            Failed
-        })?;
+        let readiness = polled.map_err(|error| self.fail(RunError::Source(error)))?;
         self.resting.held_back(paced);
         self.wake(&poll.woken);
         if poll.records > 0 {

@@ -6,13 +6,6 @@ use crate::idleness::{Idle, Raise, RaisedFrom};
 use crate::moment::EventTime;
 use crate::place::{Offset, PartitionId};
 
-/// An idle partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sleep {
-    /// Where its capability stood.
-    stood: EventTime,
-}
-
 /// A partition that was idle has brought a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Speaks {
@@ -29,7 +22,8 @@ pub(crate) struct Resting {
     floor: Option<EventTime>,
     /// Active partitions that have said to be silent, and have neither spoken nor been held back since.
     silent: BTreeMap<PartitionId, Offset>,
-    idle: BTreeMap<PartitionId, Sleep>,
+    /// Idle partitions, and where the capability of each stood.
+    idle: BTreeMap<PartitionId, EventTime>,
     /// Raises of this epoch that no cut has told yet.
     raised: Vec<Raise>,
     /// Where partitions begin that were found, until they have brought something.
@@ -43,7 +37,7 @@ pub(crate) struct Resting {
 impl Resting {
     /// Goes on with what a checkpoint says of a partition: it is idle.
     pub(crate) fn resume(&mut self, partition: PartitionId, stood: EventTime) {
-        self.idle.insert(partition, Sleep { stood });
+        self.idle.insert(partition, stood);
     }
 
     /// The highest floor issued; it never falls.
@@ -72,20 +66,11 @@ impl Resting {
             return None;
         }
         self.is_news |= self.silent.remove(&partition).is_some();
-        let Sleep { stood } = self.idle.remove(&partition)?;
+        let stood = self.idle.remove(&partition)?;
         // One that was idle before it brought anything is still one that was found.
         let found = self.found.get(&partition) == Some(&offset);
-        let raise = self.floor.map(|floor| Raise {
-            partition,
-            from: RaisedFrom {
-                offset,
-                floor,
-                found,
-            },
-        });
+        let raise = self.raise(partition, offset, found);
         self.raised.extend(raise);
-        self.fresh
-            .extend(raise.map(|it| (partition, it.from.offset)));
         Some(Speaks {
             partition,
             stood,
@@ -96,17 +81,19 @@ impl Resting {
     /// A partition that was found begins: raised to the floor, if there is one.
     pub(crate) fn finds(&mut self, partition: PartitionId, offset: Offset) -> Option<Raise> {
         self.found.insert(partition, offset);
+        self.raise(partition, offset, true)
+    }
+
+    /// A raise to the floor, if there is one.
+    fn raise(&mut self, partition: PartitionId, offset: Offset, found: bool) -> Option<Raise> {
         let floor = self.floor?;
         self.fresh.insert((partition, offset));
-        let found = true;
-        Some(Raise {
-            partition,
-            from: RaisedFrom {
-                offset,
-                floor,
-                found,
-            },
-        })
+        let from = RaisedFrom {
+            offset,
+            floor,
+            found,
+        };
+        Some(Raise { partition, from })
     }
 
     /// Silent partitions that may not be read now are held back by us, which is not silence.
@@ -128,7 +115,7 @@ impl Resting {
         }
         self.silent.remove(&partition);
         self.is_news = true;
-        self.idle.insert(partition, Sleep { stood });
+        self.idle.insert(partition, stood);
         true
     }
 

@@ -1,5 +1,6 @@
 //! What one poll of a reader brings.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use crate::adapter::source::BYTES_PER_POLL_MAX;
@@ -37,12 +38,13 @@ impl Poll {
     fn turn_to<I: Ingest>(
         &mut self,
         ingest: &mut I,
-        resting: &mut Resting,
+        resting: &RefCell<&mut Resting>,
         partition: PartitionId,
         offset: Offset,
     ) {
         self.current = Some(partition);
-        if let Some(speaks) = resting.speaks(partition, offset) {
+        let speaks = resting.borrow_mut().speaks(partition, offset);
+        if let Some(speaks) = speaks {
             if let Some(raise) = &speaks.raise {
                 ingest.raise(raise, self.effect);
             }
@@ -53,7 +55,7 @@ impl Poll {
     pub(super) fn take<I: Ingest>(
         &mut self,
         ingest: &mut I,
-        resting: &mut Resting,
+        resting: &RefCell<&mut Resting>,
         polled: Polled<'_>,
     ) -> ControlFlow<()> {
         match polled {
