@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{GetOptions, MultipartUpload, ObjectStoreExt, PutPayload};
-use slackwater_dataflow::store::{ObjectWriter, Put, StoreError};
+use slackwater_dataflow::store::{ObjectWriter, Put, StoreError, refuse_broken};
 use tokio::task::JoinSet;
 
 use crate::fault::status;
@@ -80,13 +80,8 @@ impl BucketWriter {
         }
     }
 
-    /// An object with a hole must never be finished.
     fn refuse_broken(&self, action: &'static str) -> Result<(), StoreError> {
-        if self.broken {
-            let source = io::Error::other("an earlier write of it failed: create another one");
-            return Err(self.refused(action, source));
-        }
-        Ok(())
+        refuse_broken(self.broken).map_err(|source| self.refused(action, source))
     }
 
     fn send_part(&mut self, part: Vec<u8>) -> object_store::Result<()> {

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::process;
 use std::sync::Arc;
-use std::thread;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{EpochFiles, EpochFilesConfig};
@@ -25,7 +24,7 @@ use crate::pipeline::graph::{OpenSource, open_source, open_source_again, stream_
 use crate::pipeline::identity::identity;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{CheckpointSpec, SinkKind};
-use crate::stores::{self, BETWEEN_ATTEMPTS, LEAVING_MAX};
+use crate::stores::{self, open_once_left};
 
 /// What a person says about how a job is to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,15 +210,12 @@ pub(super) fn begin(
 
 /// Takes the outputs, once the worker of an earlier run has left them that may be about to end.
 fn open_files(files: &EpochFilesConfig, clock: &Arc<dyn Clock>) -> Result<EpochFiles, Blocked> {
-    let until = clock.monotonic().saturating_add(LEAVING_MAX);
-    loop {
-        match EpochFiles::open(files) {
-            Err(error) if error.source.kind() != ErrorKind::WouldBlock => return Err(error.into()),
-            Err(_) if clock.monotonic() < until => thread::sleep(BETWEEN_ATTEMPTS),
-            Err(error) => return Err(Refusal::InUse(error.to_string()).into()),
-            Ok(open) => return Ok(open),
-        }
-    }
+    let is_held = |error: &SinkError| error.source.kind() == ErrorKind::WouldBlock;
+    let opened = open_once_left(clock, is_held, || EpochFiles::open(files));
+    opened.map_err(|error| match is_held(&error) {
+        true => Refusal::InUse(error.to_string()).into(),
+        false => error.into(),
+    })
 }
 
 fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {

@@ -4,7 +4,6 @@
 
 pub mod room;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -19,10 +18,10 @@ use crate::pipeline::spec::StorePlace;
 
 /// How long another process may still have a folder: a worker whose supervisor was killed dies a moment later, and
 /// who starts the job again at once must not be refused for that.
-pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(5);
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 
 /// Between two attempts to open it.
-pub(crate) const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// A store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +52,8 @@ impl From<OpenStoreError> for OpenError {
 pub fn open(place: &StorePlace, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>, OpenError> {
     match place {
         StorePlace::Folder(folder) => {
-            let store = open_folder(folder, clock)?;
+            let is_held = |error: &_| matches!(error, OpenStoreError::InUse { .. });
+            let store = open_once_left(clock, is_held, || LocalStore::open(folder))?;
             let removed = store.remove_leftovers();
             removed.map_err(|error| OpenError::Unusable(error.to_string()))?;
             Ok(Arc::new(store))
@@ -73,12 +73,19 @@ pub fn open_to_read(place: &StorePlace) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
-/// Opens the store in a folder, once the worker of an earlier run has left it that may be about to end.
-fn open_folder(folder: &Path, clock: &Arc<dyn Clock>) -> Result<LocalStore, OpenStoreError> {
+/// Opens what only one process may have, once the worker of an earlier run has left it that may be about to end.
+///
+/// # Errors
+/// The last attempt's: it has not been left, which `is_held` tells, or can't be opened.
+pub(crate) fn open_once_left<T, E>(
+    clock: &Arc<dyn Clock>,
+    is_held: impl Fn(&E) -> bool,
+    open: impl Fn() -> Result<T, E>,
+) -> Result<T, E> {
     let until = clock.monotonic().saturating_add(LEAVING_MAX);
     loop {
-        match LocalStore::open(folder) {
-            Err(OpenStoreError::InUse { .. }) if clock.monotonic() < until => {
+        match open() {
+            Err(error) if is_held(&error) && clock.monotonic() < until => {
                 thread::sleep(BETWEEN_ATTEMPTS);
             }
             opened => return opened,

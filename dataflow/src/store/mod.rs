@@ -144,8 +144,11 @@ pub(crate) fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error)
     }
 }
 
-/// An object with a hole must never be finished: it would be taken for whole.
-fn refuse_broken(broken: bool) -> io::Result<()> {
+/// Refuses to go on with an object that has a hole: finished, it would be taken for whole.
+///
+/// # Errors
+/// It is broken.
+pub fn refuse_broken(broken: bool) -> io::Result<()> {
     let error = || io::Error::other("an earlier write of it failed: create another one");
     (!broken).then_some(()).ok_or_else(error)
 }
