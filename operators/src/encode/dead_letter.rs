@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
+use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::Topics;
 
@@ -47,6 +48,8 @@ pub struct EncodeDeadLetters {
     values: Vec<Value>,
     max_depth: u32,
     topics: Arc<Topics>,
+    /// The partition of the last dead letter, and what it is called: the next one is mostly of it too.
+    named: Option<(PartitionId, Arc<str>)>,
     shards: u16,
     clock: Arc<dyn Clock>,
 }
@@ -59,6 +62,7 @@ impl EncodeDeadLetters {
             scanner: Scanner::new(Schema::new(&plan.fields)),
             max_depth: plan.max_depth,
             topics: plan.topics,
+            named: None,
             shards: plan.shards,
             clock,
         }
@@ -79,8 +83,7 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"stage\":");
         json::text(out, reason.stage.name());
         out.extend_from_slice(b",\"source\":{\"topic\":");
-        let topic = self.topics.name(reject.partition);
-        json::text(out, topic.as_deref().unwrap_or_default());
+        json::text(out, self.topic(reject.partition));
         out.extend_from_slice(b",\"partition\":");
         json::int(out, reject.partition.0);
         out.extend_from_slice(b",\"offset\":");
@@ -101,6 +104,14 @@ impl EncodeDeadLetters {
             json::int(out, late.lateness_ms);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    fn topic(&mut self, partition: PartitionId) -> &str {
+        if self.named.as_ref().is_none_or(|(id, _)| *id != partition) {
+            let topic = self.topics.name(partition);
+            self.named = topic.map(|topic| (partition, topic));
+        }
+        self.named.as_ref().map_or("", |(_, topic)| topic)
     }
 
     fn original(&mut self, out: &mut Vec<u8>, original: &Original) {
