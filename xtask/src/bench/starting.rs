@@ -36,10 +36,10 @@ pub fn measure() -> Result<Starts> {
     let pipeline = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     let mut starts = Starts::default();
     for start in 0..STARTS {
-        let plain = once(None, "out/ml_predictions/shard-0.jsonl", |bytes| bytes > 0)?;
+        let plain = once(None, "out/ml_predictions/shard-0.jsonl")?;
         let with_store = format!("{pipeline}\n[checkpoint]\nstore = \"file:state\"\n");
         let committed = "out/committed/shard-0.json";
-        let exactly_once = once(Some(&with_store), committed, |bytes| bytes > 0)?;
+        let exactly_once = once(Some(&with_store), committed)?;
         if start > 0 {
             starts.plain.push(plain);
             starts.exactly_once.push(exactly_once);
@@ -50,8 +50,8 @@ pub fn measure() -> Result<Starts> {
     Ok(starts)
 }
 
-/// Milliseconds until the file of this name, in the folder where the job runs, has come so far.
-fn once(pipeline: Option<&str>, output: &str, is_there: impl Fn(u64) -> bool) -> Result<f64> {
+/// Milliseconds until there is something in the file of this name, in the folder where the job runs.
+fn once(pipeline: Option<&str>, output: &str) -> Result<f64> {
     let target = process::root().join(process::target());
     let (binary, folder) = (target.join("release/slackwater"), target.join("start"));
     if folder.exists() {
@@ -67,16 +67,16 @@ fn once(pipeline: Option<&str>, output: &str, is_there: impl Fn(u64) -> bool) ->
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let since = Instant::now();
     let mut child = command.spawn().context("cannot start the binary")?;
-    let took = wait(&folder.join(output), since, is_there);
+    let took = wait(&folder.join(output), since);
     // It may have ended.
     drop(child.kill());
     child.wait()?;
     took
 }
 
-fn wait(path: &Path, since: Instant, is_there: impl Fn(u64) -> bool) -> Result<f64> {
+fn wait(path: &Path, since: Instant) -> Result<f64> {
     while since.elapsed() < PATIENCE {
-        if fs::metadata(path).is_ok_and(|file| is_there(file.len())) {
+        if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             return Ok(since.elapsed().as_secs_f64() * 1e3);
         }
         thread::sleep(LOOK_AGAIN);
