@@ -28,7 +28,7 @@ use crate::engine;
 use crate::gauges::status_bytes;
 use crate::input::Options;
 use crate::memory::EngineState;
-use crate::paced::Paced;
+use crate::paced::paced;
 
 /// Keys of the small state: together 42 KB, which is what other engines were measured with.
 const SMALL_USERS: u32 = 21;
@@ -91,7 +91,7 @@ impl<'a> Job<'a> {
         })?;
         let max_bytes = pipeline.event.max_bytes;
         let source = GeneratorSource::new(generator, max_bytes, Arc::clone(&clock));
-        let source: Arc<dyn Source> = Arc::new(Paced::new(source, rate));
+        let source: Arc<dyn Source> = Arc::new(paced(source, rate));
         let workers = self.options.workers;
         let model = load_model(&pipeline)?;
         let settings = CheckpointSettings {

@@ -3,50 +3,26 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use slackwater_connectors::memory::Wrapped;
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Starts, Wake,
-};
+use slackwater_dataflow::source::{Demand, Polled, Readiness, Source, SourceError, SourceReader};
 
 /// When to look again whether a record is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Another source, slowed down.
-pub struct Paced<S> {
-    inner: S,
-    /// Records a second; 0 for as many as can be.
-    rate: u64,
-}
-
-impl<S> Paced<S> {
-    /// That source at this rate.
-    pub fn new(inner: S, rate: u64) -> Self {
-        Paced { inner, rate }
-    }
-}
-
-impl<S: Source> Source for Paced<S> {
-    fn partitions(&self) -> &[Partition] {
-        self.inner.partitions()
-    }
-
-    fn open(
-        &self,
-        share: Share,
-        from: &Starts,
-        wake: Wake,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        let inner = self.inner.open(share, from, wake)?;
-        if self.rate == 0 {
-            return Ok(inner);
+/// Another source, slowed down to so many records a second; 0 for as many as can be.
+pub fn paced(source: impl Source, rate: u64) -> impl Source {
+    Wrapped::new(source, move |share, inner| -> Box<dyn SourceReader> {
+        if rate == 0 {
+            return inner;
         }
-        Ok(Box::new(PacedReader {
+        Box::new(PacedReader {
             inner,
-            rate: self.rate as f64 / share.workers as f64,
+            rate: rate as f64 / share.workers as f64,
             since: None,
             given: 0,
-        }))
-    }
+        })
+    })
 }
 
 struct PacedReader {

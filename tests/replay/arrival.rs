@@ -15,7 +15,7 @@ use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::{Demand, Polled, Share, Source, Starts, Wake};
 
 use crate::canonical::mask;
-use crate::faults::{Fault, Faulty};
+use crate::faults::{Fault, faulty};
 use crate::reference::{Reference, generated};
 
 /// Each seed makes other events and other polls.
@@ -159,22 +159,14 @@ fn does_the_comparison_see_faults() {
     let (expected, _) = run(&job, source(seed), 2);
     let third = third_offset(&source(seed));
     let check = |fault| {
-        let faulty = Faulty {
-            inner: source(seed),
-            partition: PartitionId(0),
-            fault,
-        };
-        let (found, _) = run(&job, faulty, 2);
+        let (found, _) = run(&job, faulty(source(seed), PartitionId(0), fault), 2);
         assert!(found != expected, "{fault:?} was not seen");
     };
     check(Fault::Loses(third));
     check(Fault::Repeats(third));
     check(Fault::Reverses);
-    let unharmed = Faulty {
-        inner: source(seed),
-        partition: PartitionId(0),
-        fault: Fault::Loses(Offset(u64::MAX)),
-    };
+    let fault = Fault::Loses(Offset(u64::MAX));
+    let unharmed = faulty(source(seed), PartitionId(0), fault);
     assert!(
         run(&job, unharmed, 2).0 == expected,
         "no fault, no difference"

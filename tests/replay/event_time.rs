@@ -16,7 +16,7 @@ use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
 
 use crate::canonical::mask;
-use crate::reference::{Reference, run_to};
+use crate::reference::{Reference, assert_in_order, run_to};
 
 /// Each seed makes other events and other polls.
 const SEEDS: u64 = 100;
@@ -192,15 +192,7 @@ fn are_events_of_a_user_written_in_order() {
     for seed in 0..10 {
         let source = dealt(seed, lines(seed, 0.1, 0.05));
         let (sink, _) = job.run(source.with_schedule(Schedule::Seeded(seed)), 2);
-        let mut last = BTreeMap::new();
-        for line in sink.records(OutputStream::Predictions) {
-            let record: Value = serde_json::from_slice(&line).unwrap();
-            let number = |key: &str| record[key].as_u64().unwrap();
-            let place = (number("event_time"), number("partition"), number("offset"));
-            let before = last.insert(record["user_id"].to_string(), place);
-            assert!(before < Some(place), "seed {seed}: {record}");
-        }
-        assert!(last.len() > 10);
+        assert!(assert_in_order(&sink, seed) > 10);
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use slackwater_connectors::memory::MemorySource;
+use slackwater_connectors::memory::Wrapped;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader,
-    Starts, Wake,
+    Demand, Payload, Polled, Readiness, Source, SourceError, SourceReader,
 };
 
 /// What is done to the records of a partition.
@@ -20,30 +19,15 @@ pub enum Fault {
     Reverses,
 }
 
-/// A [`MemorySource`] with a fault in one partition.
-pub struct Faulty {
-    pub inner: MemorySource,
-    pub partition: PartitionId,
-    pub fault: Fault,
-}
-
-impl Source for Faulty {
-    fn partitions(&self) -> &[Partition] {
-        self.inner.partitions()
-    }
-
-    fn open(
-        &self,
-        share: Share,
-        from: &Starts,
-        wake: Wake,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        Ok(Box::new(FaultyReader {
-            inner: self.inner.open(share, from, wake)?,
-            partition: self.partition,
-            fault: self.fault,
-        }))
-    }
+/// A source with a fault in one partition.
+pub fn faulty(source: impl Source, partition: PartitionId, fault: Fault) -> impl Source {
+    Wrapped::new(source, move |_, inner| {
+        Box::new(FaultyReader {
+            inner,
+            partition,
+            fault,
+        })
+    })
 }
 
 struct FaultyReader {

@@ -1,7 +1,9 @@
 //! The reference job, ready to be run again and again on sources in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use slackwater::pipeline::Pipeline;
 use slackwater::pipeline::graph::{Blueprint, Ending, load_model};
 use slackwater_connectors::generator::{Generator, GeneratorConfig};
@@ -9,7 +11,7 @@ use slackwater_connectors::memory::{MemorySink, MemorySource};
 use slackwater_dataflow::clock::SystemClock;
 use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::place::PartitionId;
-use slackwater_dataflow::sink::Sink;
+use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::Source;
 use slackwater_dataflow::worker::WorkerGroup;
 use slackwater_models::Model;
@@ -63,6 +65,20 @@ pub fn run_to(blueprint: Blueprint, workers: usize, sink: Box<dyn Sink>) -> Tota
     let totals = finished.unwrap().totals;
     assert_eq!(totals.in_flight(), 0, "read = written");
     totals
+}
+
+/// Asserts that the predictions of each user are in the order of event time, partition and offset. How many users have
+/// any.
+pub fn assert_in_order(sink: &MemorySink, seed: u64) -> usize {
+    let mut last = BTreeMap::new();
+    for line in sink.records(OutputStream::Predictions) {
+        let record: Value = serde_json::from_slice(&line).unwrap();
+        let number = |key: &str| record[key].as_u64().unwrap();
+        let place = (number("event_time"), number("partition"), number("offset"));
+        let before = last.insert(record["user_id"].to_string(), place);
+        assert!(before < Some(place), "seed {seed}: {record}");
+    }
+    last.len()
 }
 
 /// Generated events in memory.

@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slackwater_connectors::memory::MemorySource;
+use slackwater_connectors::memory::{MemorySource, Wrapped};
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Starts, Wake,
-};
+use slackwater_dataflow::source::{Demand, Polled, Readiness, Source, SourceError, SourceReader};
 use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::Expected;
@@ -82,29 +80,15 @@ struct Progress {
 }
 
 /// The records, in this order: see the head of this file.
-struct Skewed {
-    records: MemorySource,
-    progress: Arc<Progress>,
-}
-
-impl Source for Skewed {
-    fn partitions(&self) -> &[Partition] {
-        self.records.partitions()
-    }
-
-    fn open(
-        &self,
-        share: Share,
-        from: &Starts,
-        wake: Wake,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        Ok(Box::new(SkewedReader {
-            reader: self.records.open(share, from, wake)?,
-            progress: Arc::clone(&self.progress),
+fn skewed(records: MemorySource, progress: Arc<Progress>) -> impl Source {
+    Wrapped::new(records, move |share, reader| {
+        Box::new(SkewedReader {
+            reader,
+            progress: Arc::clone(&progress),
             is_ahead: share.reads(PartitionId(0)),
             read: 0,
-        }))
-    }
+        })
+    })
 }
 
 struct SkewedReader {
@@ -190,10 +174,7 @@ impl SourceReader for SkewedReader {
 /// A run that reads so; it is killed when so many manifests are there.
 fn run(scene: &Scene, world: &World, manifests: u64) -> Result<Ended, Failure> {
     let progress = Arc::new(Progress::default());
-    let source = Skewed {
-        records: scene.source.clone(),
-        progress: Arc::clone(&progress),
-    };
+    let source = skewed(scene.source.clone(), Arc::clone(&progress));
     let (put, store) = (AtomicU64::new(0), world.store.clone());
     let hook: Hook = Arc::new(move |when, action, name: &str| {
         // The claim is a record too, and so is the manifest of the beginning.

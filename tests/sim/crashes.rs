@@ -10,6 +10,9 @@ use crate::scene::{Attempt, Ended, Failure, Scene, World};
 /// Runs in a row before one has to come through.
 const ATTEMPTS: u64 = 20;
 
+/// The same where other things fail besides.
+const FAILING_ATTEMPTS: u64 = 30;
+
 const ORDERS: [&str; 2] = ["arrival", "event_time"];
 
 const HOW_MUCH: [Crash; 3] = [Crash::Before, Crash::Half, Crash::After];
@@ -85,6 +88,42 @@ pub fn survive_by(
                 struck += 1;
                 world.restart(crash.is_some_and(|crash| crash.power));
             }
+        }
+    }
+    Err("no run came through".to_owned())
+}
+
+/// Runs a job until it is done, in a world whose sink is told to fail; of the first runs some crash. What fails besides
+/// says one of `passing`. How many of the crashes have struck.
+pub fn survive_failures(
+    scene: &Scene,
+    expected: &Expected,
+    world: &World,
+    draws: &mut Draws,
+    passing: &[&str],
+) -> Result<u64, String> {
+    let mut struck = 0;
+    for number in 0..FAILING_ATTEMPTS {
+        if number < 3 && draws.below(2) == 0 {
+            let step = world.store.steps() + draws.next() % 200;
+            let when = HOW_MUCH[draws.below(3)];
+            world.store.set_faults(FaultPlan::Crash { step, when });
+        }
+        // As many segments, so as many chunks, as there are workers.
+        let workers = 1 + draws.below(3);
+        let ended = scene.run(world, &Attempt::new(number, workers));
+        world.store.set_faults(FaultPlan::Nothing);
+        match ended.map_err(|failure| failure.to_string()) {
+            Ok(_) => {
+                world.restart(false);
+                return expected.check(scene, world).map(|()| struck);
+            }
+            Err(_) if world.store.is_dead() => {
+                struck += 1;
+                world.restart(draws.below(2) == 0);
+            }
+            Err(failure) if passing.iter().any(|it| failure.contains(it)) => {}
+            Err(failure) => return Err(format!("run {number} failed: {failure}")),
         }
     }
     Err("no run came through".to_owned())

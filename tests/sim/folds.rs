@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slackwater_connectors::generator::GeneratorConfig;
-use slackwater_connectors::memory::MemorySource;
+use slackwater_connectors::memory::{MemorySource, Wrapped};
 use slackwater_dataflow::checkpoint::folding::CHAIN_OBJECTS_MAX;
 use slackwater_dataflow::checkpoint::manifest::Manifest;
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Starts, Wake,
-};
+use slackwater_dataflow::source::{Demand, Polled, Readiness, Source, SourceError, SourceReader};
 
 use crate::crashes::{Crashing, each_way, survive_by};
 use crate::expected::{Expected, newest};
@@ -35,23 +33,16 @@ struct Drops {
     may_go_on: Arc<dyn Fn(&World) -> bool + Send + Sync>,
 }
 
-impl Source for Drops {
-    fn partitions(&self) -> &[Partition] {
-        self.source.partitions()
-    }
-
-    fn open(
-        &self,
-        share: Share,
-        from: &Starts,
-        wake: Wake,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        Ok(Box::new(DropsReader {
-            reader: self.source.open(share, from, wake)?,
-            limit: self.first,
-            read_at: None,
-            drops: self.clone(),
-        }))
+impl Drops {
+    fn source(self) -> impl Source {
+        Wrapped::new(self.source.clone(), move |_, reader| {
+            Box::new(DropsReader {
+                reader,
+                limit: self.first,
+                read_at: None,
+                drops: self.clone(),
+            })
+        })
     }
 }
 
@@ -91,12 +82,18 @@ impl SourceReader for DropsReader {
 fn run(scene: &Scene, drops: Drops, attempt: &Attempt) -> Result<Ended, Failure> {
     let world = drops.world.clone();
     let store = Arc::new(world.store.clone());
-    scene.run_from(drops, store, Box::new(world.sink), attempt, &|stopper| {
-        // A process whose store has died is dead as well.
-        if world.store.is_dead() {
-            stopper.abort();
-        }
-    })
+    scene.run_from(
+        drops.source(),
+        store,
+        Box::new(world.sink),
+        attempt,
+        &|stopper| {
+            // A process whose store has died is dead as well.
+            if world.store.is_dead() {
+                stopper.abort();
+            }
+        },
+    )
 }
 
 /// So many events of so many users.

@@ -2,17 +2,13 @@
 //! for the disk, the store or the power failed?
 
 use slackwater_connectors::memory::PlaceFault;
-use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
-use crate::crashes::{each_way, survive};
+use crate::crashes::{each_way, survive, survive_failures};
 use crate::expected::Expected;
 use crate::sampling::{Draws, seeds, some_of, sweep};
 use crate::scene::{Attempt, Ended, Scene, World};
 
 const ORDERS: [&str; 2] = ["arrival", "event_time"];
-
-/// Runs in a row before one has to come through.
-const ATTEMPTS: u64 = 30;
 
 #[test]
 fn does_a_clean_run_place_what_one_without_checkpoints_gives() {
@@ -61,31 +57,10 @@ fn survive_faults(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, 
         world.sink.fail_in_place(draws.next() % 100, fault);
         faults += 1;
     }
-    for number in 0..ATTEMPTS {
-        if number < 3 && draws.below(2) == 0 {
-            let step = world.store.steps() + draws.next() % 200;
-            let when = [Crash::Before, Crash::Half, Crash::After][draws.below(3)];
-            world.store.set_faults(FaultPlan::Crash { step, when });
-        }
-        let workers = 1 + draws.below(3);
-        let ended = scene.run(&world, &Attempt::new(number, workers));
-        world.store.set_faults(FaultPlan::Nothing);
-        match ended {
-            Ok(_) => {
-                world.restart(false);
-                return expected.check(scene, &world).map(|()| faults);
-            }
-            Err(_) if world.store.is_dead() => {
-                faults += 1;
-                world.restart(draws.below(2) == 0);
-            }
-            // A sync that found no room has lost nobody knows what.
-            Err(failure) if failure.to_string().contains("told to fail") => {}
-            Err(failure) if failure.to_string().contains("cannot sync") => {}
-            Err(failure) => return Err(format!("run {number} failed: {failure}")),
-        }
-    }
-    Err("no run came through".to_owned())
+    // A sync that found no room has lost nobody knows what.
+    let passing = ["told to fail", "cannot sync"];
+    let struck = survive_failures(scene, expected, &world, &mut draws, &passing)?;
+    Ok(faults + struck)
 }
 
 #[test]

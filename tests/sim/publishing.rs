@@ -10,15 +10,12 @@ use std::time::{Duration, Instant};
 
 use slackwater_connectors::memory::PublishFault;
 use slackwater_dataflow::run::RunError;
-use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
+use crate::crashes::survive_failures;
 use crate::expected::{Expected, newest};
 use crate::hooked::{Hook, HookedSink, HookedStore, When};
 use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
-
-/// Runs in a row before one has to come through.
-const ATTEMPTS: u64 = 30;
 
 const FAULTS: [PublishFault; 5] = [
     PublishFault::Before,
@@ -74,30 +71,8 @@ fn survive(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, String>
         world.sink.fail_publish(draws.next() % 16, fault);
         faults += 1;
     }
-    for number in 0..ATTEMPTS {
-        if number < 3 && draws.below(2) == 0 {
-            let step = world.store.steps() + draws.next() % 200;
-            let when = [Crash::Before, Crash::Half, Crash::After][draws.below(3)];
-            world.store.set_faults(FaultPlan::Crash { step, when });
-        }
-        // As many segments, so as many chunks, as there are workers.
-        let workers = 1 + draws.below(3);
-        let ended = scene.run(&world, &Attempt::new(number, workers));
-        world.store.set_faults(FaultPlan::Nothing);
-        match ended {
-            Ok(_) => {
-                world.restart(false);
-                return expected.check(scene, &world).map(|()| faults);
-            }
-            Err(_) if world.store.is_dead() => {
-                faults += 1;
-                world.restart(draws.below(2) == 0);
-            }
-            Err(failure) if failure.to_string().contains("told to fail") => {}
-            Err(failure) => return Err(format!("run {number} failed: {failure}")),
-        }
-    }
-    Err("no run came through".to_owned())
+    let struck = survive_failures(scene, expected, &world, &mut draws, &["told to fail"])?;
+    Ok(faults + struck)
 }
 
 #[test]

@@ -25,7 +25,7 @@ use slackwater_dataflow::store::memory::MemoryStore;
 use slackwater_dataflow::worker::WorkerGroup;
 
 use crate::reference::{Reference, generated};
-use crate::sips::Sips;
+use crate::sips::sips;
 
 pub const SHARDS: u16 = 2;
 const KEY_GROUPS: u16 = 1024;
@@ -201,7 +201,7 @@ impl Scene {
     ) -> Result<Ended, Failure> {
         let polls = Schedule::Seeded(self.polls * 1_000 + attempt.number);
         let source = self.source.clone().with_schedule(polls);
-        self.run_from(Sips(source), store, sink, attempt, watch)
+        self.run_from(sips(source), store, sink, attempt, watch)
     }
 
     /// The same from any source.

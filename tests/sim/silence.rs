@@ -19,10 +19,10 @@ use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::{Content, content, difference, newest, nothing_goes_back, visible};
 use crate::quiet::Quiet;
-use crate::reference::run_to;
+use crate::reference::{assert_in_order, run_to};
 use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Failure, SHARDS, Scene, World};
-use crate::sips::Sips;
+use crate::sips::sips;
 
 const PARTITIONS: u32 = 4;
 const RECORDS: u64 = 50;
@@ -341,7 +341,7 @@ fn is_what_a_restart_finds_never_handled_before_what_was_released() {
         let world = World::new();
         let run = |source: &MemorySource, number: u64| {
             let polls = Schedule::Seeded(seed * 10 + number);
-            let source = Sips(source.clone().with_schedule(polls));
+            let source = sips(source.clone().with_schedule(polls));
             let store = std::sync::Arc::new(world.store.clone());
             let sink = Box::new(world.sink.clone());
             let attempt = Attempt::new(number, 1 + (seed + number) as usize % 2);
@@ -383,14 +383,7 @@ fn are_events_in_order_without_a_checkpoint_store() {
             let totals = run_to(blueprint, workers, Box::new(sink.clone()));
             assert_eq!(totals.read, u64::from(PARTITIONS) * RECORDS);
             late += sink.records(OutputStream::LateEvents).len();
-            let mut last = BTreeMap::new();
-            for line in sink.records(OutputStream::Predictions) {
-                let record: Value = serde_json::from_slice(&line).unwrap();
-                let number = |key: &str| record[key].as_u64().unwrap();
-                let place = (number("event_time"), number("partition"), number("offset"));
-                let before = last.insert(record["user_id"].to_string(), place);
-                assert!(before < Some(place), "seed {seed}: {record}");
-            }
+            assert_in_order(&sink, seed);
         }
     }
     assert!(late > 0);

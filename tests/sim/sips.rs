@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use slackwater_connectors::memory::Wrapped;
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Starts, Wake,
-};
+use slackwater_dataflow::source::{Demand, Polled, Readiness, Source, SourceError, SourceReader};
 
 /// Most records of a poll.
 const SIP: usize = 8;
@@ -15,22 +14,8 @@ const SIP: usize = 8;
 const PAUSE: Duration = Duration::from_micros(300);
 
 /// Another source, in sips.
-pub struct Sips<S>(pub S);
-
-impl<S: Source> Source for Sips<S> {
-    fn partitions(&self) -> &[Partition] {
-        self.0.partitions()
-    }
-
-    fn open(
-        &self,
-        share: Share,
-        from: &Starts,
-        wake: Wake,
-    ) -> Result<Box<dyn SourceReader>, SourceError> {
-        let reader = self.0.open(share, from, wake)?;
-        Ok(Box::new(Sipping(reader)))
-    }
+pub fn sips(source: impl Source) -> impl Source {
+    Wrapped::new(source, |_, reader| Box::new(Sipping(reader)))
 }
 
 struct Sipping(Box<dyn SourceReader>);
