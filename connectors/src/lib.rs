@@ -8,7 +8,7 @@
 //! | `oversize` | what is kept of a record longer than `max_bytes`; all sources use it |
 //! | [`mod@file`] | source: JSONL files, one partition each; sinks: `root/<stream>/shard-<n>.jsonl`, as outputs come or by whole epochs |
 //! | [`generator`] | source of made-up events, the same on every run; also behind the `generate` command |
-//! | [`memory`] | scripted source and sinks, for tests and benches |
+//! | [`memory`] | scripted source and sinks, and a wrapper of any source, for tests and benches |
 //! | [`discard`] | sink that only counts |
 //! | [`stdout`] | sink that writes all streams to one output |
 //! | [`unmarked`] | whole epochs through a sink that keeps no markers: at least once |

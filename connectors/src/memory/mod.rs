@@ -1,4 +1,5 @@
-//! A source and sinks in memory: doubles for tests, and input without a disk for benches.
+//! A source and sinks in memory, and a way to put something between a source and whoever reads it: doubles for tests, and
+//! input without a disk for benches.
 
 mod epochs;
 mod sink;

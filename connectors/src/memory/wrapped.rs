@@ -9,6 +9,7 @@ use slackwater_dataflow::source::{
 };
 
 /// Another source, each of whose readers goes through a function: it may be read more slowly, or break its contract.
+/// A reader of partitions that may be found, or be known again, has to pass on `begin` and `mark`.
 pub struct Wrapped<S, F> {
     inner: S,
     wrap: F,
