@@ -31,8 +31,8 @@ use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator, Routed};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, ShardId, Spread};
 use slackwater_dataflow::run::RunError;
-use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
-use slackwater_dataflow::source::{Payload, Share};
+use slackwater_dataflow::sink::{Framing, OutputChunk, OutputStream, Sink, SinkError};
+use slackwater_dataflow::source::{Origin, Payload, Share};
 use slackwater_dataflow::state::KeyedState;
 use slackwater_dataflow::worker::WorkerGroup;
 
@@ -123,7 +123,7 @@ impl Ingest for Doorkeeper {
     type Batch = Visits;
     type Reject = Lines;
 
-    fn on_record(&mut self, door: PartitionId, _: Offset, payload: Payload<'_>) {
+    fn on_record(&mut self, door: PartitionId, _: Offset, payload: Payload<'_>, _: Origin<'_>) {
         // A source gives records that are too large only in part; the one here has no limit.
         let (Payload::Whole(bytes) | Payload::Oversize { head: bytes, .. }) = payload;
         let line = String::from_utf8_lossy(bytes);
@@ -257,6 +257,7 @@ impl Operator for ToRecords {
             stream: batch.stream,
             shard: ShardId(0),
             records: batch.lines.len() as u32,
+            framing: Framing::Lines,
             bytes: (batch.lines.join("\n") + "\n").into_bytes(),
         };
         let ticket = batch.ticket;

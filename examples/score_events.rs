@@ -28,7 +28,7 @@ use slackwater_dataflow::worker::WorkerGroup;
 use slackwater_models::{Model, builtin};
 use slackwater_operators::check::{Check, Constant, Rule};
 use slackwater_operators::encode::{
-    DeadLetterPlan, EncodeDeadLetters, EncodePredictions, PredictionPlan,
+    DeadLetterPlan, EncodeDeadLetters, EncodePredictions, Form, PredictionPlan,
 };
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, FeatureStage, Transform};
@@ -215,6 +215,7 @@ impl Job {
                 output,
                 provenance: None,
                 spread: SPREAD,
+                form: Form::Lines,
             },
             dead_letters: DeadLetterPlan::new(&ingest, source.topics()),
             ingest: Arc::new(ingest),
@@ -253,14 +254,14 @@ impl Job {
         let (scored, refused_by_model) = graph.apply("infer", vectors, infer);
 
         let encode = EncodePredictions::new(&self.predictions, Arc::clone(&self.clock));
-        let (predictions, none) = graph.apply("encode predictions", scored, encode);
-        none.none();
+        let (predictions, refused_as_too_large) = graph.apply("encode predictions", scored, encode);
 
         // Every stage has rejects, and a graph that forgets some does not start.
         let refused = graph.concat([
             refused_early.into_stream(),
             refused_at_key.into_stream(),
             refused_by_model.into_stream(),
+            refused_as_too_large.into_stream(),
         ]);
         let encode = EncodeDeadLetters::new(self.dead_letters.clone(), Arc::clone(&self.clock));
         let (dead_letters, none) = graph.apply("encode dead letters", refused, encode);

@@ -11,7 +11,7 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::ingest::{Ingest as _, Sealed};
 use slackwater_dataflow::operator::{Emitter, Operator as _};
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 use slackwater_operators::features::FeatureStage;
 use slackwater_operators::ingest::EventIngest;
 
@@ -159,8 +159,12 @@ impl EngineState {
     }
 
     fn take(&mut self, partition: PartitionId, record: &[u8]) {
-        self.ingest
-            .on_record(partition, Offset(0), Payload::Whole(record));
+        self.ingest.on_record(
+            partition,
+            Offset(0),
+            Payload::Whole(record),
+            Origin::default(),
+        );
         self.taken += 1;
         if self.taken == RECORDS {
             self.seal();

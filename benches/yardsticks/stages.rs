@@ -13,7 +13,7 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::ingest::{Ingest as _, Sealed};
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{Offset, PartitionId};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 use slackwater_operators::encode::{DeadLetterPlan, EncodeDeadLetters, EncodePredictions};
 use slackwater_operators::features::FeatureStage;
 use slackwater_operators::infer::Infer;
@@ -86,7 +86,7 @@ impl Stages {
         let start = Instant::now();
         for (offset, record) in records {
             self.ingest
-                .on_record(partition, offset, Payload::Whole(record));
+                .on_record(partition, offset, Payload::Whole(record), Origin::default());
         }
         self.ingest.seal(&Ticket::detached(), &mut sealed);
         *decode += start.elapsed();

@@ -65,6 +65,7 @@ impl Sink for DiscardSink {
 #[cfg(test)]
 mod tests {
     use slackwater_dataflow::place::ShardId;
+    use slackwater_dataflow::sink::Framing;
 
     use super::*;
 
@@ -81,6 +82,7 @@ mod tests {
                 stream,
                 shard: ShardId(0),
                 records,
+                framing: Framing::Lines,
                 bytes: bytes.into(),
             };
             assert!(publisher.append(&chunk).is_ok());

@@ -40,6 +40,7 @@ impl Seen {
                 partition,
                 offset,
                 payload,
+                ..
             } => {
                 assert!(!self.ended.contains(&partition), "a record after the end");
                 let found = match payload {

@@ -65,6 +65,7 @@ impl<W: Write + Send> Sink for StdoutSink<W> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use slackwater_dataflow::place::ShardId;
+    use slackwater_dataflow::sink::Framing;
 
     use super::*;
 
@@ -73,6 +74,7 @@ mod tests {
             stream,
             shard: ShardId(0),
             records,
+            framing: Framing::Lines,
             bytes: text.into(),
         }
     }

@@ -39,7 +39,7 @@ mod tests {
     use slackwater_dataflow::moment::Epoch;
     use slackwater_dataflow::place::ShardId;
     use slackwater_dataflow::sink::{
-        EpochChunk, EpochSink, OutputChunk, OutputStream, ShardEpoch, ShardOutputs,
+        EpochChunk, EpochSink, Framing, OutputChunk, OutputStream, ShardEpoch, ShardOutputs,
     };
 
     use crate::memory::MemorySink;
@@ -53,10 +53,12 @@ mod tests {
         let chunk = |number: u32, text: &str| EpochChunk {
             chunk: number,
             chunks: 2,
+            records_before: 0,
             outputs: vec![OutputChunk {
                 stream: OutputStream::Predictions,
                 shard: ShardId(1),
                 records: 1,
+                framing: Framing::Lines,
                 bytes: text.as_bytes().to_vec(),
             }],
         };

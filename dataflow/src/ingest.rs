@@ -5,7 +5,7 @@ use crate::idleness::Raise;
 use crate::moment::EventTime;
 use crate::operator::Routed;
 use crate::place::{Offset, PartitionId};
-use crate::source::Payload;
+use crate::source::{Origin, Payload};
 
 /// Turns records into batches, on the worker that reads them.
 ///
@@ -19,7 +19,13 @@ pub trait Ingest: 'static {
     type Reject: 'static;
 
     /// Takes one record.
-    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>);
+    fn on_record(
+        &mut self,
+        partition: PartitionId,
+        offset: Offset,
+        payload: Payload<'_>,
+        origin: Origin<'_>,
+    );
 
     /// Ends the poll: everything taken since the last call comes out, with a clone of `ticket` each.
     fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<Self::Batch, Self::Reject>);

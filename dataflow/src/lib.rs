@@ -8,6 +8,7 @@
 //! - [`identity`]: who wrote a checkpoint, and which one it is.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`lock`]: one process at a time works in a folder.
+//! - [`fields`]: numbers and byte strings at the front of a payload.
 //! - [`source`], [`sink`], [`store`]: the seams to the outside.
 //! - [`idleness`]: which partitions hold event time, and what those are raised to that come back.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
@@ -34,6 +35,7 @@ pub mod moment;
 pub mod identity;
 pub mod clock;
 pub mod lock;
+mod fields;
 pub mod source;
 pub mod store;
 pub mod sink;

@@ -19,10 +19,10 @@ use crate::moment::EventTime;
 use crate::operator::{Emitter, Operator, Routed};
 use crate::place::{Offset, PartitionId, ShardId};
 use crate::run::RunError;
-use crate::sink::{OutputChunk, OutputStream, Sink, SinkError};
+use crate::sink::{Framing, OutputChunk, OutputStream, Sink, SinkError};
 use crate::source::{
-    Demand, Partition, Payload, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
-    Starts, Wake,
+    Demand, Origin, Partition, Payload, Polled, Readiness, Share, Source, SourceError,
+    SourceReader, Start, Starts, Wake,
 };
 
 /// Number of different keys.
@@ -188,6 +188,7 @@ impl Cursor {
                 partition: self.partition,
                 offset,
                 payload: Payload::Whole(&time.to_le_bytes()),
+                origin: Origin::default(),
             };
             if emit(polled).is_break() {
                 break;
@@ -328,7 +329,13 @@ impl Ingest for TimesIngest {
     type Batch = Batch;
     type Reject = Batch;
 
-    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>) {
+    fn on_record(
+        &mut self,
+        partition: PartitionId,
+        offset: Offset,
+        payload: Payload<'_>,
+        _: Origin<'_>,
+    ) {
         let Payload::Whole(bytes) = payload else {
             unreachable!("scripted records are whole");
         };
@@ -448,6 +455,7 @@ impl Operator for Encode {
                 stream: self.0,
                 shard: ShardId(0),
                 records: u32::try_from(batch.events.len()).unwrap(),
+                framing: Framing::Lines,
                 bytes: lines.into_bytes(),
             },
             ticket: batch.ticket,

@@ -3,6 +3,12 @@
 //! Workers seal finished records into [`OutputChunk`]s and hand them to one publisher thread, which owns
 //! the [`Sink`]. So a sink that is slow or stalls never stops a worker: the bound on events in flight
 //! does, at the source.
+//!
+//! - [`addressed`]: records with an address, for sinks whose records are more than a line.
+//! - [`destinations`]: what those sinks ask of their records.
+
+pub mod addressed;
+pub mod destinations;
 
 use crate::identity::{CheckpointId, Generation};
 use crate::moment::Epoch;
@@ -47,6 +53,48 @@ impl OutputStream {
     }
 }
 
+/// How records lie in the bytes of a chunk, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Each is followed by one line feed, and holds none.
+    #[default]
+    Lines,
+    /// Each begins with its length and its address, see [`addressed`].
+    Addressed,
+}
+
+impl Framing {
+    /// Cuts records into pieces of at most `most` bytes, or of one record, with the number of records in each. What is
+    /// no whole record is a last piece of none.
+    pub fn pieces(self, records: &[u8], most: usize) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut rest = records;
+        std::iter::from_fn(move || {
+            let (mut count, mut length) = (0, 0);
+            while let Some(next) = rest.get(length..).and_then(|rest| self.first(rest)) {
+                if count > 0 && length + next > most {
+                    break;
+                }
+                (count, length) = (count + 1, length + next);
+            }
+            let length = if count == 0 { rest.len() } else { length };
+            let (piece, after) = rest.split_at_checked(length)?;
+            rest = after;
+            (!piece.is_empty()).then_some((count, piece))
+        })
+    }
+
+    /// How many bytes the first record takes.
+    fn first(self, records: &[u8]) -> Option<usize> {
+        match self {
+            Framing::Lines => {
+                let end = records.iter().position(|byte| *byte == b'\n');
+                end.map(|at| at + 1)
+            }
+            Framing::Addressed => addressed::length_of_first(records),
+        }
+    }
+}
+
 /// Finished records of one stream and shard, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputChunk {
@@ -56,7 +104,9 @@ pub struct OutputChunk {
     pub shard: ShardId,
     /// Number of records in `bytes`.
     pub records: u32,
-    /// The records, each followed by one line feed.
+    /// How they lie in `bytes`.
+    pub framing: Framing,
+    /// The records.
     pub bytes: Vec<u8>,
 }
 
@@ -166,6 +216,8 @@ pub struct EpochChunk {
     pub chunk: u32,
     /// How many the epoch's shard has.
     pub chunks: u32,
+    /// Records of the shard in this epoch that are in chunks before it.
+    pub records_before: u64,
     /// The records, in order.
     pub outputs: Vec<OutputChunk>,
 }
@@ -204,3 +256,40 @@ pub trait InPlace: Send {
 
 /// Waits until something is durable.
 pub type Syncing = Box<dyn FnOnce() -> Result<(), SinkError> + Send>;
+
+#[cfg(test)]
+mod tests {
+    use crate::sink::Framing;
+    use crate::sink::addressed::{Address, OpenRecord};
+
+    #[test]
+    fn are_records_cut_where_they_end_only() {
+        let check = |records: &str, expected: &[(u32, &str)]| {
+            let found: Vec<_> = Framing::Lines.pieces(records.as_bytes(), 4).collect();
+            let expected = expected.iter().map(|(count, it)| (*count, it.as_bytes()));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{records:?}");
+        };
+        check("", &[]);
+        check("a\n", &[(1, "a\n")]);
+        check("a\nb\nc\n", &[(2, "a\nb\n"), (1, "c\n")]);
+        check("abcdefg\nb\n", &[(1, "abcdefg\n"), (1, "b\n")]);
+        check("a\nbcd\ne\n", &[(1, "a\n"), (1, "bcd\n"), (1, "e\n")]);
+        check("a\nb", &[(1, "a\n"), (0, "b")]);
+
+        let mut bytes = Vec::new();
+        for value in ["one", "2", "\n", "four"] {
+            let mut record = OpenRecord::begin(&mut bytes, Address::default());
+            record.value().extend_from_slice(value.as_bytes());
+            record.end();
+        }
+        let lengths = |most| {
+            let pieces = Framing::Addressed.pieces(&bytes, most);
+            pieces
+                .map(|(count, piece)| (count, piece.len()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(56), [(2, 56), (1, 27), (1, 30)]);
+        assert_eq!(lengths(0), [(1, 29), (1, 27), (1, 27), (1, 30)]);
+        assert_eq!(lengths(999), [(4, 113)]);
+    }
+}

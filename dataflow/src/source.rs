@@ -67,6 +67,24 @@ pub enum Payload<'a> {
     },
 }
 
+/// What a source knows of a record beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The key that it was written with; none if it has none.
+    pub key: Option<&'a [u8]>,
+    /// When it was written; none if its source does not say.
+    pub time: Option<RecordTime>,
+}
+
+/// When a record was written, in milliseconds since 1970, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordTime {
+    /// Whoever made the record, and so may have been mistaken in the same way about what is in it.
+    Created(i64),
+    /// Who keeps it, by a clock of its own.
+    Appended(i64),
+}
+
 /// What a reader hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled<'a> {
@@ -78,6 +96,8 @@ pub enum Polled<'a> {
         offset: Offset,
         /// Its bytes, borrowed until the call returns.
         payload: Payload<'a>,
+        /// What else is known of it.
+        origin: Origin<'a>,
     },
     /// This partition has ended and will give nothing more. Told once per partition.
     Finished(PartitionId),

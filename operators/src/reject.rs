@@ -1,6 +1,7 @@
 //! An event that goes to a dead-letter stream: which stage said so, why, and everything that is needed
 //! to understand it later without the source.
 
+use sha2::{Digest, Sha256};
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId, Spread};
@@ -22,6 +23,8 @@ pub enum Stage {
     Feature,
     /// The model failed or said something that is not a number.
     Infer,
+    /// What came of it cannot be written.
+    Encode,
 }
 
 impl Stage {
@@ -33,6 +36,7 @@ impl Stage {
             Stage::Late => "late",
             Stage::Feature => "feature",
             Stage::Infer => "infer",
+            Stage::Encode => "encode",
         }
     }
 
@@ -41,7 +45,7 @@ impl Stage {
         match self {
             Stage::Decode | Stage::Validate => OutputStream::ValidationErrors,
             Stage::Late => OutputStream::LateEvents,
-            Stage::Feature | Stage::Infer => OutputStream::ProcessingErrors,
+            Stage::Feature | Stage::Infer | Stage::Encode => OutputStream::ProcessingErrors,
         }
     }
 }
@@ -77,6 +81,8 @@ pub enum Code {
     ModelFailed,
     /// The model gave NaN or an infinity.
     NotFinite,
+    /// A prediction that is larger than what its topic takes.
+    OutputTooLarge,
 }
 
 impl Code {
@@ -97,6 +103,7 @@ impl Code {
             Code::LateNewPartition => "late_new_partition",
             Code::ModelFailed => "model_failed",
             Code::NotFinite => "not_finite",
+            Code::OutputTooLarge => "output_too_large",
         }
     }
 }
@@ -115,6 +122,28 @@ pub enum Original {
         /// SHA-256 of all of it.
         sha256: [u8; 32],
     },
+}
+
+impl Original {
+    /// The same with no more than so many bytes of it.
+    pub fn cut(&self, most: usize) -> Self {
+        match self {
+            Original::Record(record) => Original::Oversize {
+                head: record.get(..most).unwrap_or(record).to_vec(),
+                length: record.len() as u64,
+                sha256: Sha256::digest(record).into(),
+            },
+            Original::Oversize {
+                head,
+                length,
+                sha256,
+            } => Original::Oversize {
+                head: head.get(..most).unwrap_or(head).to_vec(),
+                length: *length,
+                sha256: *sha256,
+            },
+        }
+    }
 }
 
 impl From<Payload<'_>> for Original {
@@ -174,6 +203,17 @@ pub struct Reject {
     pub lateness: Option<Lateness>,
     /// The shard that publishes it: by its key once that is known, by its partition before.
     pub shard: ShardId,
+    /// What it is known by, where its topic has keys; none if by nothing.
+    pub key: Option<RejectKey>,
+}
+
+/// The key of a rejected event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RejectKey {
+    /// That of its record, as it was read: the event's own is not known yet.
+    OfRecord(Vec<u8>),
+    /// Its own, as [`crate::key`] writes it.
+    OfEvent(Vec<u8>),
 }
 
 /// Rejected events of one poll or batch, which travel together.
@@ -211,6 +251,7 @@ impl RejectBatch {
                 event_time: Some(row.time),
                 lateness: None,
                 shard: spread.shard(row.key_hash),
+                key: Some(RejectKey::OfEvent(batch.rows.bytes(row.key).to_vec())),
             });
         }
         batch.rows.leave_out(&positions);

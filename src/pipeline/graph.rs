@@ -24,7 +24,7 @@ use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
 use slackwater_operators::batch::RowBatch;
 use slackwater_operators::encode::{
-    DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, ModelIdentity,
+    DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, Form, ModelIdentity,
     PredictionPlan,
 };
 use slackwater_operators::features::{FeatureBatch, FeatureStage};
@@ -317,6 +317,16 @@ impl Blueprint {
         self
     }
 
+    /// The same, but outputs are written in this form.
+    #[must_use]
+    pub fn in_form(mut self, form: Form) -> Self {
+        if let Last::Predict(_, plan) = &mut self.last {
+            plan.form = form.clone();
+        }
+        self.dead_letters.form = form;
+        self
+    }
+
     /// How much waits for the watermark, and where; none in arrival order, where nothing does.
     pub fn pace(&self) -> Option<Arc<Pace>> {
         self.pace.clone()
@@ -385,20 +395,23 @@ impl Blueprint {
         vectors: Events<'s, FeatureBatch>,
         rejects: &mut Vec<Events<'s, RejectBatch>>,
     ) -> Result<Events<'s, Publication>, RunError> {
-        let (records, none) = match &self.last {
+        let records = match &self.last {
             Last::Features => {
                 let encode = EncodeFeatures::new(&self.plans.feature_rows);
-                graph.apply(stage::ENCODE_FEATURES, vectors, encode)
+                let (records, none) = graph.apply(stage::ENCODE_FEATURES, vectors, encode);
+                none.none();
+                records
             }
             Last::Predict(model, plan) => {
                 let infer = Infer::new(self.plans.infer.clone(), scorer(model)?);
                 let (scored, refused) = graph.apply(stage::INFER, vectors, infer);
                 rejects.push(refused.into_stream());
                 let encode = EncodePredictions::new(plan, Arc::clone(&self.clock));
-                graph.apply(stage::ENCODE_PREDICTIONS, scored, encode)
+                let (records, refused) = graph.apply(stage::ENCODE_PREDICTIONS, scored, encode);
+                rejects.push(refused.into_stream());
+                records
             }
         };
-        none.none();
         Ok(records)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
-use slackwater_operators::encode::{FeatureRowPlan, ModelIdentity, PredictionPlan};
+use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
@@ -247,5 +247,6 @@ fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
         output: pipeline.model.output.name.clone(),
         provenance: None,
         spread,
+        form: Form::Lines,
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use slackwater_connectors::memory::Wrapped;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Payload, Polled, Readiness, Source, SourceError, SourceReader,
+    Demand, Origin, Payload, Polled, Readiness, Source, SourceError, SourceReader,
 };
 
 /// What is done to the records of a partition.
@@ -50,6 +50,7 @@ impl SourceReader for FaultyReader {
                 partition,
                 offset,
                 payload: Payload::Whole(bytes),
+                ..
             } if partition == self.partition => {
                 kept.push((offset, bytes.to_vec()));
                 ControlFlow::Continue(())
@@ -73,6 +74,7 @@ impl SourceReader for FaultyReader {
                 partition: self.partition,
                 offset,
                 payload: Payload::Whole(&bytes),
+                origin: Origin::default(),
             });
         }
         if finished {

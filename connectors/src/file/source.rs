@@ -13,8 +13,8 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
-    Topics, Wake,
+    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
+    Starts, Topics, Wake,
 };
 
 use crate::file::again::{self, Tail};
@@ -307,6 +307,7 @@ impl SourceReader for FileReader {
                     partition,
                     offset,
                     payload,
+                    origin: Origin::default(),
                 })
             })
             .map_err(|error| failed("read", &file.partition.topic, error))?;

@@ -12,8 +12,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
-    Wake,
+    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
+    Starts, Wake,
 };
 
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
@@ -195,6 +195,7 @@ impl SourceReader for StdinReader {
                 partition: PARTITION,
                 offset,
                 payload,
+                origin: Origin::default(),
             })
         });
         match read.map_err(|error| failed("read", error))? {

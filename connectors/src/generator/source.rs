@@ -9,8 +9,8 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
-    Wake,
+    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
+    Starts, Wake,
 };
 
 use crate::generator::Generator;
@@ -204,6 +204,7 @@ impl SourceReader for GeneratorReader {
                 partition,
                 offset: Offset(open.next),
                 payload: oversize::payload(&self.text, self.max_bytes),
+                origin: Origin::default(),
             });
             open.next += 1;
             handed_out += 1;

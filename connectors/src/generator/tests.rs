@@ -63,6 +63,7 @@ fn read(generator: &Generator, workers: usize, limit: usize) -> Vec<Vec<Vec<u8>>
                         partition,
                         offset,
                         payload: Payload::Whole(record),
+                        ..
                     } => {
                         let records = &mut partitions[partition.0 as usize];
                         assert_eq!(offset.0, records.len() as u64);

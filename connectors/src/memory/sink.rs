@@ -85,6 +85,7 @@ impl Sink for MemorySink {
 #[cfg(test)]
 mod tests {
     use slackwater_dataflow::place::ShardId;
+    use slackwater_dataflow::sink::Framing;
 
     use super::*;
 
@@ -96,6 +97,7 @@ mod tests {
             stream: OutputStream::Predictions,
             shard: ShardId(0),
             records: 1,
+            framing: Framing::Lines,
             bytes: bytes.into(),
         };
         assert!(publisher.append(&chunk("a\n\n")).is_ok());

@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start, Starts,
-    Wake,
+    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
+    Starts, Wake,
 };
 
 use crate::oversize;
@@ -366,6 +366,7 @@ impl SourceReader for MemoryReader {
                 partition,
                 offset: Offset(start as u64),
                 payload: oversize::payload(&cursor.content.bytes[start..end], self.max_bytes),
+                origin: Origin::default(),
             });
             cursor.next += 1;
             if flow.is_break() {

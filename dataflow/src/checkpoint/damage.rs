@@ -23,7 +23,7 @@ use crate::checkpoint::state_merge::StateChain;
 use crate::identity::{CheckpointId, Generation};
 use crate::moment::Epoch;
 use crate::place::{KeyGroup, ShardId};
-use crate::sink::{Lengths, OutputChunk, OutputStream};
+use crate::sink::{Framing, Lengths, OutputChunk, OutputStream};
 use crate::store::{Store, read_all};
 
 const WORKERS: u32 = 2;
@@ -84,6 +84,7 @@ fn write_outbox(store: &Shelf, epoch: u64, worker: u32) -> SealedOutbox {
                     stream,
                     shard,
                     records,
+                    framing: Framing::Lines,
                     bytes: bytes.into_bytes(),
                 })
                 .unwrap();

@@ -5,8 +5,7 @@
 //! What objects hold:
 //!
 //! - [`names`]: what they are called. [`fault`]: what can be wrong with one, and how it is said.
-//! - [`fields`]: numbers and byte strings at the front of a payload. [`frame`]: what every object has around its
-//!   content, and how damage is found.
+//! - [`frame`]: what every object has around its content, and how damage is found.
 //! - [`groups`]: sets of key groups. [`state_file`]: what changed of a worker's state. [`state_merge`]: what a chain
 //!   of such objects means.
 //! - [`outbox`]: a worker's outputs of an epoch.
@@ -31,7 +30,6 @@
 
 pub mod names;
 pub mod fault;
-mod fields;
 pub mod frame;
 pub mod groups;
 pub mod state_file;

@@ -14,18 +14,19 @@ use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::frame::{BLOCK_BYTES, BlockType, Encoding, FrameWriter, ObjectRef};
 use crate::checkpoint::names::DataName;
 use crate::place::ShardId;
-use crate::sink::{Lengths, OutputChunk, OutputStream};
+use crate::sink::{Framing, Lengths, OutputChunk, OutputStream};
 use crate::store::Store;
 
 const LINES: BlockType = BlockType(1);
 const INDEX: BlockType = BlockType(2);
+const ADDRESSED: BlockType = BlockType(3);
 
 /// At most so many bytes of records are in a chunk, unless it is one record: whoever publishes holds a chunk in
 /// memory, and a sink commits it at once, while a commit of less would cost more than what it commits.
 pub const CHUNK_BYTES_MOST: u64 = 8 << 20;
 
 /// Bytes before the records in the payload of their block: shard, stream, a zero, number of records.
-const LINES_HEAD_BYTES: usize = 8;
+const HEAD_BYTES: usize = 8;
 
 /// At most so many bytes of records wait for their blocks to be full; then the fullest block goes out as it is. Without
 /// this a job of many shards would hold a block of each stream of each.
@@ -67,6 +68,7 @@ pub struct SealedOutbox {
 #[derive(Debug, Default)]
 struct Gathered {
     records: u32,
+    framing: Framing,
     /// The head of the payload, whose number of records is not known yet, and the records; nothing if there are none.
     payload: Vec<u8>,
 }
@@ -74,7 +76,7 @@ struct Gathered {
 impl Gathered {
     /// Bytes of the records.
     fn bytes(&self) -> usize {
-        self.payload.len().saturating_sub(LINES_HEAD_BYTES)
+        self.payload.len().saturating_sub(HEAD_BYTES)
     }
 }
 
@@ -133,7 +135,7 @@ impl OutboxWriter {
     ///
     /// # Errors
     /// The object can't be made: nothing was taken, and if there was no room it can be tried again. Or the chunk is not
-    /// what it claims: records that each end with a line feed.
+    /// what it claims.
     pub fn append(&mut self, chunk: &OutputChunk) -> Result<(), FormatError> {
         if chunk.bytes.is_empty() && chunk.records == 0 {
             return Ok(());
@@ -145,19 +147,20 @@ impl OutboxWriter {
             self.name.random = self.name.random.wrapping_add(1);
             self.frame = Some(FrameWriter::create(self.store.as_ref(), name)?);
         }
-        if chunk.records == 0 || chunk.bytes.last() != Some(&b'\n') {
+        let framing = chunk.framing;
+        let is_open_line = framing == Framing::Lines && chunk.bytes.last() != Some(&b'\n');
+        if chunk.records == 0 || is_open_line {
             return Err(self.refused("it would hold records without their line feed"));
         }
         let place = (chunk.shard, chunk.stream);
         if chunk.bytes.len() <= self.bounds.block {
-            return self.gather(place, chunk.records, &chunk.bytes);
+            return self.gather(place, framing, chunk.records, &chunk.bytes);
         }
         // More than a block's worth at once, which would make a chunk too large: cut where records end.
         let mut records = 0;
-        for piece in pieces(&chunk.bytes, self.bounds.block) {
-            let ends = piece.iter().filter(|byte| **byte == b'\n').count() as u32;
+        for (ends, piece) in framing.pieces(&chunk.bytes, self.bounds.block) {
             records += ends;
-            self.gather(place, ends, piece)?;
+            self.gather(place, framing, ends, piece)?;
         }
         if records != chunk.records {
             return Err(self.refused("it would hold other records than were counted"));
@@ -209,11 +212,15 @@ impl OutboxWriter {
     fn gather(
         &mut self,
         place: (ShardId, OutputStream),
+        framing: Framing,
         records: u32,
         bytes: &[u8],
     ) -> Result<(), FormatError> {
-        let waiting = self.gathered.get(&place).map_or(0, Gathered::bytes);
-        if waiting > 0 && waiting + bytes.len() > self.bounds.block {
+        let fits = |gathered: &Gathered| {
+            let room = self.bounds.block.saturating_sub(gathered.bytes());
+            gathered.records == 0 || (gathered.framing == framing && bytes.len() <= room)
+        };
+        if !self.gathered.get(&place).is_none_or(fits) {
             self.flush(place)?;
         }
         let (shard, stream) = place;
@@ -226,6 +233,7 @@ impl OutboxWriter {
             gathered.payload.extend_from_slice(&0_u32.to_le_bytes());
         }
         gathered.records += records;
+        gathered.framing = framing;
         gathered.payload.extend_from_slice(bytes);
         self.gathered_bytes += bytes.len();
         if self.gathered_bytes > self.bounds.gathered {
@@ -264,13 +272,15 @@ impl OutboxWriter {
         let Some(frame) = &mut self.frame else {
             return Ok(());
         };
-        let count = gathered
-            .payload
-            .get_mut(LINES_HEAD_BYTES - 4..LINES_HEAD_BYTES);
+        let count = gathered.payload.get_mut(HEAD_BYTES - 4..HEAD_BYTES);
         if let Some(count) = count {
             count.copy_from_slice(&gathered.records.to_le_bytes());
         }
-        let at = frame.put(LINES, &gathered.payload, Encoding::Lz4)?;
+        let block_type = match gathered.framing {
+            Framing::Lines => LINES,
+            Framing::Addressed => ADDRESSED,
+        };
+        let at = frame.put(block_type, &gathered.payload, Encoding::Lz4)?;
         self.index.extend_from_slice(&at.to_le_bytes());
         self.index.extend_from_slice(&shard.0.to_le_bytes());
 
@@ -300,20 +310,6 @@ impl OutboxWriter {
     fn refused(&self, reason: &str) -> FormatError {
         FormatError::refused(&self.name, reason)
     }
-}
-
-/// Cuts records into pieces of at most `most` bytes, or of one record.
-fn pieces(records: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        let window = rest.get(..most).unwrap_or(rest);
-        let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
-        let last = window.iter().rposition(|byte| *byte == b'\n');
-        let length = last.or_else(|| end(rest)).map_or(rest.len(), |at| at + 1);
-        let (piece, after) = rest.split_at_checked(length)?;
-        rest = after;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 #[cfg(test)]

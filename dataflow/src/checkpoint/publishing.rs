@@ -39,12 +39,16 @@ pub(crate) fn publish(
         let object = segment.object();
         segment.chunks.iter().map(move |chunk| (object, chunk))
     });
+    let mut records_before: u64 = 0;
+    let all = all.map(|(object, chunk)| {
+        let before = records_before;
+        records_before += chunk.records;
+        (object, chunk, before)
+    });
     let mut open: Option<OutboxReader> = None;
     let mut opened = None;
-    let mut read = all
-        .enumerate()
-        .skip(from_chunk as usize)
-        .map(|(number, (object, chunk))| {
+    let mut read = all.enumerate().skip(from_chunk as usize).map(
+        |(number, (object, chunk, records_before))| {
             if number > from_chunk as usize {
                 reach(Phase::BetweenChunks);
             }
@@ -60,9 +64,11 @@ pub(crate) fn publish(
             Ok(EpochChunk {
                 chunk,
                 chunks,
+                records_before,
                 outputs,
             })
-        });
+        },
+    );
     publish(ShardOutputs::Chunks(&mut read))
 }
 

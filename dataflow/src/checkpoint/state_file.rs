@@ -5,9 +5,9 @@
 pub mod reading;
 
 use crate::checkpoint::fault::FormatError;
-use crate::checkpoint::fields::put_string;
 use crate::checkpoint::frame::{BLOCK_BYTES, BlockType, Encoding, FrameWriter, ObjectRef};
 use crate::checkpoint::names::DataName;
+use crate::fields::put_string;
 use crate::place::KeyGroup;
 use crate::store::Store;
 

@@ -9,12 +9,13 @@ use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_dataflow::source::Topics;
+use slackwater_dataflow::source::{OVERSIZE_HEAD_BYTES, Topics};
 
-use crate::encode::{Chunks, json};
+use crate::encode::form::{Chunks, Form, Sender, write_record_key};
+use crate::encode::json;
 use crate::ingest::IngestPlan;
 use crate::json::{Scanner, Schema, Value};
-use crate::reject::{Original, Reject, RejectBatch};
+use crate::reject::{Original, Reject, RejectBatch, RejectKey};
 
 /// What is needed to write dead letters.
 #[derive(Clone, Debug)]
@@ -27,10 +28,12 @@ pub struct DeadLetterPlan {
     pub topics: Arc<Topics>,
     /// Number of shards.
     pub shards: u16,
+    /// How records are written.
+    pub form: Form,
 }
 
 impl DeadLetterPlan {
-    /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions.
+    /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions; as lines.
     pub fn new(ingest: &IngestPlan, topics: Arc<Topics>) -> Self {
         let fields = ingest.schema.fields.iter();
         DeadLetterPlan {
@@ -38,6 +41,7 @@ impl DeadLetterPlan {
             max_depth: ingest.max_depth,
             topics,
             shards: ingest.spread.shards,
+            form: Form::Lines,
         }
     }
 }
@@ -51,6 +55,7 @@ pub struct EncodeDeadLetters {
     /// The partition of the last dead letter, and what it is called: the next one is mostly of it too.
     named: Option<(PartitionId, Arc<str>)>,
     shards: u16,
+    form: Form,
     clock: Arc<dyn Clock>,
 }
 
@@ -64,13 +69,41 @@ impl EncodeDeadLetters {
             topics: plan.topics,
             named: None,
             shards: plan.shards,
+            form: plan.form,
             clock,
         }
     }
 
-    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject, now: &str) {
+    /// Writes a dead letter. One that its topic would refuse repeats less of what was read, at last nothing of it.
+    fn record(&mut self, chunks: &mut Chunks<'_>, reject: &Reject, now: &str) {
+        let key = self.form.has_keys().then(|| record_key(reject)).flatten();
+        let mut sender = Sender {
+            shard: reject.shard,
+            key: key.as_deref(),
+            event_time: reject.event_time,
+            place: reject.offset.0,
+        };
+        let mut write = |chunks: &mut Chunks<'_>, original: &Original| {
+            chunks.record(sender, |out| self.write(out, reject, original, now))
+        };
+        if write(chunks, &reject.original).is_ok() {
+            return;
+        }
+        let mut kept = OVERSIZE_HEAD_BYTES;
+        while kept > 0 {
+            if write(chunks, &reject.original.cut(kept)).is_ok() {
+                return;
+            }
+            kept /= 2;
+        }
+        sender.key = None;
+        let original = reject.original.cut(0);
+        chunks.smallest_record(sender, |out| self.write(out, reject, &original, now));
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject, original: &Original, now: &str) {
         out.extend_from_slice(b"{\"original_event\":");
-        self.original(out, &reject.original);
+        self.original(out, original);
         let reason = &reject.reason;
         out.extend_from_slice(b",\"error_type\":");
         json::text(out, error_type(reason.stage.stream()));
@@ -103,7 +136,7 @@ impl EncodeDeadLetters {
             out.extend_from_slice(b",\"lateness_ms\":");
             json::int(out, late.lateness_ms);
         }
-        out.extend_from_slice(b"}\n");
+        out.push(b'}');
     }
 
     fn topic(&mut self, partition: PartitionId) -> &str {
@@ -161,6 +194,18 @@ impl EncodeDeadLetters {
             }
         }
         out.push(b']');
+    }
+}
+
+/// The key of a dead letter's record.
+fn record_key(reject: &Reject) -> Option<Vec<u8>> {
+    match reject.key.as_ref()? {
+        RejectKey::OfRecord(key) => Some(key.clone()),
+        RejectKey::OfEvent(key) => {
+            let mut bytes = Vec::new();
+            write_record_key(&mut bytes, key);
+            Some(bytes)
+        }
     }
 }
 
@@ -226,14 +271,15 @@ impl Operator for EncodeDeadLetters {
     type Reject = std::convert::Infallible;
 
     fn on_batch(&mut self, batch: RejectBatch, out: &mut Emitter<Publication, Self::Reject>) {
-        let now = seconds(self.clock.wall_ms());
-        let rejects = batch.rejects.len();
-        let chunks = |stream| Chunks::new(stream, self.shards, rejects);
+        let now_ms = self.clock.wall_ms();
+        let now = seconds(now_ms);
+        let (rejects, shards, form) = (batch.rejects.len(), self.shards, self.form.clone());
+        let chunks = |stream| Chunks::new(stream, shards, rejects, &form, now_ms);
         let mut streams = OutputStream::ALL.map(chunks);
         for reject in &batch.rejects {
             let stream = reject.reason.stage.stream();
             if let Some(chunks) = streams.get_mut(stream.index()) {
-                self.write(chunks.record(reject.shard), reject, &now);
+                self.record(chunks, reject, &now);
             }
         }
         for chunks in streams {

@@ -5,9 +5,11 @@ use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::OutputStream;
 
-use crate::encode::{Chunks, json};
+use crate::batch::{Row, Rows};
+use crate::encode::form::{Chunks, Form, Sender};
+use crate::encode::json;
 use crate::features::FeatureBatch;
-use crate::key::{KeyPart, parts};
+use crate::key::parts;
 
 /// What a row of features says.
 #[derive(Clone, Debug)]
@@ -35,23 +37,31 @@ impl EncodeFeatures {
             before,
         }
     }
-}
 
-/// A key of one field as its value, a key of several as a list: joined by a character, different keys
-/// could look the same.
-fn write_key(out: &mut Vec<u8>, key: &[u8]) {
-    let parts = parts(key);
-    let several = parts.len() != 1;
-    out.extend_from_slice(if several { b"[" } else { b"" });
-    for (at, part) in parts.into_iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b"," } else { b"" });
-        match part {
-            KeyPart::Text(text) => json::text(out, text),
-            KeyPart::Int(value) => json::int(out, value),
-            KeyPart::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
+    fn write(&self, bytes: &mut Vec<u8>, rows: &Rows, row: &Row, vector: &[f32]) {
+        bytes.extend_from_slice(b"{\"partition\":");
+        json::int(bytes, row.partition.0);
+        bytes.extend_from_slice(b",\"offset\":");
+        json::int(bytes, row.offset.0);
+        bytes.extend_from_slice(b",\"key\":");
+        match parts(rows.bytes(row.key)).as_slice() {
+            [part] => json::key_part(bytes, part),
+            parts => json::key_parts(bytes, parts),
         }
+        bytes.extend_from_slice(b",\"event_time\":");
+        json::int(bytes, row.time.0);
+        bytes.extend_from_slice(b",\"features\":{");
+        for (before, &value) in self.before.iter().zip(vector) {
+            bytes.extend_from_slice(before);
+            if value.is_finite() {
+                json::float(bytes, value);
+            } else {
+                // JSON has no word for it.
+                bytes.extend_from_slice(b"null");
+            }
+        }
+        bytes.extend_from_slice(b"}}");
     }
-    out.extend_from_slice(if several { b"]" } else { b"" });
 }
 
 impl Operator for EncodeFeatures {
@@ -62,28 +72,23 @@ impl Operator for EncodeFeatures {
     fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<Publication, Self::Reject>) {
         let FeatureBatch { batch, vectors } = input;
         let rows = batch.rows.rows();
-        let mut chunks = Chunks::new(OutputStream::Predictions, self.spread.shards, rows.len());
+        let (shards, rows_expected) = (self.spread.shards, rows.len());
+        let mut chunks = Chunks::new(
+            OutputStream::Predictions,
+            shards,
+            rows_expected,
+            &Form::Lines,
+            0,
+        );
         for (row, vector) in rows.iter().zip(vectors.chunks(self.before.len().max(1))) {
-            let bytes = chunks.record(self.spread.shard(row.key_hash));
-            bytes.extend_from_slice(b"{\"partition\":");
-            json::int(bytes, row.partition.0);
-            bytes.extend_from_slice(b",\"offset\":");
-            json::int(bytes, row.offset.0);
-            bytes.extend_from_slice(b",\"key\":");
-            write_key(bytes, batch.rows.bytes(row.key));
-            bytes.extend_from_slice(b",\"event_time\":");
-            json::int(bytes, row.time.0);
-            bytes.extend_from_slice(b",\"features\":{");
-            for (before, &value) in self.before.iter().zip(vector) {
-                bytes.extend_from_slice(before);
-                if value.is_finite() {
-                    json::float(bytes, value);
-                } else {
-                    // JSON has no word for it.
-                    bytes.extend_from_slice(b"null");
-                }
-            }
-            bytes.extend_from_slice(b"}}\n");
+            let sender = Sender {
+                shard: self.spread.shard(row.key_hash),
+                key: None,
+                event_time: Some(row.time),
+                place: row.offset.0,
+            };
+            let written = chunks.record(sender, |out| self.write(out, &batch.rows, row, vector));
+            debug_assert!(written.is_ok(), "lines have no limit");
         }
         chunks.finish(&batch.ticket, |publication| out.give(publication));
     }

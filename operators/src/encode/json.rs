@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::batch::{Cell, Rows};
+use crate::key::KeyPart;
 
 /// A text that may hold anything.
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
@@ -41,6 +42,25 @@ pub(super) fn cell(out: &mut Vec<u8>, rows: &Rows, cell: Cell) {
         Cell::Float(value) => float(out, value),
         Cell::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
     }
+}
+
+/// One field of a key.
+pub(super) fn key_part(out: &mut Vec<u8>, part: &KeyPart<'_>) {
+    match part {
+        KeyPart::Text(value) => text(out, value),
+        KeyPart::Int(value) => int(out, *value),
+        KeyPart::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
+    }
+}
+
+/// A key of several fields as a list: joined by a character, different keys could look the same.
+pub(super) fn key_parts(out: &mut Vec<u8>, parts: &[KeyPart<'_>]) {
+    out.push(b'[');
+    for (at, part) in parts.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b"," } else { b"" });
+        key_part(out, part);
+    }
+    out.push(b']');
 }
 
 /// `"name":` with what stands before it, prepared once.

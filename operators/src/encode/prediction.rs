@@ -10,9 +10,11 @@ use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::batch::Row;
-use crate::encode::{Chunks, json};
+use crate::encode::form::{Chunks, Form, Sender, TooLarge, write_record_key};
+use crate::encode::json;
 use crate::event::FieldIndex;
 use crate::infer::ScoredBatch;
+use crate::reject::{Code, Reason, RejectBatch, Stage, grouped};
 
 /// Which model said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct PredictionPlan {
     pub provenance: Option<ModelIdentity>,
     /// Where keys go.
     pub spread: Spread,
+    /// How records are written.
+    pub form: Form,
 }
 
 /// Encodes scored events.
@@ -47,6 +51,9 @@ pub struct EncodePredictions {
     before_score: Vec<u8>,
     /// The model as it ends each record; `None` without provenance.
     model: Option<Vec<u8>>,
+    form: Form,
+    /// Holds a record's key while it is written.
+    key: Vec<u8>,
 }
 
 impl EncodePredictions {
@@ -65,6 +72,8 @@ impl EncodePredictions {
             clock,
             fields,
             model: plan.provenance.as_ref().map(model),
+            form: plan.form.clone(),
+            key: Vec::new(),
         }
     }
 
@@ -89,7 +98,18 @@ impl EncodePredictions {
             json::int(out, Epoch::default().0);
             out.extend_from_slice(model);
         }
-        out.extend_from_slice(b"}\n");
+        out.push(b'}');
+    }
+}
+
+/// Why a prediction goes no further.
+fn too_large(TooLarge { bytes, most }: TooLarge) -> Reason {
+    let (bytes, most) = (grouped(bytes as u64), grouped(most as u64));
+    Reason {
+        stage: Stage::Encode,
+        code: Code::OutputTooLarge,
+        message: format!("the prediction has {bytes} bytes, its topic takes {most}"),
+        causes: Vec::new(),
     }
 }
 
@@ -108,17 +128,36 @@ fn model(identity: &ModelIdentity) -> Vec<u8> {
 impl Operator for EncodePredictions {
     type Input = ScoredBatch;
     type Output = Publication;
-    type Reject = std::convert::Infallible;
+    type Reject = RejectBatch;
 
-    fn on_batch(&mut self, scored: ScoredBatch, out: &mut Emitter<Publication, Self::Reject>) {
+    fn on_batch(&mut self, mut scored: ScoredBatch, out: &mut Emitter<Publication, RejectBatch>) {
         let rows = scored.batch.rows.rows();
+        let now_ms = self.clock.wall_ms();
         let mut now = b",\"processing_time\":".to_vec();
-        json::int(&mut now, self.clock.wall_ms());
-        let mut chunks = Chunks::new(OutputStream::Predictions, self.spread.shards, rows.len());
-        for (row, &score) in rows.iter().zip(&scored.scores) {
-            let bytes = chunks.record(self.spread.shard(row.key_hash));
-            self.write(bytes, &scored, row, score, &now);
+        json::int(&mut now, now_ms);
+        let (stream, shards) = (OutputStream::Predictions, self.spread.shards);
+        let mut chunks = Chunks::new(stream, shards, rows.len(), &self.form, now_ms);
+        let mut key = std::mem::take(&mut self.key);
+        let mut refused = Vec::new();
+        for (at, (row, &score)) in rows.iter().zip(&scored.scores).enumerate() {
+            key.clear();
+            if self.form.has_keys() {
+                write_record_key(&mut key, scored.batch.rows.bytes(row.key));
+            }
+            let sender = Sender {
+                shard: self.spread.shard(row.key_hash),
+                key: Some(&key),
+                event_time: Some(row.time),
+                place: row.offset.0,
+            };
+            let write = |out: &mut Vec<u8>| self.write(out, &scored, row, score, &now);
+            if let Err(size) = chunks.record(sender, write) {
+                refused.push((at, too_large(size)));
+            }
         }
         chunks.finish(&scored.batch.ticket, |publication| out.give(publication));
+        self.key = key;
+        let refused = RejectBatch::take_from(&mut scored.batch, refused, &self.spread);
+        refused.into_iter().for_each(|batch| out.reject(batch));
     }
 }

@@ -16,7 +16,7 @@ use slackwater_dataflow::idleness::Raise;
 use slackwater_dataflow::ingest::{FloorEffect, Ingest, Sealed};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, Spread};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 
 pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
@@ -26,7 +26,9 @@ use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, Rows};
 use crate::event::EventSchema;
 use crate::json::Malformed;
 use crate::key::KeyWriter;
-use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, Stage, grouped};
+use crate::reject::{
+    Code, Lateness, Original, Reason, Reject, RejectBatch, RejectKey, Stage, grouped,
+};
 
 /// What a batch has room for at once, if nothing is known of batches before it.
 const EXPECTED: Extent = Extent {
@@ -134,6 +136,7 @@ impl EventIngest {
         partition: PartitionId,
         offset: Offset,
         record: &[u8],
+        origin: Origin<'_>,
     ) -> Result<(), Refusal> {
         let plan = &*self.plan;
         let decoded = self.reader.read(plan, record)?;
@@ -143,7 +146,7 @@ impl EventIngest {
             scratch,
         } = decoded;
         let clock = self.clocks.entry(partition).or_default();
-        let order_time = match clock.judge(time, &plan.time) {
+        let order_time = match clock.judge(time, origin.time, &plan.time) {
             Verdict::OnTime { order_time } => order_time,
             Verdict::TooFarAhead {
                 ahead_ms,
@@ -225,10 +228,16 @@ impl Ingest for EventIngest {
     type Batch = RowBatch;
     type Reject = RejectBatch;
 
-    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>) {
+    fn on_record(
+        &mut self,
+        partition: PartitionId,
+        offset: Offset,
+        payload: Payload<'_>,
+        origin: Origin<'_>,
+    ) {
         self.turn_to(partition);
         let taken = match payload {
-            Payload::Whole(record) => self.take(partition, offset, record),
+            Payload::Whole(record) => self.take(partition, offset, record, origin),
             Payload::Oversize { length, .. } => {
                 let message = format!(
                     "record has {length} bytes, max_bytes is {}",
@@ -251,6 +260,7 @@ impl Ingest for EventIngest {
                 event_time,
                 lateness,
                 shard: self.plan.spread.shard_of_partition(partition),
+                key: origin.key.map(|key| RejectKey::OfRecord(key.to_vec())),
             });
         }
     }

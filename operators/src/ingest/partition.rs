@@ -9,6 +9,7 @@ use slackwater_dataflow::idleness::RaisedFrom;
 use slackwater_dataflow::ingest::FloorEffect;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::Offset;
+use slackwater_dataflow::source::RecordTime;
 
 use crate::reject::Lateness;
 
@@ -17,7 +18,7 @@ use crate::reject::Lateness;
 pub struct TimeRules {
     /// How far the watermark stays behind the highest event time seen.
     pub max_out_of_orderness_ms: u64,
-    /// How far an event may lie beyond the highest event time seen; `None` if it may lie anywhere.
+    /// How far an event may lie ahead of what is believed; `None` if it may lie anywhere.
     pub max_ahead_ms: Option<u64>,
 }
 
@@ -31,7 +32,7 @@ pub enum Verdict {
     },
     /// A timestamp that cannot be believed. It moves nothing.
     TooFarAhead {
-        /// How far beyond the highest event time seen.
+        /// How far ahead of what is believed.
         ahead_ms: u64,
         /// How far is allowed.
         max_ahead_ms: u64,
@@ -112,10 +113,23 @@ impl PartitionClock {
         })
     }
 
-    /// Judges an event that passed all checks, and lets it move the clock if it is believed. The first
-    /// event of a partition has nothing to be compared with but a floor.
-    pub fn judge(&mut self, time: EventTime, rules: &TimeRules) -> Verdict {
-        let ahead_ms = self.highest.map_or(0, |highest| time.ms_after(highest));
+    /// Judges an event that passed all checks, and lets it move the clock if it is believed.
+    ///
+    /// Whoever keeps the record has a clock that is believed. Its maker's is not, but for the first event of a partition,
+    /// which has nothing else to be compared with; after that the highest event time is, as it is where a record says
+    /// nothing. There the first event may lie anywhere.
+    pub fn judge(
+        &mut self,
+        time: EventTime,
+        written: Option<RecordTime>,
+        rules: &TimeRules,
+    ) -> Verdict {
+        let believed = match written {
+            Some(RecordTime::Appended(ms)) => Some(EventTime(ms)),
+            Some(RecordTime::Created(ms)) => self.highest.or(Some(EventTime(ms))),
+            None => self.highest,
+        };
+        let ahead_ms = believed.map_or(0, |believed| time.ms_after(believed));
         if let Some(max_ahead_ms) = rules.max_ahead_ms.filter(|&most| ahead_ms > most) {
             return Verdict::TooFarAhead {
                 ahead_ms,
@@ -152,6 +166,7 @@ mod tests {
     use slackwater_dataflow::ingest::FloorEffect;
     use slackwater_dataflow::moment::EventTime;
     use slackwater_dataflow::place::Offset;
+    use slackwater_dataflow::source::RecordTime;
 
     use crate::ingest::partition::{PartitionClock, TimeRules, Verdict};
     use crate::reject::Lateness;
@@ -165,7 +180,7 @@ mod tests {
         let mut clock = PartitionClock::default();
         let mut check = |time: i64, verdict: Verdict, watermark: i64| {
             assert_eq!(
-                clock.judge(EventTime(time), &rules),
+                clock.judge(EventTime(time), None, &rules),
                 verdict,
                 "event of {time}"
             );
@@ -198,6 +213,33 @@ mod tests {
     }
 
     #[test]
+    fn what_an_event_is_compared_with_depends_on_who_says_when_it_was_written() {
+        let rules = TimeRules {
+            max_out_of_orderness_ms: 0,
+            max_ahead_ms: Some(10),
+        };
+        let check = |highest: Option<i64>, written: Option<RecordTime>, believed: Option<i64>| {
+            let clock = highest.map_or_else(PartitionClock::default, |it| {
+                PartitionClock::at(EventTime(it))
+            });
+            let ahead = |time: i64| {
+                let judged = clock.clone().judge(EventTime(time), written, &rules);
+                matches!(judged, Verdict::TooFarAhead { .. })
+            };
+            match believed {
+                Some(time) => assert!(!ahead(time + 10) && ahead(time + 11), "{written:?}"),
+                None => assert!(!ahead(i64::MAX), "{written:?}"),
+            }
+        };
+        for highest in [None, Some(500)] {
+            check(highest, None, highest);
+            check(highest, Some(RecordTime::Appended(900)), Some(900));
+            let created = highest.or(Some(900));
+            check(highest, Some(RecordTime::Created(900)), created);
+        }
+    }
+
+    #[test]
     fn without_max_ahead_any_gap_is_believed() {
         let rules = TimeRules {
             max_out_of_orderness_ms: 0,
@@ -206,7 +248,7 @@ mod tests {
         let mut clock = PartitionClock::default();
         assert_eq!(clock.watermark(&rules), EventTime::MIN);
         for order_time in [EventTime(0), EventTime::MAX] {
-            let judged = clock.judge(order_time, &rules);
+            let judged = clock.judge(order_time, None, &rules);
             assert_eq!(judged, Verdict::OnTime { order_time });
         }
         assert_eq!(clock.watermark(&rules), EventTime::MAX);
@@ -241,10 +283,10 @@ mod tests {
                 order_time: EventTime(100),
                 before_found: found,
             };
-            assert_eq!(clock.judge(EventTime(99), &rules), late);
+            assert_eq!(clock.judge(EventTime(99), None, &rules), late);
             assert_eq!(clock.highest(), Some(EventTime(60)));
-            assert_eq!(clock.judge(EventTime(100), &rules), on_time(100));
-            assert_eq!(clock.judge(EventTime(111), &rules), on_time(111));
+            assert_eq!(clock.judge(EventTime(100), None, &rules), on_time(100));
+            assert_eq!(clock.judge(EventTime(111), None, &rules), on_time(111));
             // From here on its own watermark is all that counts.
             let late = Verdict::Late {
                 lateness: Lateness {
@@ -254,11 +296,11 @@ mod tests {
                 order_time: EventTime(101),
                 before_found: false,
             };
-            assert_eq!(clock.judge(EventTime(99), &rules), late);
+            assert_eq!(clock.judge(EventTime(99), None, &rules), late);
         }
         let (mut clock, rules) = raised(FloorEffect::Orders, true);
         assert_eq!(clock.watermark(&rules), EventTime(50));
-        assert_eq!(clock.judge(EventTime(99), &rules), on_time(100));
+        assert_eq!(clock.judge(EventTime(99), None, &rules), on_time(100));
         assert_eq!(clock.watermark(&rules), EventTime(89));
         let late = Verdict::Late {
             lateness: Lateness {
@@ -268,9 +310,9 @@ mod tests {
             order_time: EventTime(100),
             before_found: false,
         };
-        assert_eq!(clock.judge(EventTime(80), &rules), late);
-        assert_eq!(clock.judge(EventTime(120), &rules), on_time(120));
-        assert_eq!(clock.judge(EventTime(111), &rules), on_time(111));
+        assert_eq!(clock.judge(EventTime(80), None, &rules), late);
+        assert_eq!(clock.judge(EventTime(120), None, &rules), on_time(120));
+        assert_eq!(clock.judge(EventTime(111), None, &rules), on_time(111));
     }
 
     fn on_time(order_time: i64) -> Verdict {
@@ -283,14 +325,14 @@ mod tests {
     fn is_a_raise_that_changed_nothing_told_once_when_it_is_over() {
         for effect in [FloorEffect::Judges, FloorEffect::Orders] {
             let (mut clock, rules) = raised(effect, false);
-            clock.judge(EventTime(109), &rules);
+            clock.judge(EventTime(109), None, &rules);
             assert_eq!(clock.passed(&rules), None, "it could still have an effect");
-            clock.judge(EventTime(110), &rules);
+            clock.judge(EventTime(110), None, &rules);
             assert_eq!(clock.passed(&rules), Some(Offset(7)));
             assert_eq!(clock.passed(&rules), None);
             let (mut clock, rules) = raised(effect, false);
-            clock.judge(EventTime(99), &rules);
-            clock.judge(EventTime(200), &rules);
+            clock.judge(EventTime(99), None, &rules);
+            clock.judge(EventTime(200), None, &rules);
             assert_eq!(clock.passed(&rules), None, "it had an effect");
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::ingest::{Ingest, Sealed};
 use slackwater_dataflow::place::{Offset, PartitionId, Spread};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 
 use crate::batch::{Cell, Row, RowBatch};
 use crate::check::{Bound, Check, Constant, Rule};
@@ -83,7 +83,12 @@ fn ingest(workers: usize) -> EventIngest {
 fn poll(ingest: &mut EventIngest, partition: u32, first: u64, records: &[&[u8]]) -> Found {
     for (at, record) in records.iter().enumerate() {
         let offset = Offset(first + at as u64);
-        ingest.on_record(PartitionId(partition), offset, Payload::Whole(record));
+        ingest.on_record(
+            PartitionId(partition),
+            offset,
+            Payload::Whole(record),
+            Origin::default(),
+        );
     }
     seal(ingest)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use slackwater_dataflow::identity::CheckpointId;
 use slackwater_dataflow::moment::Epoch;
-use slackwater_dataflow::sink::EpochChunk;
+use slackwater_dataflow::sink::{EpochChunk, Framing};
 
 use super::*;
 
@@ -107,6 +107,7 @@ impl Outputs {
             Ok(EpochChunk {
                 chunk: number as u32,
                 chunks: self.chunks.len() as u32,
+                records_before: 0,
                 outputs: outputs.iter().map(|it| self.chunk(it)).collect(),
             })
         };
@@ -128,6 +129,7 @@ impl Outputs {
             stream: *stream,
             shard: ShardId(self.shard),
             records: text.lines().count() as u32,
+            framing: Framing::Lines,
             bytes: text.clone().into(),
         }
     }

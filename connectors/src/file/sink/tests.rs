@@ -1,6 +1,8 @@
 //! Are outputs where they should be, and old ones kept or replaced as asked?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use slackwater_dataflow::sink::Framing;
+
 use std::collections::BTreeMap;
 
 use slackwater_dataflow::place::ShardId;
@@ -39,6 +41,7 @@ fn chunk(stream: OutputStream, shard: u16, text: &str) -> OutputChunk {
         stream,
         shard: ShardId(shard),
         records: text.lines().count() as u32,
+        framing: Framing::Lines,
         bytes: text.into(),
     }
 }

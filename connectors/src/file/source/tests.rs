@@ -41,6 +41,7 @@ fn poll(
                 partition,
                 offset,
                 payload: Payload::Whole(record),
+                ..
             } => {
                 let record = String::from_utf8_lossy(record);
                 seen.push(format!("{partition}:{offset}={record}"));

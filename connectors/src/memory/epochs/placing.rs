@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::sink::{
-    InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError, Syncing,
+    Framing, InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError, Syncing,
 };
 
 use super::{Committed, MemoryEpochSink, Place, PublishFault, failed};
@@ -110,6 +110,7 @@ impl Place {
                     stream,
                     shard: outputs.shard,
                     records: bytes.iter().filter(|byte| **byte == b'\n').count() as u32,
+                    framing: Framing::Lines,
                     bytes: bytes.to_vec(),
                 });
             }

@@ -1,7 +1,7 @@
 //! Does the sink publish and fail as it was told?
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use slackwater_dataflow::sink::EpochChunk;
+use slackwater_dataflow::sink::{EpochChunk, Framing};
 
 use super::*;
 
@@ -19,10 +19,12 @@ fn publish(
         Ok(EpochChunk {
             chunk,
             chunks: CHUNKS,
+            records_before: 0,
             outputs: vec![OutputChunk {
                 stream: OutputStream::Predictions,
                 shard: SHARD,
                 records: 1,
+                framing: Framing::Lines,
                 bytes: format!("e{epoch}-{chunk}\n").into(),
             }],
         })
@@ -123,6 +125,7 @@ fn is_what_came_before_a_chunk_that_cannot_be_read_visible() {
         Ok(EpochChunk {
             chunk,
             chunks: 3,
+            records_before: 0,
             outputs: Vec::new(),
         })
     });

@@ -39,6 +39,7 @@ fn polls(source: &MemorySource, share: Share, limit: usize) -> Vec<String> {
                     partition,
                     offset,
                     payload: Payload::Whole(record),
+                    ..
                 } => {
                     let record = String::from_utf8_lossy(record);
                     seen.push(format!("{partition}:{offset}={record}"));

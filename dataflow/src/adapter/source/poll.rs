@@ -63,6 +63,7 @@ impl Poll {
                 partition,
                 offset,
                 payload,
+                origin,
             } => {
                 if self.current != Some(partition) {
                     self.turn_to(ingest, resting, partition, offset);
@@ -72,7 +73,7 @@ impl Poll {
                     Payload::Whole(bytes) => bytes.len() as u64,
                     Payload::Oversize { head, .. } => head.len() as u64,
                 };
-                ingest.on_record(partition, offset, payload);
+                ingest.on_record(partition, offset, payload, origin);
             }
             Polled::Finished(partition) => self.finished.push(partition),
             Polled::Silent(partition) => self.silent.push(partition),

@@ -25,7 +25,7 @@ use crate::run::{Outputs, RunShared, Stopper};
 use crate::scripted::{Act, Batch, Encode, Gate, REFUSED_AT_KEY, ScriptedSource, TimesIngest};
 use crate::sink::OutputStream;
 use crate::snapshot::{Progress, StateDelta};
-use crate::source::{Payload, Share, Source};
+use crate::source::{Origin, Payload, Share, Source};
 
 /// What a stage is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,14 @@ impl Ingest for Dropping {
     type Batch = Batch;
     type Reject = Batch;
 
-    fn on_record(&mut self, partition: PartitionId, offset: Offset, payload: Payload<'_>) {
-        self.0.on_record(partition, offset, payload);
+    fn on_record(
+        &mut self,
+        partition: PartitionId,
+        offset: Offset,
+        payload: Payload<'_>,
+        origin: Origin<'_>,
+    ) {
+        self.0.on_record(partition, offset, payload, origin);
     }
 
     fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<Batch, Batch>) {

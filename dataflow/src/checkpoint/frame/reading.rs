@@ -2,12 +2,12 @@
 //! memory would be taken, nor what the object is.
 
 use crate::checkpoint::fault::{Fault, FormatError};
-use crate::checkpoint::fields::Fields;
 use crate::checkpoint::frame::{
     BLOCK_HEAD_BYTES, BlockType, HEADER_BYTES, Header, LZ4_EXPANSION, MAGIC, ObjectKind, ObjectRef,
     PAYLOAD_BYTES_MOST, Tally, VERSION,
 };
 use crate::checkpoint::names::RecordNumber;
+use crate::fields::Fields;
 use crate::identity::Generation;
 use crate::store::{ObjectReader, Store, StoreError};
 

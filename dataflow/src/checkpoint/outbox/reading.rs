@@ -1,12 +1,12 @@
 //! How the chunks of an outbox are read back.
 
 use crate::checkpoint::fault::{Fault, FormatError};
-use crate::checkpoint::fields::Fields;
 use crate::checkpoint::frame::reading::FrameReader;
-use crate::checkpoint::frame::{ObjectKind, ObjectRef};
-use crate::checkpoint::outbox::{ChunkRef, INDEX, LINES};
+use crate::checkpoint::frame::{BlockType, ObjectKind, ObjectRef};
+use crate::checkpoint::outbox::{ADDRESSED, ChunkRef, INDEX, LINES};
+use crate::fields::Fields;
 use crate::place::ShardId;
-use crate::sink::{OutputChunk, OutputStream};
+use crate::sink::{Framing, OutputChunk, OutputStream};
 use crate::store::Store;
 
 /// Reads an outbox, chunk by chunk.
@@ -62,8 +62,8 @@ impl OutboxReader {
         for (at, _) in of_shard.take(chunk.blocks as usize) {
             let block = self.frame.block_at(*at, &mut self.payload)?;
             let lines = Some(&self.payload)
-                .filter(|_| block.block_type == LINES)
-                .and_then(|payload| parse_lines(payload))
+                .zip(framing(block.block_type))
+                .and_then(|(payload, framing)| parse_records(payload, framing))
                 .filter(|lines| lines.shard == shard);
             let Some(lines) = lines else {
                 let fault = Fault::Content("no outputs that may stand here");
@@ -92,7 +92,16 @@ fn parse_index(payload: &[u8]) -> Option<Vec<(u64, ShardId)>> {
     Some(index)
 }
 
-fn parse_lines(payload: &[u8]) -> Option<OutputChunk> {
+/// How records lie in a block; none if it holds none.
+fn framing(block: BlockType) -> Option<Framing> {
+    match block {
+        LINES => Some(Framing::Lines),
+        ADDRESSED => Some(Framing::Addressed),
+        _ => None,
+    }
+}
+
+fn parse_records(payload: &[u8], framing: Framing) -> Option<OutputChunk> {
     let mut fields = Fields(payload);
     let shard = ShardId(fields.u16()?);
     let stream = usize::from(fields.u8()?);
@@ -103,6 +112,7 @@ fn parse_lines(payload: &[u8]) -> Option<OutputChunk> {
         stream,
         shard,
         records,
+        framing,
         bytes: fields.0.to_vec(),
     })
 }

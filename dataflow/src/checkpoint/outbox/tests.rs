@@ -11,12 +11,12 @@ use crate::checkpoint::frame::reading::verify_whole;
 use crate::checkpoint::frame::{BlockType, Encoding, FrameWriter};
 use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::outbox::reading::OutboxReader;
-use crate::checkpoint::outbox::{Bounds, ChunkRef, OutboxWriter, SealedOutbox, pieces};
+use crate::checkpoint::outbox::{Bounds, ChunkRef, OutboxWriter, SealedOutbox};
 use crate::checkpoint::shelf::Shelf;
 use crate::identity::Generation;
 use crate::moment::Epoch;
 use crate::place::ShardId;
-use crate::sink::{OutputChunk, OutputStream};
+use crate::sink::{Framing, OutputChunk, OutputStream};
 
 const NAME: DataName = DataName {
     generation: Generation(3),
@@ -39,6 +39,7 @@ fn chunk(place: usize, number: usize, lengths: &[usize]) -> OutputChunk {
         stream: OutputStream::ALL[place % 4],
         shard: ShardId((place % 3) as u16),
         records: lengths.len() as u32,
+        framing: Framing::Lines,
         bytes: lengths.iter().map(record).collect::<String>().into_bytes(),
     }
 }
@@ -139,20 +140,6 @@ fn do_blocks_and_chunks_of_a_real_size_keep_their_bounds() {
     assert_eq!(of_first.len(), 2);
     assert!(of_first[0].bytes > super::CHUNK_BYTES_MOST - 300_000);
     assert!(sealed.object.length < 1_000_000, "packed");
-}
-
-#[test]
-fn are_records_cut_where_they_end_only() {
-    let check = |records: &str, expected: &[&str]| {
-        let found: Vec<&[u8]> = pieces(records.as_bytes(), 4).collect();
-        let expected: Vec<&[u8]> = expected.iter().map(|piece| piece.as_bytes()).collect();
-        assert_eq!(found, expected, "{records:?}");
-    };
-    check("", &[]);
-    check("a\n", &["a\n"]);
-    check("a\nb\nc\n", &["a\nb\n", "c\n"]);
-    check("abcdefg\nb\n", &["abcdefg\n", "b\n"]);
-    check("a\nbcd\ne\n", &["a\n", "bcd\n", "e\n"]);
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::slice;
 
 use crate::checkpoint::fault::{Fault, FormatError};
-use crate::checkpoint::fields::Fields;
 use crate::checkpoint::frame::reading::FrameReader;
 use crate::checkpoint::frame::{ObjectKind, ObjectRef};
 use crate::checkpoint::groups::GroupSet;
 use crate::checkpoint::state_file::{ENTRIES, Entry, INDEX, IndexRow, REMOVED, SECTION};
+use crate::fields::Fields;
 use crate::place::KeyGroup;
 use crate::store::Store;
 

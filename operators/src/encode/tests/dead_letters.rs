@@ -6,13 +6,15 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId};
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::sink::addressed::records;
+use slackwater_dataflow::sink::destinations::{Destination, Destinations, Timestamps};
 use slackwater_dataflow::source::{Partition, Topics};
 
 use crate::encode::tests::{clock, encode, text};
-use crate::encode::{DeadLetterPlan, EncodeDeadLetters};
-use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, Stage};
+use crate::encode::{DeadLetterPlan, EncodeDeadLetters, Form};
+use crate::reject::{Code, Lateness, Original, Reason, Reject, RejectBatch, RejectKey, Stage};
 
-fn encoder() -> EncodeDeadLetters {
+fn encoder(form: Form) -> EncodeDeadLetters {
     let topic: Arc<str> = Arc::from("dir/a \"b\".jsonl");
     let plan = DeadLetterPlan {
         fields: ["user", "n", "at", "nested", "flag", "gone"]
@@ -24,6 +26,7 @@ fn encoder() -> EncodeDeadLetters {
             topic,
         }])),
         shards: 4,
+        form,
     };
     EncodeDeadLetters::new(plan, clock())
 }
@@ -42,13 +45,14 @@ fn reject(stage: Stage, code: Code, message: &str, original: Original) -> Reject
         event_time: None,
         lateness: None,
         shard: ShardId(3),
+        key: None,
     }
 }
 
 fn envelope(reject: Reject) -> String {
     let stream = reject.reason.stage.stream();
     let (rejects, ticket) = (vec![reject], Ticket::detached());
-    let found = encode(&mut encoder(), RejectBatch { rejects, ticket });
+    let found = encode(&mut encoder(Form::Lines), RejectBatch { rejects, ticket });
     assert_eq!(found.len(), 1);
     let chunk = &found[0].chunk;
     assert_eq!(
@@ -224,4 +228,66 @@ fn does_each_stage_have_its_stream_and_type() {
         OutputStream::ProcessingErrors,
         "PROCESSING_ERROR",
     );
+}
+
+/// The one record that becomes of a reject in topics that take so many bytes: key and value.
+fn addressed(reject: Reject, record_bytes_max: usize) -> (Option<Vec<u8>>, Vec<u8>) {
+    let topics = OutputStream::ALL.map(|_| Destination::new(3, Timestamps::ANY));
+    let form = Form::Addressed(Destinations::new(topics, record_bytes_max));
+    let (rejects, ticket) = (vec![reject], Ticket::detached());
+    let found = encode(&mut encoder(form), RejectBatch { rejects, ticket });
+    assert_eq!((found.len(), found[0].chunk.records), (1, 1));
+    let mut records = records(&found[0].chunk.bytes);
+    let record = records.next().unwrap();
+    assert!(records.next().is_none());
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    (owned(record.address.key), owned(record.value).unwrap())
+}
+
+#[test]
+fn which_key_has_a_dead_letter() {
+    let check = |key: Option<RejectKey>, expected: Option<&str>| {
+        let mut reject = reject(Stage::Late, Code::Late, "why", Original::Record(vec![]));
+        reject.key = key;
+        let (found, _) = addressed(reject, 1_000);
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes));
+    };
+    check(None, None);
+    check(Some(RejectKey::OfRecord(b"an\"a".to_vec())), Some("an\"a"));
+    let canonical = b"\x01\x04\0\0\0an\"a".to_vec();
+    check(Some(RejectKey::OfEvent(canonical)), Some("an\"a"));
+}
+
+/// What a topic would refuse repeats less of what was read; it says how long that was, and its digest.
+#[test]
+fn does_a_dead_letter_fit_into_its_topic() {
+    let check = |record: &str, key: usize, most: usize, kept: Option<usize>| {
+        let original = Original::Record(record.as_bytes().to_vec());
+        let mut reject = reject(Stage::Decode, Code::NotJson, "why", original);
+        reject.key = Some(RejectKey::OfRecord(vec![b'k'; key]));
+        let (found_key, value) = addressed(reject, most);
+        let value: serde_json::Value = serde_json::from_slice(&value).unwrap();
+        let repeated = value["original_event"].as_str().unwrap();
+        match kept {
+            None => assert_eq!(repeated, record),
+            Some(kept) => {
+                assert_eq!(repeated, &record[..kept]);
+                assert_eq!(value["original_length"], record.len());
+                assert_eq!(value["original_sha256"].as_str().unwrap().len(), 64);
+            }
+        }
+        assert_eq!(
+            (&value["message"], &value["code"]),
+            (&"why".into(), &"not_json".into())
+        );
+        assert_eq!(found_key.map(|it| it.len()), (key < most).then_some(key));
+    };
+    let long = "x".repeat(100_000);
+    check("short", 3, 1_000_000, None);
+    check(&long, 3, 101_000, None);
+    check(&long, 3, 100_000, Some(65_536));
+    check(&long, 3, 60_000, Some(32_768));
+    check(&"\u{1}".repeat(100_000), 3, 100_000, Some(16_384));
+    check(&long, 3, 500, Some(128));
+    check(&long, 600, 500, Some(0));
 }

@@ -2,17 +2,21 @@
 
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, ShardId, Spread};
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::sink::addressed::records;
+use slackwater_dataflow::sink::destinations::{Destination, Destinations, Timestamps};
 
 use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
 use crate::encode::tests::{clock, encode, text};
 use crate::encode::{
-    EncodeFeatures, EncodePredictions, FeatureRowPlan, ModelIdentity, PredictionPlan,
+    EncodeFeatures, EncodePredictions, FeatureRowPlan, Form, ModelIdentity, PredictionPlan,
 };
 use crate::event::FieldIndex;
 use crate::features::FeatureBatch;
 use crate::infer::ScoredBatch;
+use crate::reject::Stage;
 
 const SPREAD: Spread = Spread {
     key_groups: 64,
@@ -61,6 +65,7 @@ fn plan(fields: usize, provenance: Option<ModelIdentity>) -> PredictionPlan {
         output: "prediction".to_owned(),
         provenance,
         spread: SPREAD,
+        form: Form::Lines,
     }
 }
 
@@ -208,4 +213,39 @@ fn is_a_row_of_features_exactly_what_it_should_be() {
         {\"partition\":4,\"offset\":800,\"key\":\"an\\\"a\",\"event_time\":9,\
         \"features\":{\"count\":null,\"a \\\"b\\\"\":null}}\n";
     assert_eq!(text(&found[0]), expected);
+}
+
+#[test]
+fn is_a_prediction_that_its_topic_would_refuse_a_dead_letter() {
+    let topics = OutputStream::ALL.map(|_| Destination::new(3, Timestamps::ANY));
+    let mut plan = plan(1, None);
+    plan.form = Form::Addressed(Destinations::new(topics, 150));
+    let mut encoder = EncodePredictions::new(&plan, clock());
+    let rows = [
+        (1, 10, vec![unescaped(2)], "ab"),
+        (2, 20, vec![unescaped(99)], &"x".repeat(99)),
+        (3, 30, vec![unescaped(2)], "cd"),
+    ];
+    let batch = batch(&rows);
+    let mut out = Emitter::default();
+    let scores = vec![0.5; 3];
+    encoder.on_batch(ScoredBatch { batch, scores }, &mut out);
+    let refused = out.take_rejects();
+    let rejects = &refused[0].rejects;
+    assert_eq!((refused.len(), rejects.len()), (1, 1));
+    assert_eq!(
+        (rejects[0].reason.stage, rejects[0].offset),
+        (Stage::Encode, Offset(200))
+    );
+    let message = &rejects[0].reason.message;
+    assert_eq!(message, "the prediction has 205 bytes, its topic takes 150");
+    let mut written = Vec::new();
+    for publication in out.take_outputs() {
+        for record in records(&publication.chunk.bytes) {
+            assert_eq!(record.address.key, Some(b"an\"a".as_slice()));
+            written.push(record.address.time_ms);
+        }
+    }
+    written.sort_unstable();
+    assert_eq!(written, [10, 30]);
 }

@@ -4,7 +4,7 @@ use slackwater_dataflow::ingest::Ingest;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 
 use crate::ingest::tests::{ingest, plan, seal, text};
 
@@ -26,7 +26,12 @@ fn is_a_batch_of_one_partition_for_one_worker() {
     {
         let record = event(&format!("u{}", offset % 7), 1_000);
         let payload = Payload::Whole(record.as_bytes());
-        ingest.on_record(PartitionId(partition), Offset(offset as u64), payload);
+        ingest.on_record(
+            PartitionId(partition),
+            Offset(offset as u64),
+            payload,
+            Origin::default(),
+        );
     }
     let found = seal(&mut ingest);
     let mut offsets = Vec::new();
@@ -58,9 +63,14 @@ fn are_polls_of_one_partition_one_batch_per_worker() {
     for offset in 0..50 {
         let record = event(&format!("u{}", offset % 9), 1_000);
         let payload = Payload::Whole(record.as_bytes());
-        ingest.on_record(PartitionId(1), Offset(offset), payload);
+        ingest.on_record(PartitionId(1), Offset(offset), payload, Origin::default());
         // Rejects in between close nothing.
-        ingest.on_record(PartitionId(1), Offset(offset), Payload::Whole(b"{}"));
+        ingest.on_record(
+            PartitionId(1),
+            Offset(offset),
+            Payload::Whole(b"{}"),
+            Origin::default(),
+        );
     }
     let found = seal(&mut ingest);
     let mut workers: Vec<usize> = found.batches.iter().map(|(_, b)| b.worker()).collect();
@@ -74,7 +84,12 @@ fn does_each_partition_have_its_own_watermark() {
     let mut check = |partition: u32, at: i64, expected: [i64; 2]| {
         let record = event("anna", at);
         let payload = Payload::Whole(record.as_bytes());
-        ingest.on_record(PartitionId(partition), Offset(0), payload);
+        ingest.on_record(
+            PartitionId(partition),
+            Offset(0),
+            payload,
+            Origin::default(),
+        );
         let found = [0, 1].map(|partition| ingest.watermark(PartitionId(partition)));
         assert_eq!(found, expected.map(EventTime), "after {at} in {partition}");
     };
@@ -93,7 +108,12 @@ fn does_each_partition_have_its_own_watermark() {
 fn do_rejects_leave_the_watermark_alone() {
     let mut ingest = ingest(1);
     let mut check = |record: &str| {
-        ingest.on_record(PartitionId(0), Offset(0), Payload::Whole(record.as_bytes()));
+        ingest.on_record(
+            PartitionId(0),
+            Offset(0),
+            Payload::Whole(record.as_bytes()),
+            Origin::default(),
+        );
         assert_eq!(ingest.watermark(PartitionId(0)), EventTime::MIN, "{record}");
     };
     check(r#"{"user":"","category":"c","product":"p","at":9000}"#);

@@ -3,7 +3,7 @@
 use slackwater_dataflow::ingest::Ingest;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 
 use crate::batch::Cell;
 use crate::event::FieldIndex;
@@ -128,7 +128,7 @@ fn is_a_record_over_max_bytes_refused_with_what_was_kept() {
         length: 52_428_800,
         sha256,
     };
-    ingest.on_record(PartitionId(0), Offset(3), payload);
+    ingest.on_record(PartitionId(0), Offset(3), payload, Origin::default());
     let (_, reject) = seal(&mut ingest).rejects.remove(0);
     assert_eq!(reject.reason.stage, Stage::Decode);
     assert_eq!(reject.reason.code.name(), "too_large");

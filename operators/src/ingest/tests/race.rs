@@ -11,7 +11,7 @@ use slackwater_dataflow::ingest::Ingest;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
-use slackwater_dataflow::source::Payload;
+use slackwater_dataflow::source::{Origin, Payload};
 
 use crate::ingest::tests::{Found, MAX_DEPTH, ingest, plan, seal};
 
@@ -206,7 +206,12 @@ fn polled(records: &[(u32, String)], ends: &[usize]) -> (Vec<Outcome>, Vec<Event
             note(seal(&mut ingest), &mut outcomes);
         }
         let payload = Payload::Whole(record.as_bytes());
-        ingest.on_record(PartitionId(*partition), Offset(at as u64), payload);
+        ingest.on_record(
+            PartitionId(*partition),
+            Offset(at as u64),
+            payload,
+            Origin::default(),
+        );
     }
     note(seal(&mut ingest), &mut outcomes);
     let watermarks = (0..3).map(|partition| ingest.watermark(PartitionId(partition)));

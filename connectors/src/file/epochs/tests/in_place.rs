@@ -1,5 +1,7 @@
 //! Outputs that are written behind the end of the parts: do they count when they should, and only then?
 
+use slackwater_dataflow::sink::Framing;
+
 use super::*;
 
 fn chunk(stream: OutputStream, text: &str) -> OutputChunk {
@@ -7,6 +9,7 @@ fn chunk(stream: OutputStream, text: &str) -> OutputChunk {
         stream,
         shard: ShardId(0),
         records: text.lines().count() as u32,
+        framing: Framing::Lines,
         bytes: text.as_bytes().to_vec(),
     }
 }
