@@ -31,7 +31,8 @@ use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
 use crate::pipeline::preflight::{self, PreflightError};
-use crate::pipeline::spec::{CheckpointSpec, SinkKind, SourceSpec, StorePlace};
+use crate::pipeline::spec::{CheckpointSpec, ClusterSpec, SinkKind, SourceSpec, StorePlace};
+use crate::pipeline::topics::SinkTopics;
 use crate::report::{EpochFigures, ProductName, Report};
 use crate::status::{Subject, Watch};
 use crate::stores;
@@ -85,7 +86,9 @@ impl Product {
         match (self, &pipeline.sink.kind) {
             (Product::Features(root), _) => Some(root.clone()),
             (Product::Predictions, SinkKind::File { path }) => Some(path.into()),
-            (Product::Predictions, SinkKind::Stdout | SinkKind::Discard) => None,
+            (Product::Predictions, SinkKind::Stdout | SinkKind::Discard | SinkKind::Kafka(_)) => {
+                None
+            }
         }
     }
 }
@@ -179,6 +182,7 @@ impl Job {
             source,
             recovered,
             places,
+            form,
             warnings,
         } = begun;
         let subject = subject(pipeline, &Product::Predictions);
@@ -195,10 +199,12 @@ impl Job {
             })));
         }
         let ending = Ending::Score(model);
+        let blueprint =
+            Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock));
         Ok(Prepared::Ready(Box::new(Job {
             subject,
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
-            blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
+            blueprint: blueprint.in_form(form),
             clock,
             output: Output::ByEpoch(Box::new(recovered), places, warnings),
         })))
@@ -281,7 +287,7 @@ fn subject(pipeline: &Pipeline, product: &Product) -> Subject {
     let (expected, as_they_happen) = match &pipeline.source {
         SourceSpec::Generator(generator) => (Some(generator.events), false),
         SourceSpec::File { follow, .. } => (None, *follow),
-        SourceSpec::Stdin => (None, true),
+        SourceSpec::Stdin | SourceSpec::Kafka(_) => (None, true),
     };
     Subject {
         job: pipeline.job.name.clone(),
@@ -303,10 +309,12 @@ pub struct Findings {
     pub model: Option<ModelInfo>,
     /// Partitions of the source, if it could be opened.
     pub partitions: Option<usize>,
+    /// Topics that were made.
+    pub created: Vec<String>,
 }
 
-/// Does the preflight of a job that makes predictions, without writing.
-pub fn examine(pipeline: &Pipeline) -> Findings {
+/// Does the preflight of a job that makes predictions, without writing anything but, if asked to, topics that are missing.
+pub fn examine(pipeline: &Pipeline, create_topics: bool) -> Findings {
     let mut found = Findings::default();
     match load_model(pipeline) {
         Ok(model) => found.model = Some(model.info().clone()),
@@ -331,12 +339,36 @@ pub fn examine(pipeline: &Pipeline) -> Findings {
             Err(fault) => found.faults.push(fault),
         }
     }
+    if let SinkKind::Kafka(cluster) = &pipeline.sink.kind {
+        let examined = examine_topics(pipeline, cluster, create_topics);
+        match examined {
+            Ok(created) => found.created = created,
+            Err(fault) => found.faults.push(fault),
+        }
+    }
     // One in a folder is made where it is not there.
     let bucket = pipeline.checkpoint.as_ref().map(|it| &it.store);
     if let Some(place @ StorePlace::Bucket { .. }) = bucket {
         found.faults.extend(look_into(place).err());
     }
     found
+}
+
+/// Whether the topics of a sink are as it needs them; those that were made for that.
+fn examine_topics(
+    pipeline: &Pipeline,
+    cluster: &ClusterSpec,
+    create: bool,
+) -> Result<Vec<String>, PreflightError> {
+    let topics = SinkTopics::of(pipeline, cluster)?;
+    let mut created = Vec::new();
+    if create {
+        let missing = topics.missing()?;
+        topics.create(&missing)?;
+        created.extend(missing.into_iter().map(|topic| topic.name));
+    }
+    topics.destinations()?;
+    Ok(created)
 }
 
 /// Whether a store answers, and who asks may ask.

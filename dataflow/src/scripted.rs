@@ -105,7 +105,7 @@ impl ScriptedSource {
         for (number, acts) in partitions.into_iter().enumerate() {
             let id = PartitionId(u32::try_from(number).unwrap());
             let topic = Arc::from("scripted");
-            source.partitions.push(Partition { id, topic });
+            source.partitions.push(Partition::new(id, topic));
             source.acts.insert(id, acts);
         }
         source

@@ -23,11 +23,33 @@ pub struct Partition {
     pub id: PartitionId,
     /// What dead letters name as its origin: the file's path as given, `generator`, a Kafka topic.
     pub topic: Arc<str>,
+    /// Where it is read from if nothing of it was read before.
+    pub begins: Offset,
+}
+
+impl Partition {
+    /// A partition that is read from its beginning, which is at offset 0.
+    pub fn new(id: PartitionId, topic: impl Into<Arc<str>>) -> Self {
+        Partition {
+            id,
+            topic: topic.into(),
+            begins: Offset::default(),
+        }
+    }
+}
+
+/// What a partition is called where people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionName {
+    /// See [`Partition::topic`].
+    pub topic: Arc<str>,
+    /// Its number there.
+    pub number: u32,
 }
 
 /// What partitions are called. Clones of the [`Arc`] see those that are found later.
 #[derive(Debug, Default)]
-pub struct Topics(RwLock<BTreeMap<PartitionId, Arc<str>>>);
+pub struct Topics(RwLock<BTreeMap<PartitionId, PartitionName>>);
 
 impl Topics {
     /// Those of some partitions.
@@ -37,17 +59,27 @@ impl Topics {
         topics
     }
 
-    /// Some more are known.
+    /// Some more are known, by the numbers that they have here.
     pub fn add(&self, partitions: &[Partition]) {
-        let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let named = partitions.iter().cloned();
-        topics.extend(named.map(|it| (it.id, it.topic)));
+        for partition in partitions {
+            self.add_as(partition, partition.id.0);
+        }
     }
 
-    /// The topic of a partition; none of one that is not known.
-    pub fn name(&self, partition: PartitionId) -> Option<Arc<str>> {
-        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(&partition).cloned()
+    /// One more is known, by another number.
+    pub fn add_as(&self, partition: &Partition, number: u32) {
+        let name = PartitionName {
+            topic: Arc::clone(&partition.topic),
+            number,
+        };
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        names.insert(partition.id, name);
+    }
+
+    /// What a partition is called; none of one that is not known.
+    pub fn name(&self, partition: PartitionId) -> Option<PartitionName> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&partition).cloned()
     }
 }
 

@@ -15,12 +15,18 @@ pub struct Check {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Make the topics of the sink that are missing
+    #[arg(long)]
+    create_topics: bool,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
-        let found = examine(&pipeline);
+        let found = examine(&pipeline, self.create_topics);
+        for topic in found.created.iter().filter(|_| !self.json) {
+            say(&format!("made topic `{topic}`"));
+        }
         // The embedded pipeline replaces its outputs without being told to.
         let is_reference = self.pipeline.pipeline.is_none();
         let note = found.existing.as_ref().filter(|_| !is_reference);
@@ -53,6 +59,7 @@ fn object(pipeline: &Pipeline, found: &Findings, note: Option<&str>) -> Value {
         "job": pipeline.job.name,
         "workers": workers(pipeline),
         "partitions": found.partitions,
+        "created_topics": found.created,
         "features": pipeline.model.features.len(),
         "model": model.map(|model| json!({ "name": model.name, "digest": model.digest.as_str() })),
     })

@@ -197,6 +197,11 @@ pub(super) fn announce(pipeline: &Pipeline, to: &str) {
         SourceSpec::File { path, follow: true } => format!("`{path}`, followed until stopped,"),
         SourceSpec::File { path, .. } => format!("`{path}`"),
         SourceSpec::Stdin => "stdin".to_owned(),
+        SourceSpec::Kafka(spec) => {
+            let topics = spec.topics.iter().map(|topic| format!("`{topic}`"));
+            let topics = topics.collect::<Vec<_>>().join(", ");
+            format!("{topics} of Kafka, followed until stopped,")
+        }
     };
     let job = &pipeline.job.name;
     let workers = counted(workers(pipeline) as u64, "worker");
@@ -208,6 +213,7 @@ fn sink(pipeline: &Pipeline, replace: bool) -> String {
         SinkKind::File { path } => folder(path, replace),
         SinkKind::Stdout => "stdout (at least once)".to_owned(),
         SinkKind::Discard => "nowhere (discard)".to_owned(),
+        SinkKind::Kafka(cluster) => format!("topics at {}", cluster.brokers),
     }
 }
 

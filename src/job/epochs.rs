@@ -9,7 +9,7 @@ use slackwater_connectors::file::{EpochFiles, EpochFilesConfig};
 use slackwater_connectors::stdout::StdoutSink;
 use slackwater_connectors::unmarked::Unmarked;
 use slackwater_dataflow::checkpoint::job::Difference;
-use slackwater_dataflow::checkpoint::log::Claimant;
+use slackwater_dataflow::checkpoint::log::{Claimant, Fence};
 use slackwater_dataflow::checkpoint::manifest::{Manifest, PartitionPosition};
 use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, RecoveryError, claim};
 use slackwater_dataflow::checkpoint::settle::Choice;
@@ -18,12 +18,14 @@ use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::{EpochSink, OutputStream, SinkError};
 use slackwater_dataflow::source::Partition;
 use slackwater_models::ModelInfo;
+use slackwater_operators::encode::Form;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{OpenSource, open_source, open_source_again, stream_folders};
 use crate::pipeline::identity::identity;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{CheckpointSpec, SinkKind};
+use crate::pipeline::topics::SinkTopics;
 use crate::stores::{self, open_once_left};
 
 /// What a person says about how a job is to begin.
@@ -129,6 +131,8 @@ pub(super) struct Begun {
     pub(super) recovered: Recovered,
     /// Where each stream goes.
     pub(super) places: Vec<(OutputStream, String)>,
+    /// How outputs are written.
+    pub(super) form: Form,
     /// What a person should know.
     pub(super) warnings: Vec<String>,
 }
@@ -159,6 +163,7 @@ pub(super) fn begin(
     let first = open_source(pipeline, clock)?;
     let store = stores::open(&checkpoint.store, clock)?;
     let files = files(pipeline);
+    let (topics, form) = sink_topics(pipeline)?;
     if let Some(files) = files.as_ref().filter(|files| files.root.is_dir()) {
         // Nor one whose outputs another run writes to: its store may have no lock that says so. Where nothing is, there
         // is no such run, and nothing is made before the store has answered.
@@ -190,7 +195,10 @@ pub(super) fn begin(
         None => first,
     };
     let warning = fallen_back(manifest.as_ref(), claimed.damaged());
-    let (sink, places, choice) = open_sink(pipeline, files.as_ref(), resuming, clock)?;
+    let (sink, places, choice) = match topics {
+        Some(topics) => publish_to(topics, claimed.fence(), resuming)?,
+        None => open_sink(pipeline, files.as_ref(), resuming, clock)?,
+    };
     let asked = Asked {
         job,
         spread,
@@ -204,6 +212,7 @@ pub(super) fn begin(
         source,
         recovered: claimed.begin(asked, sink).map_err(blocked)?,
         places,
+        form,
         warnings: warning.into_iter().collect(),
     })
 }
@@ -226,8 +235,32 @@ fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {
             shards: shards(pipeline),
             job: pipeline.job.name.clone(),
         }),
-        SinkKind::Stdout | SinkKind::Discard => None,
+        SinkKind::Stdout | SinkKind::Discard | SinkKind::Kafka(_) => None,
     }
+}
+
+/// The topics of a sink that has some, with the most bytes that a batch for them may have.
+type OpenTopics = (SinkTopics, u64);
+
+/// These, and how outputs are written.
+fn sink_topics(pipeline: &Pipeline) -> Result<(Option<OpenTopics>, Form), PreflightError> {
+    let SinkKind::Kafka(cluster) = &pipeline.sink.kind else {
+        return Ok((None, Form::Lines));
+    };
+    let topics = SinkTopics::of(pipeline, cluster)?;
+    let (destinations, batch_bytes_max) = topics.destinations()?;
+    let form = Form::Addressed(destinations);
+    Ok((Some((topics, batch_bytes_max)), form))
+}
+
+fn publish_to(
+    (topics, batch_bytes_max): OpenTopics,
+    fence: Fence,
+    resuming: Resuming,
+) -> Result<OpenEpochSink, PreflightError> {
+    let places = topics.places();
+    let sink = topics.sink(fence, batch_bytes_max)?;
+    Ok((Box::new(sink), places, resuming.choice))
 }
 
 fn shards(pipeline: &Pipeline) -> u16 {
@@ -273,10 +306,10 @@ fn resume_source(
     manifest: &Manifest,
     clock: &Arc<dyn Clock>,
 ) -> Result<OpenSource, PreflightError> {
-    let known = manifest.partitions.iter().map(|it| Partition {
-        id: it.id,
-        topic: Arc::from(it.topic.as_str()),
-    });
+    let known = manifest
+        .partitions
+        .iter()
+        .map(|it| Partition::new(it.id, Arc::from(it.topic.as_str())));
     let known: Vec<Partition> = known.collect();
     let starts = manifest.partitions.iter().map(PartitionPosition::cut);
     open_source_again(pipeline, &known, &starts.collect(), clock)

@@ -36,6 +36,7 @@ use slackwater_operators::reject::RejectBatch;
 use crate::pipeline::plan::{Plans, model_name, stage};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
+use crate::pipeline::topics;
 
 /// The model of a pipeline, checked, optimised and run once.
 pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
@@ -101,6 +102,10 @@ pub(crate) fn open_source(
                 source: Arc::new(source),
             }
         }
+        spec::SourceSpec::Kafka(spec) => OpenSource {
+            source: Arc::new(topics::source(pipeline, spec, &[], clock)?),
+            files: Vec::new(),
+        },
         spec::SourceSpec::Generator(_) => {
             fits_generator(pipeline)?;
             let generator = Generator::new(generator_config(pipeline))?;
@@ -123,15 +128,21 @@ pub(crate) fn open_source_again(
     starts: &Starts,
     clock: &Arc<dyn Clock>,
 ) -> Result<OpenSource, PreflightError> {
-    let spec::SourceSpec::File { path, follow } = &pipeline.source else {
-        return open_source(pipeline, clock);
-    };
-    let config = file_config(pipeline, path, *follow);
-    let source = FileSource::resumed(config, known, starts, Arc::clone(clock))?;
-    Ok(OpenSource {
-        files: source.paths().to_vec(),
-        source: Arc::new(source),
-    })
+    match &pipeline.source {
+        spec::SourceSpec::File { path, follow } => {
+            let config = file_config(pipeline, path, *follow);
+            let source = FileSource::resumed(config, known, starts, Arc::clone(clock))?;
+            Ok(OpenSource {
+                files: source.paths().to_vec(),
+                source: Arc::new(source),
+            })
+        }
+        spec::SourceSpec::Kafka(spec) => Ok(OpenSource {
+            source: Arc::new(topics::source(pipeline, spec, known, clock)?),
+            files: Vec::new(),
+        }),
+        spec::SourceSpec::Generator(_) | spec::SourceSpec::Stdin => open_source(pipeline, clock),
+    }
 }
 
 fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
@@ -141,7 +152,7 @@ fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
             let folders = OutputStream::ALL.map(|stream| outputs.folders.of(stream).to_owned());
             folders.map(|folder| outputs.root.join(folder)).into()
         }
-        spec::SinkKind::Stdout | spec::SinkKind::Discard => Vec::new(),
+        spec::SinkKind::Stdout | spec::SinkKind::Discard | spec::SinkKind::Kafka(_) => Vec::new(),
     };
     let idle_timeout_ms = pipeline.event.idle_timeout_ms;
     FileConfig {
@@ -162,7 +173,9 @@ pub(crate) fn generator_config(pipeline: &Pipeline) -> GeneratorConfig {
         ..GeneratorConfig::default()
     };
     match &pipeline.source {
-        spec::SourceSpec::File { .. } | spec::SourceSpec::Stdin => defaults,
+        spec::SourceSpec::File { .. } | spec::SourceSpec::Stdin | spec::SourceSpec::Kafka(_) => {
+            defaults
+        }
         spec::SourceSpec::Generator(spec) => GeneratorConfig {
             seed: spec.seed,
             events: spec.events,

@@ -51,7 +51,7 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
     }
 }
 
-/// Files are told apart by their paths, partition by partition.
+/// Files and topics are told apart by their names, partition by partition.
 fn source(source: &SourceSpec) -> String {
     match source {
         SourceSpec::Generator(generator) => {
@@ -64,6 +64,8 @@ fn source(source: &SourceSpec) -> String {
         }
         SourceSpec::File { .. } => "file".to_owned(),
         SourceSpec::Stdin => "stdin".to_owned(),
+        // Brokers may move; topics may be added.
+        SourceSpec::Kafka(_) => "kafka".to_owned(),
     }
 }
 

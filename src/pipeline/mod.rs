@@ -10,7 +10,7 @@
 //! 3. `resolve` turns names into indices and checks what one key says about another.
 //!
 //! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
-//! pipeline into the plans of the stages, [`graph`] opens what it names and builds the graph, and
+//! pipeline into the plans of the stages, [`topics`] reaches Kafka, [`graph`] opens what it names and builds the graph, and
 //! [`preflight`] says what keeps it from that. [`outline`] shows what would be built.
 
 mod units;
@@ -23,6 +23,7 @@ mod resolve;
 pub mod plan;
 pub mod preflight;
 pub mod identity;
+pub(crate) mod topics;
 pub mod graph;
 pub mod outline;
 

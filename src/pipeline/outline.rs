@@ -23,7 +23,7 @@ use slackwater_operators::ingest::LatePolicy;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};
 
 use crate::pipeline::Pipeline;
-use crate::pipeline::graph::files_at;
+use crate::pipeline::graph::{files_at, stream_folders};
 use crate::pipeline::plan::{Plans, checks, stage};
 use crate::pipeline::spec::{CheckStage, ModelPath, Order, SinkKind, SourceSpec};
 use crate::pipeline::units::{show_bytes, show_ms};
@@ -100,6 +100,7 @@ impl Outline {
             SinkKind::File { .. } => "file",
             SinkKind::Stdout => "stdout",
             SinkKind::Discard => "discard",
+            SinkKind::Kafka(_) => "kafka",
         };
         add(stage::PUBLISH, vec![fact("kind", kind)]);
         for stream in OutputStream::ALL {
@@ -187,6 +188,23 @@ fn source(pipeline: &Pipeline) -> Vec<Fact> {
             }
             if let Some(idle) = pipeline.event.idle_timeout_ms {
                 let idle = format!("after {} of silence a file holds no other", show_ms(idle));
+                facts.push(fact("idle", idle));
+            }
+            facts
+        }
+        // How many partitions there are is known when the brokers have said so.
+        SourceSpec::Kafka(spec) => {
+            let mut facts = vec![
+                fact("kind", "kafka"),
+                fact("brokers", spec.cluster.brokers.clone()),
+                fact("topics", joined(spec.topics.iter().map(String::as_str))),
+                fact("end", "none, topics are followed"),
+            ];
+            if let Some(idle) = pipeline.event.idle_timeout_ms {
+                let idle = format!(
+                    "after {} of silence a partition holds no other",
+                    show_ms(idle)
+                );
                 facts.push(fact("idle", idle));
             }
             facts
@@ -328,6 +346,10 @@ fn destination(pipeline: &Pipeline, plans: &Plans, stream: OutputStream) -> Fact
     match &pipeline.sink.kind {
         SinkKind::Stdout => fact("to", "stdout"),
         SinkKind::Discard => fact("to", "nowhere, only counted"),
+        SinkKind::Kafka(_) => fact(
+            "to",
+            format!("topic {}", stream_folders(pipeline).of(stream)),
+        ),
         SinkKind::File { path } => {
             let outputs = files_at(pipeline, Path::new(path), Existing::Refuse);
             let folder = outputs.root.join(outputs.folders.of(stream));

@@ -9,6 +9,7 @@ use slackwater_connectors::file::{FileSink, FileSinkConfig};
 use slackwater_connectors::generator::{GeneratorError, field_names};
 use slackwater_dataflow::sink::{OutputStream, SinkError};
 use slackwater_dataflow::source::SourceError;
+use slackwater_kafka::client::Fault;
 use slackwater_models::{LoadError, builtin};
 
 use crate::pipeline::Pipeline;
@@ -70,6 +71,17 @@ pub enum PreflightError {
     /// The outputs cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Kafka is not there, or not as the pipeline needs it.
+    #[error(transparent)]
+    Kafka(#[from] Fault),
+    /// A setting of the Kafka client can't be read from where it is.
+    #[error("no value for the property `{name}`: {place}")]
+    NoSecret {
+        /// Its name.
+        name: String,
+        /// Where it should be, and why it is not.
+        place: String,
+    },
     /// The checkpoint store can't be used.
     #[error("{0}")]
     Store(String),

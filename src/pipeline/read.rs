@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::pipeline::keys::{Key, Kind, MAX_TABLES, Need, header, of_table};
 use crate::pipeline::mistakes::Findings;
+use crate::pipeline::spec::{PropertySpec, StartSpec};
 use crate::pipeline::value::{self, Located, Value, nearest, quoted, show};
 
 /// One table of the file: the values that are there and right, and defaults for those that are not
@@ -93,6 +94,22 @@ impl Section {
         match self.get(name)? {
             (_, Value::Texts(list)) => Some(list),
             _ => None,
+        }
+    }
+
+    /// Where a source starts.
+    pub(super) fn start(&self, name: &str) -> Option<StartSpec> {
+        match self.get(name)? {
+            (_, Value::Start(start)) => Some(*start),
+            _ => None,
+        }
+    }
+
+    /// Settings by name; none where the key is left out.
+    pub(super) fn properties(&self, name: &str) -> &[(Located<String>, PropertySpec)] {
+        match self.get(name) {
+            Some((_, Value::Properties(properties))) => properties,
+            _ => &[],
         }
     }
 

@@ -81,6 +81,65 @@ pub enum SourceSpec {
     },
     /// JSON lines from the standard input.
     Stdin,
+    /// Topics of Kafka.
+    Kafka(KafkaSourceSpec),
+}
+
+/// What is read from Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSourceSpec {
+    /// Where.
+    pub cluster: ClusterSpec,
+    /// At least one, all different.
+    pub topics: Vec<String>,
+    /// Where partitions begin of which nothing was read before.
+    pub start: StartSpec,
+    /// Whether to go on at the oldest record there is when the next one is gone; else the job ends.
+    pub goes_on_when_lost: bool,
+    /// How often to look for new partitions.
+    pub discover_ms: u64,
+}
+
+/// Brokers of Kafka, and how to speak to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// `host:port`, several with commas between them.
+    pub brokers: String,
+    /// Settings of the client by name, none of which the job sets itself.
+    pub properties: Vec<(String, PropertySpec)>,
+}
+
+/// The value of a setting, or where it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PropertySpec {
+    /// The value.
+    Text(String),
+    /// In a variable of the environment.
+    Env(String),
+    /// In a file, without the line feed at its end.
+    File(String),
+}
+
+impl fmt::Debug for PropertySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // It may be a secret.
+            PropertySpec::Text(_) => f.write_str("Text(..)"),
+            PropertySpec::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            PropertySpec::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// Where a partition begins of which nothing was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartSpec {
+    /// At its oldest record.
+    Earliest,
+    /// Behind its newest.
+    Latest,
+    /// At its first record from this time on, in milliseconds since 1970.
+    Time(i64),
 }
 
 /// What the generator makes.
@@ -382,6 +441,8 @@ pub enum SinkKind {
     Stdout,
     /// Nowhere: results are counted only.
     Discard,
+    /// Topics of Kafka, named as the streams.
+    Kafka(ClusterSpec),
 }
 
 /// Names of the streams of results.

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use crate::pipeline::keys::{Choice, Key, Kind, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS};
-use crate::pipeline::spec::Literal;
+use crate::pipeline::spec::{Literal, PropertySpec, StartSpec};
 use crate::pipeline::units::{duration_ms, show_bytes, show_ms, size_bytes};
 
 /// A value and the byte where it stands.
@@ -30,6 +30,8 @@ pub(super) enum Value {
     Texts(Vec<Located<String>>),
     Literals(AnyOf),
     Where(Vec<(Located<String>, AnyOf)>),
+    Start(StartSpec),
+    Properties(Vec<(Located<String>, PropertySpec)>),
 }
 
 /// A mistake in a value, and where.
@@ -66,6 +68,11 @@ pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, W
                 "an expression is not supported in this version, write { field = value }".into(),
             )),
             _ => Err(here(expected("{ field = value }", found))),
+        },
+        Kind::Start => start(found).map(Value::Start).map_err(here),
+        Kind::Properties => match found {
+            DeValue::Table(table) => properties(table).map(Value::Properties),
+            _ => Err(here(expected("a table of settings", found))),
         },
         Kind::Table | Kind::Tables => Err(here(expected("a table", found))),
         // No key of this version has these kinds; the reader stops at the key before.
@@ -309,6 +316,70 @@ fn conditions(table: &DeTable<'_>, at: usize) -> Result<Vec<(Located<String>, An
     }
     conditions.sort_by_key(|(field, _)| field.at);
     Ok(conditions)
+}
+
+fn start(found: &DeValue<'_>) -> Result<StartSpec, String> {
+    let time = found.as_table().filter(|table| table.len() == 1);
+    let time = time.and_then(|table| table.get("timestamp")?.get_ref().as_str());
+    match (found.as_str(), time) {
+        (Some("earliest"), _) => Ok(StartSpec::Earliest),
+        (Some("latest"), _) => Ok(StartSpec::Latest),
+        (_, Some(time)) => {
+            let parsed = time.parse::<jiff::Timestamp>();
+            let ms = parsed.map(|time| StartSpec::Time(time.as_millisecond()));
+            ms.map_err(|_| {
+                let found = quoted(time);
+                format!("expected a time such as \"2026-01-01T00:00:00Z\", got {found}")
+            })
+        }
+        _ => {
+            let what = "\"earliest\", \"latest\" or { timestamp = \"2026-01-01T00:00:00Z\" }";
+            Err(expected(what, found))
+        }
+    }
+}
+
+fn properties(table: &DeTable<'_>) -> Result<Vec<(Located<String>, PropertySpec)>, Wrong> {
+    let mut properties = Vec::new();
+    for (name, value) in table {
+        let at = value.span().start;
+        let name = Located {
+            at: name.span().start,
+            value: name.get_ref().as_ref().to_owned(),
+        };
+        let property = property(value.get_ref());
+        let property = property.map_err(|message| Located {
+            at,
+            value: format!("{}: {message}", quoted(&name.value)),
+        })?;
+        properties.push((name, property));
+    }
+    properties.sort_by_key(|(name, _)| name.at);
+    Ok(properties)
+}
+
+fn property(found: &DeValue<'_>) -> Result<PropertySpec, String> {
+    const SHAPES: &str = "a string, a number, a boolean, { env = \"NAME\" } or { file = \"PATH\" }";
+    match found {
+        DeValue::String(text) => Ok(PropertySpec::Text(text.as_ref().to_owned())),
+        DeValue::Integer(number) => {
+            let number = whole(number).ok_or_else(|| expected("a whole number", found))?;
+            Ok(PropertySpec::Text(number.to_string()))
+        }
+        DeValue::Float(number) => Ok(PropertySpec::Text(number.as_str().to_owned())),
+        DeValue::Boolean(value) => Ok(PropertySpec::Text(value.to_string())),
+        DeValue::Table(table) if table.len() == 1 => {
+            let text = |name: &str| table.get(name)?.get_ref().as_str();
+            match (text("env"), text("file")) {
+                (Some(name), _) => Ok(PropertySpec::Env(name.to_owned())),
+                (_, Some(path)) => Ok(PropertySpec::File(path.to_owned())),
+                _ => Err(expected(SHAPES, found)),
+            }
+        }
+        DeValue::Table(_) | DeValue::Array(_) | DeValue::Datetime(_) => {
+            Err(expected(SHAPES, found))
+        }
+    }
 }
 
 /// A value as a message shows it.

@@ -49,6 +49,7 @@ fn what_does_check_say_of_a_good_pipeline() {
         "job": "user-events",
         "workers": 3,
         "partitions": 1,
+        "created_topics": [],
         "features": 16,
         "model": { "name": "user-events", "digest": digest },
     });

@@ -115,12 +115,12 @@ fn is_what_a_later_version_will_do_refused_by_name() {
     check(
         &[(
             "kind = \"file\"\npath = \"in.jsonl\"",
-            "kind = \"kafka\"\ntopic = \"user_events\"",
+            "kind = \"file\"\npath = \"in.parquet\"",
         )],
         &[(
-            line("kind = \"file\""),
+            line("kind = \"file\"") + 1,
             8,
-            "`kind`: \"kafka\" is not supported in this version",
+            "`path`: .parquet files (Parquet) are not supported in this version, only JSON lines",
         )],
     );
     check(

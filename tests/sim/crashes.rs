@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use slackwater_dataflow::store::memory::{Crash, FaultPlan};
 
 use crate::expected::Expected;
-use crate::sampling::{Draws, is_exhaustive, seeds, some_of, sweep};
+use crate::sampling::{Draws, is_exhaustive, sample_of, seeds, some_of, sweep};
 use crate::scene::{Attempt, Ended, Failure, Scene, World};
 
 /// Runs in a row before one has to come through.
@@ -193,7 +193,11 @@ fn crashes_in_recovery(order: &str) {
     let expected = Expected::of(&scene);
     let world = World::new();
     scene.run(&world, &Attempt::new(0, 2)).unwrap();
-    let firsts = some_of(each_way(world.store.steps()), 10, 2);
+    let firsts = sample_of(
+        each_way(world.store.steps()),
+        if is_exhaustive() { 200 } else { 10 },
+        2,
+    );
     let mut draws = Draws::new(3);
     let (mut cases, mut steps_in_all, mut lengths) = (Vec::new(), 0, BTreeSet::new());
     for crash in firsts {

@@ -53,9 +53,17 @@ impl Draws {
 }
 
 /// About `most` of the cases, or all of them.
-pub fn some_of<T>(mut cases: Vec<T>, most: usize, seed: u64) -> Vec<T> {
+pub fn some_of<T>(cases: Vec<T>, most: usize, seed: u64) -> Vec<T> {
+    if is_exhaustive() {
+        return cases;
+    }
+    sample_of(cases, most, seed)
+}
+
+/// At most `most` of the cases, always the same ones.
+pub fn sample_of<T>(mut cases: Vec<T>, most: usize, seed: u64) -> Vec<T> {
     let mut draws = Draws::new(seed);
-    while cases.len() > most && !is_exhaustive() {
+    while cases.len() > most {
         let chosen = draws.below(cases.len());
         cases.swap_remove(chosen);
     }

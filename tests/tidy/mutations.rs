@@ -321,6 +321,11 @@ fn is_a_hand_through_a_seam_found() {
     both("use std::fs;", "operators/src/a.rs", "connectors/src/a.rs");
     both("use object_store::path;", "src/a.rs", "buckets/src/a.rs");
     both(
+        "use rdkafka::Offset;",
+        "connectors/src/a.rs",
+        "kafka/src/a.rs",
+    );
+    both(
         "tokio::spawn(x);",
         "connectors/src/a.rs",
         "buckets/src/a.rs",

@@ -7,7 +7,7 @@ use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
 /// not bind tests and benches: they may compare with the real thing.
-const EDGES: [(&str, &[&str], &[&str]); 8] = [
+const EDGES: [(&str, &[&str], &[&str]); 9] = [
     (
         "dataflow/Cargo.toml",
         &[],
@@ -34,12 +34,17 @@ const EDGES: [(&str, &[&str], &[&str]); 8] = [
     (
         "connectors/Cargo.toml",
         &["slackwater-dataflow"],
-        &["timely", "differential", "tract"],
+        &["timely", "differential", "tract", "rdkafka"],
     ),
     (
         "buckets/Cargo.toml",
         &["slackwater-dataflow"],
-        &["timely", "differential", "tract"],
+        &["timely", "differential", "tract", "rdkafka"],
+    ),
+    (
+        "kafka/Cargo.toml",
+        &["slackwater-dataflow"],
+        &["timely", "differential", "tract", "object_store", "tokio"],
     ),
     (
         "Cargo.toml",
@@ -48,9 +53,10 @@ const EDGES: [(&str, &[&str], &[&str]); 8] = [
             "slackwater-operators",
             "slackwater-connectors",
             "slackwater-models",
+            "slackwater-kafka",
             "slackwater-buckets",
         ],
-        &["tract", "object_store", "tokio"],
+        &["tract", "object_store", "rdkafka", "tokio"],
     ),
     ("xtask/Cargo.toml", &[], &["timely", "tract"]),
     (
@@ -91,7 +97,7 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
 
 /// Each thing that only some paths may touch: the words, the paths, what it is. Tests,
 /// benches and examples may touch anything.
-const TOUCH: [(&[&str], &[&str], &str); 7] = [
+const TOUCH: [(&[&str], &[&str], &str); 8] = [
     (
         &[
             "tract",
@@ -109,6 +115,7 @@ const TOUCH: [(&[&str], &[&str], &str); 7] = [
         &["buckets/"],
         "the client of S3 and the asynchronous runtime",
     ),
+    (&["rdkafka"], &["kafka/"], "the client of Kafka"),
     (
         &["builder_rc", "builder_raw"],
         &["dataflow/src/adapter", "dataflow/src/worker"],

@@ -145,10 +145,7 @@ fn sort(paths: &mut [PathBuf]) {
 
 /// The partition of a file.
 pub(super) fn partition(id: PartitionId, path: &Path) -> Partition {
-    Partition {
-        id,
-        topic: path.to_string_lossy().into(),
-    }
+    Partition::new(id, path.to_string_lossy().as_ref())
 }
 
 /// Whether more than one file can match.
@@ -187,7 +184,7 @@ fn number(
             ));
         }
     }
-    for Partition { id, topic } in known {
+    for Partition { id, topic, .. } in known {
         if starts.has_ended(*id) {
             let path = || PathBuf::from(&**topic);
             numbered.entry(*id).or_insert_with(path);

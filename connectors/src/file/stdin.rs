@@ -50,10 +50,7 @@ impl StdinSource {
 
     fn of(input: impl Read + Send + 'static, max_bytes: usize) -> Self {
         StdinSource {
-            partitions: [Partition {
-                id: PARTITION,
-                topic: Arc::from(NAME),
-            }],
+            partitions: [Partition::new(PARTITION, Arc::from(NAME))],
             input: Mutex::new(Some(Box::new(input))),
             max_bytes,
         }

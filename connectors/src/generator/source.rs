@@ -36,10 +36,7 @@ impl GeneratorSource {
     pub fn new(generator: Generator, max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let topic: Arc<str> = Arc::from("generator");
         let partitions = (0..generator.config().partitions)
-            .map(|number| Partition {
-                id: PartitionId(number),
-                topic: Arc::clone(&topic),
-            })
+            .map(|number| Partition::new(PartitionId(number), Arc::clone(&topic)))
             .collect();
         GeneratorSource {
             generator,

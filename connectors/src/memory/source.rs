@@ -156,7 +156,7 @@ impl MemorySource {
                 return Err(failed("open", id, twice));
             }
             let topic = Arc::clone(&topic);
-            partitions.push(Partition { id, topic });
+            partitions.push(Partition::new(id, topic));
         }
         Ok(MemorySource {
             partitions: partitions.into(),

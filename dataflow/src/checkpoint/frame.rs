@@ -51,7 +51,7 @@ impl ObjectKind {
         match self {
             ObjectKind::Record => BlockType(1),
             ObjectKind::State => BlockType(3),
-            ObjectKind::Outbox => BlockType(2),
+            ObjectKind::Outbox => BlockType(3),
         }
     }
 }

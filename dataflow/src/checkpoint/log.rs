@@ -5,7 +5,7 @@
 //! that it knows. Numbers of manifests that were deleted are free again, so a claim counts only if nothing is above
 //! it. And whoever has created a record looks for one above it before it counts on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::manifest::{Claim, Manifest, Record};
@@ -115,6 +115,55 @@ pub fn newest_claim(store: &dyn Store) -> Result<Option<Claim>, StoreError> {
 pub fn successor(store: &dyn Store, generation: Generation) -> Option<Claim> {
     let newest = newest_claim(store).ok().flatten();
     newest.filter(|claim| claim.number.0 > generation.0)
+}
+
+/// Whether a run still has the job, for a sink that keeps others from writing by whoever came last, which need not be
+/// the newest run.
+pub struct Fence {
+    store: Arc<dyn Store>,
+    /// The last record that is known not to be another run's claim.
+    seen: Mutex<RecordNumber>,
+}
+
+/// A run cannot tell that it still has the job.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// It has not: another one goes on.
+    #[error("another run of the job has begun and goes on: {0}")]
+    Lost(Box<Claim>),
+    /// The store does not say.
+    #[error(transparent)]
+    Unknown(#[from] FormatError),
+}
+
+impl Fence {
+    /// Of the run with this claim.
+    pub fn new(store: Arc<dyn Store>, generation: Generation) -> Self {
+        Fence {
+            store,
+            seen: Mutex::new(RecordNumber(generation.0)),
+        }
+    }
+
+    /// Asks the store.
+    ///
+    /// # Errors
+    /// Another run has claimed the job, or nobody knows.
+    pub fn check(&self) -> Result<(), FenceError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = numbers(self.store.as_ref()).map_err(FormatError::from)?;
+        let known = *seen;
+        for number in numbers.into_iter().filter(|number| *number > known) {
+            match read_record(self.store.as_ref(), number) {
+                Ok(Record::Claim(claim)) => return Err(FenceError::Lost(Box::new(claim))),
+                Ok(Record::Manifest(_)) => *seen = number,
+                // An older one of this run, deleted meanwhile.
+                Err(FormatError::Store(error)) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ManifestLog {

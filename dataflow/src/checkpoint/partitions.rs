@@ -62,7 +62,7 @@ impl Partitions {
         self.topics.insert(id, Arc::clone(&partition.topic));
         let cut = PartitionCut {
             partition: id,
-            position: Offset::default(),
+            position: partition.begins,
             mark: None,
             highest: None,
             finished: false,
@@ -89,7 +89,10 @@ impl Partitions {
             self.raise(Raise {
                 partition,
                 from: RaisedFrom {
-                    offset: Offset::default(),
+                    offset: self
+                        .cuts
+                        .get(&partition)
+                        .map_or_else(Offset::default, |cut| cut.position),
                     floor,
                     found: true,
                 },

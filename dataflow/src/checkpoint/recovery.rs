@@ -16,7 +16,7 @@ use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::frame::reading::verify_whole;
 use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
-use crate::checkpoint::log::{Claimant, Found, ManifestLog, Recorded, manifests, successor};
+use crate::checkpoint::log::{Claimant, Fence, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::publish;
@@ -116,6 +116,8 @@ pub struct Claimed {
     damaged: Vec<String>,
     /// The last epoch that any of them is of.
     last_epoch: Option<Epoch>,
+    /// Whether nothing is taken from earlier runs.
+    is_fresh: bool,
 }
 
 /// Claims a job's log for a new run and finds the checkpoint that it goes on from.
@@ -173,6 +175,7 @@ fn choose(store: Arc<dyn Store>, log: ManifestLog) -> Result<Claimed, RecoveryEr
         manifests: readable,
         chosen,
         damaged,
+        is_fresh: false,
     })
 }
 
@@ -263,6 +266,11 @@ impl Claimed {
         self.log.generation()
     }
 
+    /// Whether this run still has the job, for a sink that asks before each thing it does.
+    pub fn fence(&self) -> Fence {
+        Fence::new(Arc::clone(&self.store), self.generation())
+    }
+
     /// The checkpoint that the run will go on from; none if there is none.
     ///
     /// # Errors
@@ -287,6 +295,7 @@ impl Claimed {
 
     /// Starts over: nothing is taken from earlier runs but the numbers of their epochs.
     pub fn forget(&mut self) {
+        self.is_fresh = true;
         self.chosen = None;
         self.damaged.clear();
     }
@@ -383,6 +392,13 @@ impl Claimed {
         choice: Option<Choice>,
         sink: &mut dyn EpochSink,
     ) -> Result<(), RecoveryError> {
+        if self.is_fresh {
+            // What was published before is known from now on: it is nothing that a next run would have to halt over.
+            for (number, marker) in (0..).zip(markers) {
+                ledger.accept(ShardId(number), marker.as_ref());
+            }
+            return Ok(());
+        }
         let listed: Vec<UnconfirmedEpoch> = ledger.unconfirmed().cloned().collect();
         // All shards are decided before anything is published.
         let mut steps = Vec::new();

@@ -19,10 +19,7 @@ const LIMITS: PaceLimits = PaceLimits {
 };
 
 fn pace(partitions: u32) -> Pace {
-    let partition = |number| Partition {
-        id: PartitionId(number),
-        topic: Arc::from("test"),
-    };
+    let partition = |number| Partition::new(PartitionId(number), Arc::from("test"));
     let partitions: Vec<Partition> = (0..partitions).map(partition).collect();
     Pace::new(LIMITS, 2, &partitions)
 }

@@ -9,7 +9,7 @@ use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_dataflow::source::{OVERSIZE_HEAD_BYTES, Topics};
+use slackwater_dataflow::source::{OVERSIZE_HEAD_BYTES, PartitionName, Topics};
 
 use crate::encode::form::{Chunks, Form, Sender, write_record_key};
 use crate::encode::json;
@@ -53,7 +53,7 @@ pub struct EncodeDeadLetters {
     max_depth: u32,
     topics: Arc<Topics>,
     /// The partition of the last dead letter, and what it is called: the next one is mostly of it too.
-    named: Option<(PartitionId, Arc<str>)>,
+    named: Option<(PartitionId, PartitionName)>,
     shards: u16,
     form: Form,
     clock: Arc<dyn Clock>,
@@ -116,9 +116,7 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"stage\":");
         json::text(out, reason.stage.name());
         out.extend_from_slice(b",\"source\":{\"topic\":");
-        json::text(out, self.topic(reject.partition));
-        out.extend_from_slice(b",\"partition\":");
-        json::int(out, reject.partition.0);
+        self.source(out, reject.partition);
         out.extend_from_slice(b",\"offset\":");
         json::int(out, reject.offset.0);
         out.push(b'}');
@@ -139,12 +137,15 @@ impl EncodeDeadLetters {
         out.push(b'}');
     }
 
-    fn topic(&mut self, partition: PartitionId) -> &str {
+    fn source(&mut self, out: &mut Vec<u8>, partition: PartitionId) {
         if self.named.as_ref().is_none_or(|(id, _)| *id != partition) {
-            let topic = self.topics.name(partition);
-            self.named = topic.map(|topic| (partition, topic));
+            let name = self.topics.name(partition);
+            self.named = name.map(|name| (partition, name));
         }
-        self.named.as_ref().map_or("", |(_, topic)| topic)
+        let named = self.named.as_ref().map(|(_, name)| name);
+        json::text(out, named.map_or("", |name| &name.topic));
+        out.extend_from_slice(b",\"partition\":");
+        json::int(out, named.map_or(partition.0, |name| name.number));
     }
 
     fn original(&mut self, out: &mut Vec<u8>, original: &Original) {

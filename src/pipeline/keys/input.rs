@@ -24,8 +24,8 @@ const MAX_DEPTH: i64 = 128;
 pub(super) const MAX_SPAN_MS: u64 = 10 * 365 * 86_400_000;
 
 const ORDERS: &[Choice] = &[now("arrival"), now("event_time")];
-const SOURCES: &[Choice] = &[now("generator"), now("file"), later("kafka")];
-const LOST_OFFSET: &[Choice] = &[later("stop"), later("earliest")];
+const SOURCES: &[Choice] = &[now("generator"), now("file"), now("kafka")];
+const LOST_OFFSET: &[Choice] = &[now("stop"), now("earliest")];
 const FORMATS: &[Choice] = &[now("json")];
 const TIME_UNITS: &[Choice] = &[
     now("ms"),
@@ -62,7 +62,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("job.record", Kind::Bool, "Journal the answers of lookups, for replay.").later(),
 
     Key::new("source", Kind::Table, "Where events come from.").needed(),
-    Key::new("source.kind", Kind::Choice(SOURCES), "Kind of the source: made-up events of the reference job; files, or the standard input.").needed().selects(),
+    Key::new("source.kind", Kind::Choice(SOURCES), "Kind of the source: made-up events of the reference job; files, or the standard input; topics of Kafka.").needed().selects(),
     Key::new("source.seed", Kind::Integer(0, i64::MAX),
         "Seed of the generator: the same seed gives the same events.").only(GENERATOR).or("1"),
     Key::new("source.events", Kind::Integer(1, MAX_EVENTS), "Events to generate.").only(GENERATOR).or("1000000"),
@@ -82,15 +82,18 @@ pub(super) static KEYS: &[Key] = &[
         .only(FILE).needed_for(FILE),
     Key::new("source.follow", Kind::Bool, "Wait for more at the end of each file, until the job is stopped. A last line without a line feed is no record yet. \
          With a pattern, new files are looked for every second. A file that is cut, replaced or deleted ends the job with an error.").only(FILE).or("false"),
-    Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
-    Key::new("source.topic", Kind::Text, "Topic to read.").only(KAFKA).later(),
-    Key::new("source.topics", Kind::Texts, "Topics to read.").only(KAFKA).later(),
-    Key::new("source.start", Kind::Other,
-        "Where partitions without a position start: earliest, latest or { timestamp = \"...\" }.").only(KAFKA).later(),
+    Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA),
+    Key::new("source.topic", Kind::Name, "Topic to read.").only(KAFKA),
+    Key::new("source.topics", Kind::Texts, "Topics to read, if there are several. Others may be added at the end.").only(KAFKA),
+    Key::new("source.start", Kind::Start,
+        "Where partitions begin of which nothing was read before: `\"earliest\"`, `\"latest\"` or `{ timestamp = \"2026-01-01T00:00:00Z\" }`, their first record from then on. \
+         Partitions that are found while the job runs begin at their oldest record.").only(KAFKA).or("\"earliest\""),
     Key::new("source.on_lost_offset", Kind::Choice(LOST_OFFSET),
-        "What to do when the position is no longer in the topic.").only(KAFKA).later(),
-    Key::new("source.discover_partitions", SPAN, "How often to look for new partitions.").only(KAFKA).later(),
-    Key::new("source.properties", Kind::Other, "Raw settings of the Kafka client.").only(KAFKA).later(),
+        "What to do when the record that is to be read next is gone, by the topic's retention or because the topic was made anew. `stop`: the job ends and says so. \
+         `earliest`: it goes on at the oldest record there is, and says so.").only(KAFKA).or("\"stop\""),
+    Key::new("source.discover_partitions", Kind::Duration(100, MAX_SPAN_MS), "How often to look for new partitions.").only(KAFKA).or("\"30s\""),
+    Key::new("source.properties", Kind::Properties, "Further settings of the Kafka client, by librdkafka's names: `security.protocol`, `sasl.*`, `ssl.*` and the like. Secrets are `{ env = \"NAME\" }` or \
+         `{ file = \"PATH\" }`. What exactly once rests on cannot be set.").only(KAFKA),
 
     Key::new("event", Kind::Table, "What an event is.").needed(),
     Key::new("event.format", Kind::Choice(FORMATS), "Format of a record.").or("\"json\""),
@@ -102,10 +105,11 @@ pub(super) static KEYS: &[Key] = &[
         "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
     Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one, in `event_time` order: one that \
          is further ahead is not read until the others have caught up.").or("\"1m\""),
-    Key::new("event.idle_timeout", Kind::Duration(1, MAX_SPAN_MS), "After which silence a followed file no longer holds the others: then event time goes on without it, \
-         and what it brings later is late where it is older than what the others had reached. A file that the job itself does not read on is not silent. Off unless set."),
+    Key::new("event.idle_timeout", Kind::Duration(1, MAX_SPAN_MS), "After which silence a followed file, or a partition of a topic, no longer holds the others: then event time goes on without it, \
+         and what it brings later is late where it is older than what the others had reached. One that the job itself does not read on is not silent. Off unless set."),
     Key::new("event.max_ahead", SPAN,
-        "How far an event time may be ahead of the newest of its partition; off unless set."),
+        "How far an event time may be ahead of the newest of its partition; off unless set. With Kafka, `1h` unless set; there it may be ahead of when the broker has written \
+         the record, where the topic says so, and a partition's first event of when its record was made."),
     Key::new("event.late", Kind::Choice(LATE), "What happens to late events. `dead_letter`: they go to the stream of late events. `process`: they are handled \
          as if they had happened at their partition's watermark. `drop`: they are counted.").or("\"dead_letter\""),
     Key::new("event.max_bytes", Kind::Size(MIN_EVENT_BYTES, MAX_EVENT_BYTES), "Largest record; a larger one is rejected.").or("\"1MiB\""),

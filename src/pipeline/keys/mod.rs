@@ -61,6 +61,10 @@ pub enum Kind {
     Table,
     /// A list of tables, at most [`MAX_TABLES`], whose keys are declared under this path.
     Tables,
+    /// "earliest", "latest" or `{ timestamp = "..." }`.
+    Start,
+    /// A table from names to a string, a number, a boolean, `{ env = "NAME" }` or `{ file = "..." }`.
+    Properties,
     /// `{ env = "NAME" }` or `{ file = "..." }`; never shown.
     Secret,
     /// A value of another shape, which the documentation describes.

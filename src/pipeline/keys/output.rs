@@ -19,7 +19,7 @@ const MAX_RETAIN: i64 = 1_000;
 /// A delay that grows faster is the longest one at once.
 const MAX_MULTIPLIER: f64 = 100.0;
 
-const SINKS: &[Choice] = &[now("file"), now("stdout"), now("discard"), later("kafka")];
+const SINKS: &[Choice] = &[now("file"), now("stdout"), now("discard"), now("kafka")];
 const DELIVERIES: &[Choice] = &[now("exactly_once"), now("at_least_once")];
 const FORMS: &[Choice] = &[now("envelope"), later("raw")];
 const STRATEGIES: &[Choice] = &[now("exponential_delay"), now("fixed_delay"), now("none")];
@@ -37,15 +37,15 @@ const IN_A_ROW: Kind = Kind::Integer(0, MAX_IN_A_ROW);
 #[rustfmt::skip] // One key a paragraph reads as a table.
 pub(super) static KEYS: &[Key] = &[
     Key::new("sink", Kind::Table, "Where results go.").needed(),
-    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files; the standard output; or nothing at all, for measuring.").needed().selects(),
+    Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files; topics of Kafka, named as the streams; the standard output; or nothing at all, for measuring.").needed().selects(),
     Key::new("sink.path", Kind::Text,
         "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
-    Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers.").only(KAFKA).later(),
+    Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA),
     Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs. `exactly_once`: nothing; they come out when the checkpoint behind them is \
          durable, which needs `[checkpoint]`. `at_least_once`: some may come out twice. `exactly_once` with `[checkpoint]`, unless results go to the standard output, \
          which cannot be taken back; else `at_least_once`."),
     Key::new("sink.shards", Kind::Integer(1, MAX_SHARDS),
-        "Files per stream, fixed for the life of a job.").or("2"),
+        "Files per stream, or producers of Kafka; fixed for the life of a job.").or("2"),
     Key::new("sink.new_producer_each_epoch", Kind::Bool, "Use a new Kafka producer for each epoch.").only(KAFKA).later(),
     Key::new("sink.predictions", Kind::Name, "Name of the stream of predictions.").or("\"ml_predictions\""),
     Key::new("sink.validation_errors", Kind::Name,
@@ -57,7 +57,7 @@ pub(super) static KEYS: &[Key] = &[
         "Fields of the event that each prediction repeats, in this order; those of the key unless set."),
     Key::new("sink.provenance", Kind::Bool,
         "Add partition, offset, epoch and model to each prediction.").or("false"),
-    Key::new("sink.properties", Kind::Other, "Raw settings of the Kafka client.").only(KAFKA).later(),
+    Key::new("sink.properties", Kind::Properties, "Further settings of the Kafka client, as in `[source]`.").only(KAFKA),
 
     Key::new("dead_letter", Kind::Table, "How rejected events are written."),
     Key::new("dead_letter.form", Kind::Choice(FORMS),

@@ -130,6 +130,8 @@ fn takes(key: &Key) -> String {
         Kind::Texts => "list of texts".into(),
         Kind::Literals => "list of texts, numbers or truth values, at least one".into(),
         Kind::Where => "condition".into(),
+        Kind::Start => "`\"earliest\"`, `\"latest\"`, `{ timestamp = \"...\" }`".into(),
+        Kind::Properties => "table of settings".into(),
         Kind::Table => format!("[table](#{})", anchor(key)),
         Kind::Tables => format!("[list of tables](#{})", anchor(key)),
         // No supported key has these kinds; a test below would show one in the page.

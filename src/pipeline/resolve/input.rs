@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use slackwater_connectors::file::is_compressed;
+use slackwater_kafka::client::reserved;
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::SourceSpec;
+use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, SourceSpec};
+use crate::pipeline::value::quoted;
 
 /// The path that stands for the standard input.
 pub(super) const STDIN: &str = "-";
@@ -36,6 +38,74 @@ pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<Sourc
     })
 }
 
+/// A source that reads topics.
+pub(super) fn kafka(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
+    let topics = topics(section, findings);
+    Some(SourceSpec::Kafka(KafkaSourceSpec {
+        cluster: cluster(section, findings)?,
+        topics: topics?,
+        start: section.start("start")?,
+        goes_on_when_lost: section.text("on_lost_offset")?.value == "earliest",
+        discover_ms: section.millis("discover_partitions")?,
+    }))
+}
+
+fn topics(section: &Section, findings: &mut Findings) -> Option<Vec<String>> {
+    let several = section.texts("topics");
+    match (section.string("topic"), several) {
+        (Some(_), Some(_)) => {
+            let at = section.get("topics")?.0;
+            findings.add(
+                at,
+                "`topics`: leave it out, or leave `topic` out".to_owned(),
+            );
+            None
+        }
+        (Some(topic), None) => Some(vec![topic]),
+        (None, Some(topics)) => {
+            let mut names: Vec<String> = Vec::new();
+            for topic in topics {
+                if names.contains(&topic.value) {
+                    let name = quoted(&topic.value);
+                    findings.add(topic.at, format!("topic {name} is listed twice"));
+                }
+                names.push(topic.value.clone());
+            }
+            if names.is_empty() {
+                findings.add(
+                    section.get("topics")?.0,
+                    "at least one topic is needed".to_owned(),
+                );
+            }
+            Some(names)
+        }
+        (None, None) => {
+            // What is written and wrong is among the mistakes.
+            if !section.is_meant("topic") && !section.is_meant("topics") {
+                let message = "[source] needs `topic` with kind = \"kafka\"";
+                findings.absent(section.at, message.to_owned());
+            }
+            None
+        }
+    }
+}
+
+/// The brokers of a source or sink.
+pub(super) fn cluster(section: &Section, findings: &mut Findings) -> Option<ClusterSpec> {
+    let mut properties = Vec::new();
+    for (name, value) in section.properties("properties") {
+        if let Some(reason) = reserved(&name.value) {
+            let name_shown = quoted(&name.value);
+            findings.add(name.at, format!("`properties`: {name_shown}: {reason}"));
+        }
+        properties.push((name.value.clone(), value.clone()));
+    }
+    Some(ClusterSpec {
+        brokers: section.string("brokers")?,
+        properties,
+    })
+}
+
 /// Whether a silence can mean anything for that source.
 pub(super) fn idle_timeout(event: &Section, source: &SourceSpec, findings: &mut Findings) {
     let Some((at, _)) = event.get("idle_timeout") else {
@@ -53,7 +123,7 @@ pub(super) fn idle_timeout(event: &Section, source: &SourceSpec, findings: &mut 
         SourceSpec::File { path, .. } if !path.contains(['*', '?', '[']) => {
             "one file is one partition, which holds no other: follow a pattern, or leave `idle_timeout` out"
         }
-        SourceSpec::File { .. } => return,
+        SourceSpec::File { .. } | SourceSpec::Kafka(_) => return,
     };
     findings.add(at, format!("`idle_timeout`: {message}"));
 }

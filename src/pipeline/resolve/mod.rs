@@ -17,6 +17,10 @@ use crate::pipeline::spec::{
 };
 use crate::pipeline::value::quoted;
 
+/// How far ahead an event of Kafka may be unless the pipeline says so: there is no gap in a topic that is written to, as
+/// there is between files.
+const KAFKA_MAX_AHEAD_MS: u64 = 3_600_000;
+
 /// Resolves a whole file.
 pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeline> {
     let job = root.table("job").and_then(|section| job(section, findings));
@@ -24,9 +28,12 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         .table("source")
         .and_then(|section| source(section, findings));
     let fields = event::fields(root.table("event"), findings);
-    let event = root
+    let mut event = root
         .table("event")
         .and_then(|section| event::event(section, &fields, findings));
+    if let (Some(event), Some(SourceSpec::Kafka(_))) = (&mut event, &source) {
+        event.max_ahead_ms.get_or_insert(KAFKA_MAX_AHEAD_MS);
+    }
     if let (Some(section), Some(source)) = (root.table("event"), &source) {
         input::idle_timeout(section, source, findings);
     }
@@ -90,8 +97,10 @@ fn job(section: &Section, findings: &mut Findings) -> Option<JobSpec> {
 }
 
 fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {
-    if section.text("kind")?.value == "file" {
-        return input::source(section, findings);
+    match section.text("kind")?.value {
+        "file" => return input::source(section, findings),
+        "kafka" => return input::kafka(section, findings),
+        _ => {}
     }
     let invalid = section.float("invalid");
     let late = section.float("late");
@@ -190,6 +199,7 @@ fn sink(
             path: section.string("path")?,
         },
         "stdout" => SinkKind::Stdout,
+        "kafka" => SinkKind::Kafka(input::cluster(section, findings)?),
         _ => SinkKind::Discard,
     };
     let delivery = recovery::delivery(section, &kind, has_checkpoints, findings);

@@ -191,6 +191,13 @@ pub(super) fn delivery(
     findings: &mut Findings,
 ) -> Option<Delivery> {
     let is_stdout = *kind == SinkKind::Stdout;
+    let is_kafka = matches!(kind, SinkKind::Kafka(_));
+    if is_kafka && !has_checkpoints && !findings.broken_header() {
+        let message = "kind = \"kafka\" needs [checkpoint]: outputs are published when the checkpoint behind them is \
+                       durable";
+        findings.add(section.at, message);
+        return None;
+    }
     let Some(asked) = section.text("delivery") else {
         // A value that is wrong is among the mistakes.
         return Some(if has_checkpoints && !is_stdout {
@@ -205,7 +212,7 @@ pub(super) fn delivery(
             "`delivery`: what was written to the standard output cannot be taken back after a crash, so with \
              kind = \"stdout\" it is \"at_least_once\"",
         ),
-        (true, false, false) if !findings.broken_header() => {
+        (true, false, false) if !is_kafka && !findings.broken_header() => {
             Some("`delivery`: \"exactly_once\" needs [checkpoint]")
         }
         (false, false, true) => Some(

@@ -53,8 +53,29 @@ pub(super) const BAD: &[Bad] = &[
         "5:8: `kind`: unknown value \"fil\", did you mean \"file\"?",
     ]),
     bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\ntopic = \"t\"\ntpic = 1", &[
-        "5:8: `kind`: \"kafka\" is not supported in this version",
+        "4:1: [source] needs `brokers` with kind = \"kafka\"",
         "7:1: unknown key `tpic` in [source], did you mean `topic`?",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"", &[
+        "4:1: [source] needs `topic` with kind = \"kafka\"",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\ntopics = [\"u\"]", &[
+        "8:10: `topics`: leave it out, or leave `topic` out",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopics = [\"u\", \"t\", \"u\"]", &[
+        "7:21: topic \"u\" is listed twice",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nstart = \"first\"", &[
+        "8:9: `start`: expected \"earliest\", \"latest\" or { timestamp = \"2026-01-01T00:00:00Z\" }, got \"first\"",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nstart = { timestamp = \"today\" }", &[
+        "8:9: `start`: expected a time such as \"2026-01-01T00:00:00Z\", got \"today\"",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { \"isolation.level\" = \"read_uncommitted\", \"ssl.ca.location\" = [] }", &[
+        "8:76: `properties`: \"ssl.ca.location\": expected a string, a number, a boolean, { env = \"NAME\" } or { file = \"PATH\" }, got a list",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { \"isolation.level\" = \"read_uncommitted\" }", &[
+        "8:16: `properties`: \"isolation.level\": the job sets it itself, and what is exactly once rests on it",
     ]),
     bad("path = \"in.jsonl\"", "", &[
         "4:1: [source] needs `path` with kind = \"file\"",

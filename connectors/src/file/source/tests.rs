@@ -229,10 +229,7 @@ fn do_known_files_keep_their_numbers() {
         |pattern: &str, known: &[(u32, &str)], ended: &[u32], expected: Result<&str, &str>| {
             let known: Vec<_> = known
                 .iter()
-                .map(|&(id, name)| Partition {
-                    id: PartitionId(id),
-                    topic: Arc::from(path(name)),
-                })
+                .map(|&(id, name)| Partition::new(PartitionId(id), Arc::from(path(name))))
                 .collect();
             let starts: Starts = ended
                 .iter()
@@ -381,7 +378,8 @@ fn are_files_that_come_later_found_once_and_numbered_on() {
     let [a, c] = ["a.jsonl", "c.jsonl"].map(|name| path(name).to_str().unwrap().to_owned());
     assert_eq!(names, [(1, a.as_str()), (2, c.as_str())]);
     assert_eq!(source.look().unwrap(), []);
-    assert_eq!(source.topics().name(PartitionId(2)).as_deref(), Some(&*c));
+    let named = source.topics().name(PartitionId(2)).unwrap();
+    assert_eq!((&*named.topic, named.number), (&*c, 2));
     for partition in &found {
         reader.begin(partition).unwrap();
         assert_eq!(reader.position(partition.id), Some(Offset(0)));

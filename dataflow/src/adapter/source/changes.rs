@@ -6,7 +6,7 @@ use crate::control::{Beginning, StartEpoch};
 use crate::idleness::{Raise, Speaks};
 use crate::ingest::Ingest;
 use crate::moment::EventTime;
-use crate::place::{Offset, PartitionId};
+use crate::place::PartitionId;
 use crate::run::RunError;
 use crate::source::Partition;
 
@@ -78,7 +78,7 @@ impl<I: Ingest> Head<I> {
         let begun = self.reader.begin(partition);
         begun.map_err(|error| self.fail(RunError::Source(error)))?;
         let id = partition.id;
-        if let Some(raise) = self.resting.finds(id, Offset::default()) {
+        if let Some(raise) = self.resting.finds(id, partition.begins) {
             self.ingest.raise(&raise, self.effect);
         }
         self.capabilities.begin(id, EventTime::MIN);

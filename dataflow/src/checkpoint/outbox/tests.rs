@@ -16,6 +16,7 @@ use crate::checkpoint::shelf::Shelf;
 use crate::identity::Generation;
 use crate::moment::Epoch;
 use crate::place::ShardId;
+use crate::sink::addressed::{Address, OpenRecord};
 use crate::sink::{Framing, OutputChunk, OutputStream};
 
 const NAME: DataName = DataName {
@@ -41,6 +42,23 @@ fn chunk(place: usize, number: usize, lengths: &[usize]) -> OutputChunk {
         records: lengths.len() as u32,
         framing: Framing::Lines,
         bytes: lengths.iter().map(record).collect::<String>().into_bytes(),
+    }
+}
+
+/// The same, each with its address.
+fn addressed(place: usize, number: usize, lengths: &[usize]) -> OutputChunk {
+    let lines = chunk(place, number, lengths);
+    let mut bytes = Vec::new();
+    for value in lines.bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut record = OpenRecord::begin(&mut bytes, Address::default());
+        record.value().extend_from_slice(value);
+        record.end();
+    }
+    let framing = Framing::Addressed;
+    OutputChunk {
+        framing,
+        bytes,
+        ..lines
     }
 }
 
@@ -81,6 +99,10 @@ fn check(bounds: Bounds, chunks: &[OutputChunk]) -> Option<SealedOutbox> {
     for (shard, outputs) in &sealed.shards {
         for chunk in &outputs.chunks {
             let records = reader.chunk(*shard, chunk).unwrap();
+            for part in &records {
+                let expected = chunks.first().map(|it| it.framing);
+                assert_eq!(Some(part.framing), expected);
+            }
             let bounded = chunk.bytes <= bounds.chunk || chunk.records == 1;
             assert!(bounded, "{chunk:?}");
             read.extend(records);
@@ -101,15 +123,17 @@ proptest! {
         outputs in vec((0..12_usize, vec(0..40_usize, 0..9)), 0..60),
         long in 0..300_usize,
     ) {
-        let mut chunks: Vec<OutputChunk> = outputs
-            .iter()
-            .enumerate()
-            .map(|(number, (place, lengths))| chunk(*place, number, lengths))
-            .collect();
-        check(SMALL, &chunks);
-        chunks.push(chunk(0, 61, &[long, 1, long]));
-        check(SMALL, &chunks);
-        check(Bounds::default(), &chunks);
+        for make in [chunk, addressed] {
+            let mut chunks: Vec<OutputChunk> = outputs
+                .iter()
+                .enumerate()
+                .map(|(number, (place, lengths))| make(*place, number, lengths))
+                .collect();
+            check(SMALL, &chunks);
+            chunks.push(make(0, 61, &[long, 1, long]));
+            check(SMALL, &chunks);
+            check(Bounds::default(), &chunks);
+        }
     }
 }
 

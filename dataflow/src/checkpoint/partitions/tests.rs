@@ -11,10 +11,7 @@ use crate::place::{Mark, Offset, PartitionId};
 use crate::source::Partition;
 
 fn partition(id: u32) -> Partition {
-    Partition {
-        id: PartitionId(id),
-        topic: Arc::from(format!("t{id}")),
-    }
+    Partition::new(PartitionId(id), Arc::from(format!("t{id}")))
 }
 
 fn of(ids: &[u32]) -> Partitions {

@@ -21,10 +21,7 @@ fn encoder(form: Form) -> EncodeDeadLetters {
             .map(str::to_owned)
             .to_vec(),
         max_depth: 4,
-        topics: Arc::new(Topics::of(&[Partition {
-            id: PartitionId(6),
-            topic,
-        }])),
+        topics: Arc::new(Topics::of(&[Partition::new(PartitionId(6), topic)])),
         shards: 4,
         form,
     };

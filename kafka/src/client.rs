@@ -1,0 +1,324 @@
+//! How brokers are reached, what clients of them notice, and what their errors mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use slackwater_dataflow::sink::SinkError;
+use slackwater_dataflow::source::SourceError;
+
+/// Where the brokers are, and how they are spoken to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// `host:port`, several with commas between them.
+    pub brokers: String,
+    /// Settings of the client library, as they are. They may hold secrets.
+    pub properties: BTreeMap<String, String>,
+    /// What brokers see in their logs.
+    pub client_id: String,
+}
+
+/// Settings that belong to the job: what exactly once rests on, and what is said elsewhere in a pipeline file.
+const RESERVED: [(&str, &str); 20] = [
+    ("acks", SET),
+    ("allow.auto.create.topics", SET),
+    ("auto.offset.reset", "`on_lost_offset` and `start` say that"),
+    ("bootstrap.servers", "`brokers` says that"),
+    ("client.id", "it is the job's name"),
+    ("enable.auto.commit", SET),
+    ("enable.auto.offset.store", SET),
+    ("enable.idempotence", SET),
+    ("enable.partition.eof", SET),
+    ("group.id", "it is the job's name"),
+    ("group.instance.id", "no group is joined"),
+    ("group.protocol", "no group is joined"),
+    ("isolation.level", SET),
+    ("max.in.flight", SET),
+    ("max.in.flight.requests.per.connection", SET),
+    ("metadata.broker.list", "`brokers` says that"),
+    ("message.max.bytes", "it is what the topics take"),
+    ("request.required.acks", SET),
+    ("transaction.timeout.ms", SET),
+    ("transactional.id", SET),
+];
+
+const SET: &str = "the job sets it itself, and what is exactly once rests on it";
+
+/// Why a setting is not for a person to set, if it is not.
+pub fn reserved(name: &str) -> Option<&'static str> {
+    let mut reserved = RESERVED.iter();
+    reserved.find_map(|(known, why)| (*known == name).then_some(*why))
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: Vec<_> = self.properties.keys().collect();
+        f.debug_struct("Cluster")
+            .field("brokers", &self.brokers)
+            .field("properties", &properties)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Settings of a client: ours, then what a person has set.
+    pub(crate) fn config<'s>(
+        &self,
+        settings: impl IntoIterator<Item = (&'s str, String)>,
+    ) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", &self.client_id);
+        // A broker that is back is found again within a second, and one that is away costs nothing.
+        config.set("reconnect.backoff.ms", "50");
+        config.set("reconnect.backoff.max.ms", "1000");
+        for (name, value) in settings {
+            config.set(name, value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+}
+
+/// Something that was asked of a cluster and not done.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {subject}: {source}")]
+pub struct Fault {
+    /// What was tried: `read`, `create`, ...
+    pub action: &'static str,
+    /// On what: a topic, a transaction.
+    pub subject: String,
+    /// Why it failed, of a kind as [`kind_of`] says.
+    pub source: io::Error,
+}
+
+impl Fault {
+    /// A fault of a cluster that answers, which a person has to see to.
+    pub fn new(
+        action: &'static str,
+        subject: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Fault {
+            action,
+            subject: subject.into(),
+            source: io::Error::other(reason.into()),
+        }
+    }
+
+    /// What the client library says.
+    pub(crate) fn told(
+        action: &'static str,
+        subject: impl Into<String>,
+    ) -> impl FnOnce(KafkaError) -> Self {
+        let subject = subject.into();
+        move |error| Fault {
+            action,
+            subject,
+            source: io_error(error),
+        }
+    }
+
+    /// Whether it passes by itself, when the cluster is there again.
+    pub fn passes(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            ErrorKind::NotConnected | ErrorKind::TimedOut
+        )
+    }
+}
+
+impl From<Fault> for SinkError {
+    fn from(fault: Fault) -> Self {
+        SinkError {
+            action: fault.action,
+            subject: fault.subject,
+            source: fault.source,
+        }
+    }
+}
+
+impl From<Fault> for SourceError {
+    fn from(fault: Fault) -> Self {
+        SourceError {
+            action: fault.action,
+            subject: fault.subject,
+            source: fault.source,
+        }
+    }
+}
+
+/// What the clients of a job notice, beside their answers. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Connections that were lost, or could not be made.
+    disconnected: AtomicU64,
+    /// Records that were not delivered.
+    undelivered: AtomicU64,
+}
+
+impl Noticed {
+    /// How often a broker was lost so far.
+    pub fn disconnected(&self) -> u64 {
+        self.0.disconnected.load(Ordering::SeqCst)
+    }
+
+    /// Records that were not delivered so far.
+    pub fn undelivered(&self) -> u64 {
+        self.0.undelivered.load(Ordering::SeqCst)
+    }
+}
+
+impl ClientContext for Noticed {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::debug!(facility, "kafka: {message}"),
+            _ => tracing::trace!(facility, "kafka: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if is_away(&error) {
+            self.0.disconnected.fetch_add(1, Ordering::SeqCst);
+        }
+        tracing::debug!("kafka: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Noticed {}
+
+impl ProducerContext for Noticed {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            tracing::debug!("kafka: a record was not delivered: {error}");
+            self.0.undelivered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether a broker could not be spoken to, which passes.
+fn is_away(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| kind_of(code) == ErrorKind::NotConnected)
+}
+
+/// What an error means for who asked: kinds that pass, as far as waiting can help, and others.
+///
+/// `NotConnected` and `TimedOut` pass; `PermissionDenied` and `NotFound` need a person.
+pub fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::NodeUpdate
+        | Code::BrokerNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::NetworkException
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::KafkaStorageError
+        | Code::ReplicaNotAvailable
+        | Code::WaitingForCoordinator => ErrorKind::NotConnected,
+        Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::MessageTimedOut
+        | Code::TimedOutQueue
+        | Code::ConcurrentTransactions => ErrorKind::TimedOut,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::Authentication
+        | Code::SaslAuthenticationFailed => ErrorKind::PermissionDenied,
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            ErrorKind::NotFound
+        }
+        _ => ErrorKind::Other,
+    }
+}
+
+/// An error of the client library as one of input and output.
+pub(crate) fn io_error(error: KafkaError) -> io::Error {
+    let code = error.rdkafka_error_code();
+    let kind = code.map_or(ErrorKind::Other, kind_of);
+    io::Error::new(kind, Told(error))
+}
+
+/// An error in its own words, without the library's frame around it.
+#[derive(Debug)]
+struct Told(KafkaError);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.0, self.0.rdkafka_error_code()) {
+            (KafkaError::ClientConfig(_, why, name, value), _) => {
+                // A value may be a secret.
+                let _ = value;
+                write!(f, "the property `{name}` is not usable: {why}")
+            }
+            (KafkaError::Transaction(error), _) => write!(f, "{}", error.string()),
+            (_, Some(code)) => write!(f, "{code}"),
+            (error, None) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Told {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::client::Cluster;
+
+    fn cluster() -> Cluster {
+        let secret = ("sasl.password".to_owned(), "hunter2".to_owned());
+        Cluster {
+            brokers: "one:9092,two:9092".to_owned(),
+            properties: BTreeMap::from([secret, ("linger.ms".to_owned(), "7".to_owned())]),
+            client_id: "job".to_owned(),
+        }
+    }
+
+    #[test]
+    fn is_what_a_person_sets_above_ours() {
+        let config = cluster().config([("linger.ms", "5".to_owned()), ("acks", "all".to_owned())]);
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("bootstrap.servers"), Some("one:9092,two:9092"));
+    }
+
+    #[test]
+    fn are_secrets_shown_to_nobody() {
+        let shown = format!("{:?}", cluster());
+        assert!(
+            shown.contains("sasl.password") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! One shard's transactions, and whether it is certain how one has ended.
+//!
+//! A producer with a fixed transactional id: whoever initialises it ends what the one before had open, and keeps that one from
+//! writing. Of a transaction only one outcome is trusted: a commit that came back at once, with nothing lost on the way.
+//! After anything else the producer is thrown away. The client library repeats the request that ends a transaction when
+//! an answer is lost, and a late copy of it could end the next transaction of the same producer in its middle; a new
+//! producer has a new epoch, and the broker refuses the copy. Whether the transaction has counted is then read from its
+//! marker.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use slackwater_dataflow::sink::addressed::AddressedRecord;
+
+use crate::client::{Cluster, Fault, Noticed};
+
+/// A commit that took longer may have been sent twice.
+const COMMIT_MAX: Duration = Duration::from_secs(2);
+
+/// A pause between two looks at what is on its way. The library's own waiting either takes its time or keeps a core busy.
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// How long an initialisation may take at first. If another producer's transaction has to be ended, the broker says to
+/// come again; the library does so after half a second, a new producer at once.
+const INIT_SHORT: Duration = Duration::from_millis(80);
+
+/// How often that is tried before one is given all the time it wants.
+const INIT_SHORT_TRIES: u32 = 5;
+
+/// How long an initialisation may take.
+const INIT_LONG: Duration = Duration::from_secs(15);
+
+/// How a shard's producer is made.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducerConfig {
+    pub(crate) cluster: Cluster,
+    /// Fixed for the life of the job.
+    pub(crate) transactional_id: String,
+    /// After which a broker ends a transaction by itself.
+    pub(crate) transaction_timeout: Duration,
+    /// Most bytes of a batch, which is what the topics take.
+    pub(crate) batch_bytes_max: u64,
+}
+
+/// Settings of every producer of ours.
+pub(crate) fn settings(batch_bytes_max: u64) -> Vec<(&'static str, String)> {
+    vec![
+        ("acks", "all".to_owned()),
+        ("enable.idempotence", "true".to_owned()),
+        ("allow.auto.create.topics", "false".to_owned()),
+        ("compression.type", "lz4".to_owned()),
+        ("linger.ms", "5".to_owned()),
+        (
+            "message.max.bytes",
+            batch_bytes_max.clamp(1_000, 1_000_000_000).to_string(),
+        ),
+        (
+            "batch.size",
+            batch_bytes_max.clamp(1, 1_000_000).to_string(),
+        ),
+        ("queue.buffering.max.messages", "1000000".to_owned()),
+        ("queue.buffering.max.kbytes", "262144".to_owned()),
+        ("retry.backoff.ms", "20".to_owned()),
+    ]
+}
+
+/// A record of an output, ready to be sent.
+pub(crate) struct Outgoing<'r> {
+    pub(crate) topic: &'r str,
+    pub(crate) record: AddressedRecord<'r>,
+    /// Headers that all records of its transaction have, and its own.
+    pub(crate) headers: OwnedHeaders,
+}
+
+/// The last record of a transaction.
+pub(crate) struct MarkerRecord<'m> {
+    pub(crate) topic: &'m str,
+    pub(crate) partition: i32,
+    pub(crate) key: &'m str,
+    pub(crate) value: &'m str,
+}
+
+/// How a transaction has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It counts, and the producer can go on.
+    Committed,
+    /// Only its marker says whether it counts, and only to a new producer.
+    Unclear(&'static str),
+}
+
+/// What a commit that came back says: how long it took, and what was noticed from its transaction's beginning on.
+fn ended(took: Duration, disconnected: bool, undelivered: bool) -> Ended {
+    if undelivered {
+        Ended::Unclear("a record was not delivered")
+    } else if disconnected {
+        Ended::Unclear("a broker was lost meanwhile")
+    } else if took > COMMIT_MAX {
+        Ended::Unclear("the commit took too long")
+    } else {
+        Ended::Committed
+    }
+}
+
+/// A producer that has its transactional id, and no transaction open.
+pub(crate) struct Transactions {
+    producer: BaseProducer<Noticed>,
+    noticed: Noticed,
+    id: String,
+    timeout: Duration,
+}
+
+impl Transactions {
+    /// Takes the transactional id: ends what is open under it, and keeps whoever had it from writing.
+    pub(crate) fn init(config: &ProducerConfig) -> Result<Self, Fault> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let made = Self::make(config)?;
+            let patience = match tries <= INIT_SHORT_TRIES {
+                true => INIT_SHORT,
+                false => INIT_LONG,
+            };
+            match made.producer.init_transactions(patience) {
+                Ok(()) => return Ok(made),
+                Err(error) if is_retriable(&error) && tries <= INIT_SHORT_TRIES => {}
+                Err(error) => {
+                    let subject = format!("transactions of `{}`", config.transactional_id);
+                    return Err(Fault::told("take over the", subject)(error));
+                }
+            }
+        }
+    }
+
+    fn make(config: &ProducerConfig) -> Result<Self, Fault> {
+        let mut settings = settings(config.batch_bytes_max);
+        let timeout = config.transaction_timeout;
+        settings.push(("transactional.id", config.transactional_id.clone()));
+        settings.push(("transaction.timeout.ms", timeout.as_millis().to_string()));
+        let native = config.cluster.config(settings);
+        let noticed = Noticed::default();
+        let producer = BaseProducer::from_config_and_context(&native, noticed.clone());
+        Ok(Transactions {
+            producer: producer.map_err(Fault::told("use", &config.cluster.brokers))?,
+            noticed,
+            id: config.transactional_id.clone(),
+            timeout,
+        })
+    }
+
+    /// Sends records and then the marker, all or nothing. `is_ours` is asked right before that counts.
+    ///
+    /// After an error this producer is of no use any more, and what has become of the records is to be read from the
+    /// marker.
+    pub(crate) fn publish<'r>(
+        &mut self,
+        records: impl Iterator<Item = Outgoing<'r>>,
+        marker: &MarkerRecord<'_>,
+        is_ours: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let deadline = Instant::now() + self.timeout;
+        let disconnected = self.noticed.disconnected();
+        self.producer
+            .begin_transaction()
+            .map_err(self.told("begin a"))?;
+        for Outgoing {
+            topic,
+            record,
+            headers,
+        } in records
+        {
+            let address = record.address;
+            let mut sent = BaseRecord::to(topic)
+                .partition(address.partition as i32)
+                .timestamp(address.time_ms)
+                .headers(headers);
+            if let Some(key) = address.key {
+                sent = sent.key(key);
+            }
+            if let Some(value) = record.value {
+                sent = sent.payload(value);
+            }
+            self.send(sent, deadline)?;
+        }
+        let last = BaseRecord::to(marker.topic)
+            .partition(marker.partition)
+            .key(marker.key)
+            .payload(marker.value);
+        self.send(last, deadline)?;
+        self.await_delivery(deadline)?;
+        is_ours()?;
+        let begun = Instant::now();
+        let left = deadline.saturating_duration_since(begun);
+        self.producer
+            .commit_transaction(left)
+            .map_err(self.told("commit a"))?;
+        // What was noticed meanwhile may still wait to be told.
+        self.producer.poll(Duration::ZERO);
+        let disconnected = self.noticed.disconnected() != disconnected;
+        match ended(
+            begun.elapsed(),
+            disconnected,
+            self.noticed.undelivered() > 0,
+        ) {
+            Ended::Committed => Ok(()),
+            Ended::Unclear(why) => Err(self.unclear(why)),
+        }
+    }
+
+    fn send<K, V>(&self, record: BaseRecord<'_, K, V>, deadline: Instant) -> Result<(), Fault>
+    where
+        K: rdkafka::message::ToBytes + ?Sized,
+        V: rdkafka::message::ToBytes + ?Sized,
+    {
+        let mut record = record;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if is_full(&error) => {
+                    self.wait(deadline)?;
+                    record = back;
+                }
+                Err((error, _)) => return Err(self.told("write in a")(error)),
+            }
+        }
+    }
+
+    fn await_delivery(&self, deadline: Instant) -> Result<(), Fault> {
+        while self.producer.in_flight_count() > 0 {
+            self.wait(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what was delivered, or lets a moment pass.
+    fn wait(&self, deadline: Instant) -> Result<(), Fault> {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.noticed.undelivered() > 0 {
+            return Err(self.unclear("a record was not delivered"));
+        }
+        if self.producer.in_flight_count() == before {
+            std::thread::sleep(PAUSE);
+        }
+        if Instant::now() > deadline {
+            return Err(self.unclear("the brokers take too long"));
+        }
+        Ok(())
+    }
+
+    fn told(&self, action: &'static str) -> impl FnOnce(KafkaError) -> Fault {
+        let subject = format!("transaction of `{}`", self.id);
+        move |error| {
+            let passes = has_to_be_asked_again(&error);
+            let mut fault = Fault::told(action, subject)(error);
+            if passes {
+                fault.source = std::io::Error::new(std::io::ErrorKind::TimedOut, fault.source);
+            }
+            fault
+        }
+    }
+
+    fn unclear(&self, why: &str) -> Fault {
+        Fault {
+            action: "tell how a transaction has ended, of",
+            subject: format!("`{}`", self.id),
+            source: std::io::Error::new(std::io::ErrorKind::TimedOut, why.to_owned()),
+        }
+    }
+}
+
+fn is_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(error) => error.is_retriable(),
+        _ => false,
+    }
+}
+
+/// Whether the next producer may do better. That it was fenced says only that somebody else took the transactional id, or
+/// that a broker has ended the transaction by itself: whether this run still has the job is asked before the next one is
+/// made. What the topics refuse, they will refuse again.
+fn has_to_be_asked_again(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let KafkaError::Transaction(transaction) = error else {
+        return false;
+    };
+    let lasts = [
+        Code::TopicAuthorizationFailed,
+        Code::TransactionalIdAuthorizationFailed,
+        Code::ClusterAuthorizationFailed,
+        Code::UnknownTopicOrPartition,
+        Code::MessageSizeTooLarge,
+        Code::InvalidTimestamp,
+        Code::UnsupportedVersion,
+    ];
+    !lasts.contains(&transaction.code())
+}
+
+/// Headers that all records of an epoch and shard have.
+pub(crate) fn common_headers(job: &str, epoch: &str, shard: &str) -> OwnedHeaders {
+    let header = |key, value| Header {
+        key,
+        value: Some(value),
+    };
+    OwnedHeaders::new_with_capacity(5)
+        .insert(header("slackwater.job", job))
+        .insert(header("slackwater.epoch", epoch))
+        .insert(header("slackwater.shard", shard))
+}
+
+/// The headers of one record: those that all have, its number among them, and its own.
+pub(crate) fn headers_of(
+    common: &OwnedHeaders,
+    sequence: u64,
+    record: &AddressedRecord<'_>,
+) -> OwnedHeaders {
+    let sequence = sequence.to_string();
+    let numbered = Header {
+        key: "slackwater.sequence",
+        value: Some(&sequence),
+    };
+    let headers = common.clone().insert(numbered);
+    record.headers().fold(headers, |headers, (key, value)| {
+        headers.insert(Header { key, value })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::producer::{COMMIT_MAX, Ended, ended};
+
+    #[test]
+    fn which_commit_is_trusted() {
+        let check = |took, disconnected, undelivered, is_trusted: bool| {
+            let found = ended(took, disconnected, undelivered);
+            assert_eq!(found == Ended::Committed, is_trusted, "{found:?}");
+        };
+        check(Duration::ZERO, false, false, true);
+        check(COMMIT_MAX, false, false, true);
+        check(COMMIT_MAX + Duration::from_nanos(1), false, false, false);
+        check(Duration::ZERO, true, false, false);
+        check(Duration::ZERO, false, true, false);
+    }
+}

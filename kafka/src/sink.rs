@@ -1,0 +1,239 @@
+//! Publishes the outputs of durable epochs, each shard's in transactions that end with a marker.
+//!
+//! What has to be true before anything is published: this run has the job, which the checkpoint store says; every older
+//! producer of the shard is kept from writing, which its transactional id does; and only then the marker was read, or a
+//! commit of the older one could still have been on its way. So [`EpochSink::take_over`] does these three in this order,
+//! and again whenever it is not certain how a transaction has ended.
+
+use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
+
+use slackwater_dataflow::checkpoint::log::{Fence, FenceError};
+use slackwater_dataflow::identity::Generation;
+use slackwater_dataflow::place::ShardId;
+use slackwater_dataflow::sink::addressed::records;
+use slackwater_dataflow::sink::{
+    EpochChunk, EpochSink, Framing, Marker, OutputStream, ShardEpoch, SinkError,
+};
+
+use crate::client::{Cluster, Fault};
+use crate::markers::{self, Markers};
+use crate::producer::{
+    MarkerRecord, Outgoing, ProducerConfig, Transactions, common_headers, headers_of,
+};
+
+/// How long a transaction may stay open: readers wait as long behind it, and what is published in one must fit.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where outputs go.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// The brokers.
+    pub cluster: Cluster,
+    /// The job's name: part of all names of the job in the cluster.
+    pub job: String,
+    /// Producers, and so transactions at a time; never another number for one job.
+    pub shards: u16,
+    /// Topics of the streams, in the order of [`OutputStream::ALL`].
+    pub topics: [String; OutputStream::ALL.len()],
+    /// Most bytes of a batch, which is what all of them take.
+    pub batch_bytes_max: u64,
+}
+
+/// Publishes each epoch exactly once, for readers that see what is committed.
+pub struct KafkaSink {
+    config: SinkConfig,
+    fence: Fence,
+    markers: Markers,
+    marker_topic: String,
+    /// By number.
+    shards: Vec<Shard>,
+}
+
+/// What is known of a shard.
+#[derive(Default)]
+enum Shard {
+    /// Nothing, before it was taken over, and after a transaction of which it is not certain how it has ended.
+    #[default]
+    Unknown,
+    /// Nobody else writes to it any more.
+    Taken(Transactions),
+    /// And this is what was published last.
+    Ready(Transactions, Option<Marker>),
+}
+
+impl KafkaSink {
+    /// A sink of the run that `fence` is of. Nothing is written yet.
+    ///
+    /// # Errors
+    /// A setting is not usable.
+    pub fn new(config: SinkConfig, fence: Fence) -> Result<Self, Fault> {
+        let markers = Markers::of(&config.cluster, &config.job, &config.job)?;
+        Ok(KafkaSink {
+            marker_topic: markers::topic(&config.job),
+            shards: (0..config.shards).map(|_| Shard::Unknown).collect(),
+            markers,
+            config,
+            fence,
+        })
+    }
+
+    fn check_fence(fence: &Fence) -> Result<(), Fault> {
+        fence.check().map_err(|error| {
+            let kind = match &error {
+                FenceError::Lost(_) => ErrorKind::PermissionDenied,
+                // Nothing is published while that is not known.
+                FenceError::Unknown(_) => ErrorKind::TimedOut,
+            };
+            Fault {
+                action: "publish as",
+                subject: "the run that has the job".to_owned(),
+                source: std::io::Error::new(kind, error),
+            }
+        })
+    }
+
+    /// Takes the transactional ids of all shards that have no producer, side by side: each may have to wait for what
+    /// an older one has left open.
+    fn init(&mut self) -> Result<(), Fault> {
+        let config = &self.config;
+        let producer_of = |shard: usize| ProducerConfig {
+            cluster: config.cluster.clone(),
+            transactional_id: format!("slackwater.{}.{shard}", config.job),
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            batch_bytes_max: config.batch_bytes_max,
+        };
+        let unknown = self.shards.iter_mut().enumerate();
+        let unknown = unknown.filter(|(_, shard)| matches!(shard, Shard::Unknown));
+        thread::scope(|scope| {
+            let taking = unknown.map(|(number, shard)| {
+                let config = producer_of(number);
+                scope.spawn(move || {
+                    *shard = Shard::Taken(Transactions::init(&config)?);
+                    Ok(())
+                })
+            });
+            let taking: Vec<_> = taking.collect();
+            let panicked = || Fault::new("take over the", "transactions", "see the message above");
+            let ends = taking.into_iter().map(|it| it.join());
+            // All of them end before the first failure is told.
+            let ends: Vec<_> = ends.collect();
+            let mut ends = ends.into_iter();
+            ends.try_for_each(|end| end.unwrap_or_else(|_| Err(panicked())))
+        })
+    }
+
+    /// Reads the markers of shards that were taken.
+    fn read_markers(&mut self) -> Result<(), Fault> {
+        for (number, shard) in (0..).zip(&mut self.shards) {
+            let taken = std::mem::take(shard);
+            *shard = match taken {
+                // One whose marker can't be read is taken over again.
+                Shard::Taken(transactions) => {
+                    Shard::Ready(transactions, self.markers.read(ShardId(number))?)
+                }
+                other => other,
+            };
+        }
+        Ok(())
+    }
+
+    fn publish_chunk(
+        &mut self,
+        shard: ShardId,
+        epoch: &Marker,
+        chunk: &EpochChunk,
+    ) -> Result<(), Fault> {
+        let (number, key) = (usize::from(shard.0), shard.to_string());
+        let partition = i32::from(shard.0);
+        let (fence, topics) = (&self.fence, &self.config.topics);
+        let not_taken = || Fault {
+            action: "publish to",
+            subject: format!("shard {number}"),
+            source: ErrorKind::NotConnected.into(),
+        };
+        let shard = self.shards.get_mut(number).ok_or_else(not_taken)?;
+        let Shard::Ready(mut transactions, _) = std::mem::take(shard) else {
+            return Err(not_taken());
+        };
+        let marker = Marker {
+            chunk: chunk.chunk + 1,
+            ..*epoch
+        };
+        let common = common_headers(&self.config.job, &marker.epoch.to_string(), &key);
+        let all = chunk.outputs.iter().flat_map(|part| {
+            let topic = topics.get(part.stream.index()).map_or("", String::as_str);
+            records(&part.bytes).map(move |record| (topic, record))
+        });
+        let numbered = (chunk.records_before..).zip(all);
+        let outgoing = numbered.map(|(sequence, (topic, record))| Outgoing {
+            topic,
+            headers: headers_of(&common, sequence, &record),
+            record,
+        });
+        let last = MarkerRecord {
+            topic: &self.marker_topic,
+            partition,
+            key: &key,
+            value: &markers::encode(&self.config.job, &marker),
+        };
+        transactions.publish(outgoing, &last, || Self::check_fence(fence))?;
+        *shard = Shard::Ready(transactions, Some(marker));
+        Ok(())
+    }
+}
+
+/// Outputs that can be sent: each record with its address, and as many as there should be.
+fn check(chunk: &EpochChunk) -> Result<(), Fault> {
+    for part in &chunk.outputs {
+        let found = records(&part.bytes).count();
+        if part.framing != Framing::Addressed || found != part.records as usize {
+            let subject = format!("outputs of shard {}", part.shard);
+            let reason = "they have no addresses, and were made for another sink: run the job once more with the \
+                          sink that it had, or start over with `--fresh`";
+            return Err(Fault::new("publish", subject, reason));
+        }
+    }
+    Ok(())
+}
+
+impl EpochSink for KafkaSink {
+    fn take_over(&mut self, generation: Generation) -> Result<Vec<Option<Marker>>, SinkError> {
+        Self::check_fence(&self.fence)?;
+        self.init()?;
+        Self::check_fence(&self.fence)?;
+        self.read_markers()?;
+        let marker = |shard: &Shard| match shard {
+            Shard::Ready(_, marker) => *marker,
+            Shard::Unknown | Shard::Taken(_) => None,
+        };
+        let markers: Vec<_> = self.shards.iter().map(marker).collect();
+        let newest = markers.iter().flatten().map(|it| it.generation).max();
+        if let Some(newer) = newest.filter(|newest| *newest > generation) {
+            let reason = format!(
+                "generation {newer} has published there, and this is generation {generation}: is `store` another one? \
+                 Put the store back, or choose another job name"
+            );
+            return Err(Fault::new("take over", self.marker_topic.clone(), reason).into());
+        }
+        Ok(markers)
+    }
+
+    fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
+        let shard = outputs.shard;
+        let epoch = Marker {
+            generation: outputs.generation,
+            epoch: outputs.epoch,
+            checkpoint: outputs.checkpoint,
+            chunk: 0,
+            chunks: outputs.chunk_count,
+        };
+        for chunk in outputs.chunks()? {
+            let chunk = chunk?;
+            check(&chunk)?;
+            self.publish_chunk(shard, &epoch, &chunk)?;
+        }
+        Ok(())
+    }
+}

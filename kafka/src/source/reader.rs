@@ -1,0 +1,389 @@
+//! Reads the partitions of one worker.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use sha2::{Digest as _, Sha256};
+use slackwater_dataflow::place::{Mark, Offset, PartitionId};
+use slackwater_dataflow::source::{
+    Demand, OVERSIZE_HEAD_BYTES, Origin, Partition, Payload, Polled, Readiness, RecordTime,
+    SourceError, SourceReader, Topics, Wake,
+};
+
+use crate::client::{Fault, Noticed};
+use crate::source::places::{FetchFrom, OnLostOffset, lost_fault};
+use crate::source::silence::Silences;
+use crate::source::{Place, SourceConfig, offset};
+
+/// Records that wait in a partition's queue before the client stops to fetch it. Enough to keep a worker busy while the
+/// next ones come, few enough that many partitions fit into memory.
+const QUEUED_RECORDS: u32 = 20_000;
+
+/// Bytes of the same.
+const QUEUED_KILOBYTES: u32 = 16_384;
+
+/// A partition of this reader.
+struct Assigned {
+    place: Place,
+    queue: PartitionQueue<Noticed>,
+    /// Of the next record.
+    position: i64,
+    /// What the first record has to be, which was read before.
+    expected: Option<(i64, Mark)>,
+    /// The last record that was handed out.
+    last: Option<Traits>,
+    /// When it last brought something, or was begun; for who asks whether it is silent.
+    heard_at: Duration,
+    is_asked: bool,
+}
+
+/// What is remembered of a record, so that it is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Traits {
+    offset: i64,
+    time_ms: i64,
+    key_bytes: u64,
+    value_bytes: u64,
+}
+
+impl Traits {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
+        Traits {
+            offset: message.offset(),
+            time_ms: message.timestamp().to_millis().unwrap_or_default(),
+            key_bytes: length(message.key()),
+            value_bytes: length(message.payload()),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        let numbers = [
+            self.time_ms.to_le_bytes(),
+            self.key_bytes.to_le_bytes(),
+            self.value_bytes.to_le_bytes(),
+        ];
+        Mark(crc32c::crc32c(&numbers.concat()))
+    }
+}
+
+/// Reads some partitions.
+pub(super) struct KafkaReader {
+    consumer: Arc<BaseConsumer<Noticed>>,
+    assigned: BTreeMap<PartitionId, Assigned>,
+    /// Which partition is asked first.
+    first: PartitionId,
+    wake: Wake,
+    silences: Option<Arc<Silences>>,
+    names: Arc<Topics>,
+    lost: OnLostOffset,
+    max_bytes: usize,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        config: &SourceConfig,
+        wake: Wake,
+        silences: Option<Arc<Silences>>,
+        names: Arc<Topics>,
+    ) -> Result<Self, Fault> {
+        let settings = [
+            ("group.id", config.group.clone()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            ("enable.partition.eof", "true".to_owned()),
+            ("isolation.level", "read_committed".to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+            ("allow.auto.create.topics", "false".to_owned()),
+            ("queued.min.messages", QUEUED_RECORDS.to_string()),
+            ("queued.max.messages.kbytes", QUEUED_KILOBYTES.to_string()),
+            // A queue that was full is filled again soon; the default waits a second.
+            ("fetch.queue.backoff.ms", "5".to_owned()),
+            ("fetch.error.backoff.ms", "100".to_owned()),
+            ("fetch.message.max.bytes", "1048576".to_owned()),
+        ];
+        let native = config.cluster.config(settings);
+        let consumer = BaseConsumer::from_config_and_context(&native, Noticed::default());
+        let consumer = consumer.map_err(Fault::told("use", &config.cluster.brokers))?;
+        Ok(KafkaReader {
+            consumer: Arc::new(consumer),
+            assigned: BTreeMap::new(),
+            first: PartitionId::default(),
+            wake,
+            silences,
+            names,
+            lost: config.on_lost_offset,
+            max_bytes: config.max_bytes,
+        })
+    }
+
+    /// Begins to read a partition.
+    pub(super) fn assign(
+        &mut self,
+        id: PartitionId,
+        place: Place,
+        from: FetchFrom,
+    ) -> Result<(), Fault> {
+        let told = || Fault::told("read", place.to_string());
+        // First its own queue, then the assignment: so nothing of it ever gets into the common one.
+        let queue = self
+            .consumer
+            .split_partition_queue(&place.topic, place.partition);
+        let mut queue = queue.ok_or_else(|| told()(KafkaError::Canceled))?;
+        let wake = self.wake.clone();
+        queue.set_nonempty_callback(move || wake.wake());
+        let mut assignment = TopicPartitionList::new();
+        let start = KafkaOffset::Offset(from.offset);
+        assignment
+            .add_partition_offset(&place.topic, place.partition, start)
+            .and_then(|()| self.consumer.incremental_assign(&assignment))
+            .map_err(told())?;
+        let heard_at = self.silences.as_ref().map(|it| it.now());
+        let expected = from.expected.map(|mark| (from.offset, mark));
+        let assigned = Assigned {
+            position: from.offset + i64::from(expected.is_some()),
+            place,
+            queue,
+            expected,
+            last: None,
+            heard_at: heard_at.unwrap_or_default(),
+            is_asked: false,
+        };
+        self.assigned.insert(id, assigned);
+        Ok(())
+    }
+
+    /// What has no queue of its own: failures, and what callbacks are to be called for.
+    fn serve(&self) -> Result<(), SourceError> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            if let Err(error) = event {
+                let places = self.assigned.values().next();
+                let subject = places.map_or("topics".to_owned(), |it| it.place.topic.to_string());
+                refuse("read", subject, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at partitions that have said nothing for a while. When to look again.
+    fn look_for_silence(
+        &mut self,
+        demand: Demand<'_>,
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
+    ) -> Option<Duration> {
+        let silences = self.silences.clone()?;
+        let (now, after) = (silences.now(), silences.after());
+        for (&id, assigned) in &mut self.assigned {
+            let quiet_since = assigned.heard_at + after;
+            if let Some(reaches) = silences.answer(id) {
+                assigned.is_asked = false;
+                let is_silent = reaches.asked_at >= quiet_since
+                    && assigned.at_end(&self.consumer) >= reaches.high;
+                if is_silent && demand.allows(id) {
+                    let _ = emit(Polled::Silent(id));
+                }
+            } else if now >= quiet_since && !assigned.is_asked {
+                assigned.is_asked = true;
+                silences.ask(id, &assigned.place, &self.wake);
+            }
+        }
+        Some(
+            after
+                .min(Duration::from_secs(1))
+                .max(Duration::from_millis(10)),
+        )
+    }
+}
+
+impl Assigned {
+    /// The position, and beyond it what is nobody's record: where a transaction has ended.
+    fn at_end(&mut self, consumer: &BaseConsumer<Noticed>) -> i64 {
+        let positions = consumer.position().ok();
+        let place = &self.place;
+        let found = positions
+            .and_then(|all| Some(all.find_partition(&place.topic, place.partition)?.offset()));
+        if let Some(KafkaOffset::Offset(beyond)) = found {
+            self.position = self.position.max(beyond);
+        }
+        self.position
+    }
+
+    /// Hands out what has come, at most so many records. How many it were, and whether there may be more.
+    fn poll(
+        &mut self,
+        id: PartitionId,
+        limit: usize,
+        max_bytes: usize,
+        lost: OnLostOffset,
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
+    ) -> Result<(usize, ControlFlow<()>, bool), SourceError> {
+        let mut given = 0;
+        while given < limit {
+            let message = match self.queue.poll(Duration::ZERO) {
+                None => return Ok((given, ControlFlow::Continue(()), false)),
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => continue,
+                Some(Err(error)) => {
+                    self.failed(lost, error)?;
+                    continue;
+                }
+            };
+            let traits = Traits::of(&message);
+            if let Some((expected, mark)) = self.expected.take()
+                && traits.offset == expected
+            {
+                if traits.mark() != mark {
+                    let reason = format!(
+                        "another record stands at offset {expected} than the one that was read: the topic was made \
+                         anew"
+                    );
+                    return Err(lost_fault(&self.place, &reason).into());
+                }
+                continue;
+            }
+            let flow = emit(Polled::Record {
+                partition: id,
+                offset: offset(traits.offset),
+                payload: payload(message.payload().unwrap_or_default(), max_bytes),
+                origin: Origin {
+                    key: message.key(),
+                    time: record_time(message.timestamp()),
+                },
+            });
+            self.position = traits.offset + 1;
+            self.last = Some(traits);
+            given += 1;
+            if flow.is_break() {
+                return Ok((given, flow, true));
+            }
+        }
+        Ok((given, ControlFlow::Continue(()), true))
+    }
+
+    /// What cannot be read, and whether that passes.
+    fn failed(&self, lost: OnLostOffset, error: KafkaError) -> Result<(), SourceError> {
+        let code = error.rdkafka_error_code();
+        let is_gone = matches!(
+            code,
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+        );
+        if is_gone {
+            let reason = format!("offset {} is not there any more", self.position);
+            let fault = lost_fault(&self.place, &reason);
+            if lost == OnLostOffset::Earliest {
+                // The next run looks for the oldest record there is.
+                tracing::warn!("{fault}");
+            }
+            return Err(fault.into());
+        }
+        refuse("read", self.place.to_string(), error)
+    }
+}
+
+/// Brokers that are away come back, and nothing is lost meanwhile; anything else is final.
+fn refuse(action: &'static str, subject: String, error: KafkaError) -> Result<(), SourceError> {
+    let fault = Fault::told(action, subject)(error);
+    match fault.passes() {
+        true => Ok(()),
+        false => Err(fault.into()),
+    }
+}
+
+fn record_time(timestamp: Timestamp) -> Option<RecordTime> {
+    match timestamp {
+        Timestamp::NotAvailable => None,
+        Timestamp::CreateTime(ms) => Some(RecordTime::Created(ms)),
+        Timestamp::LogAppendTime(ms) => Some(RecordTime::Appended(ms)),
+    }
+}
+
+fn payload(record: &[u8], max_bytes: usize) -> Payload<'_> {
+    if record.len() <= max_bytes {
+        return Payload::Whole(record);
+    }
+    Payload::Oversize {
+        head: record.get(..OVERSIZE_HEAD_BYTES).unwrap_or(record),
+        length: record.len() as u64,
+        sha256: Sha256::digest(record).into(),
+    }
+}
+
+impl SourceReader for KafkaReader {
+    fn poll(
+        &mut self,
+        demand: Demand<'_>,
+        emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
+    ) -> Result<Readiness, SourceError> {
+        self.serve()?;
+        let heard_at = self.silences.as_ref().map(|it| it.now());
+        let (behind, before): (Vec<_>, Vec<_>) = self
+            .assigned
+            .keys()
+            .copied()
+            .partition(|id| *id >= self.first);
+        let mut left = demand.limit;
+        let mut more = false;
+        let mut flow = ControlFlow::Continue(());
+        for id in behind.into_iter().chain(before) {
+            if left == 0 || flow.is_break() {
+                // Who was not asked is asked first, next time.
+                self.first = id;
+                more = true;
+                break;
+            }
+            let Some(assigned) = self.assigned.get_mut(&id).filter(|_| demand.allows(id)) else {
+                continue;
+            };
+            let (given, after, has_more) =
+                assigned.poll(id, left, self.max_bytes, self.lost, emit)?;
+            if given > 0 {
+                assigned.heard_at = heard_at.unwrap_or_default();
+            }
+            left -= given;
+            flow = after;
+            more |= has_more;
+        }
+        if more || flow.is_break() {
+            return Ok(Readiness::More);
+        }
+        Ok(match self.look_for_silence(demand, emit) {
+            Some(again) => Readiness::LookAgain(again),
+            None => Readiness::Waiting,
+        })
+    }
+
+    fn position(&self, partition: PartitionId) -> Option<Offset> {
+        let assigned = self.assigned.get(&partition)?;
+        Some(offset(assigned.position))
+    }
+
+    fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        let assigned = self.assigned.get(&partition)?;
+        let last = assigned.last?;
+        (last.offset + 1 == assigned.position).then(|| last.mark())
+    }
+
+    fn begin(&mut self, partition: &Partition) -> Result<(), SourceError> {
+        let named = self.names.name(partition.id);
+        let place = named.map(Place::from).ok_or_else(|| {
+            Fault::new(
+                "read",
+                &*partition.topic,
+                "nobody has said that this partition was found",
+            )
+        })?;
+        let from = FetchFrom {
+            offset: super::raw(partition.begins),
+            expected: None,
+        };
+        Ok(self.assign(partition.id, place, from)?)
+    }
+}

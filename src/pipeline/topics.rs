@@ -1,0 +1,248 @@
+//! A pipeline's topics: how its source and its sink reach Kafka, and what has to be true of the topics there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slackwater_dataflow::checkpoint::log::Fence;
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::sink::destinations::{Destination, Destinations};
+use slackwater_dataflow::source::Partition;
+use slackwater_kafka::client::{Cluster, Fault};
+use slackwater_kafka::markers;
+use slackwater_kafka::sink::{KafkaSink, SinkConfig, TRANSACTION_TIMEOUT};
+use slackwater_kafka::source::{Beginning, KafkaSource, OnLostOffset, SourceConfig};
+use slackwater_kafka::topics::{Takes, Topics, Wanted};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::preflight::PreflightError;
+use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, PropertySpec, StartSpec, StreamNames};
+
+/// Bytes of a record that are not in its frame with us: its headers, and what Kafka puts around it.
+const RECORD_OVERHEAD_BYTES: u64 = 1_024;
+
+/// A topic that takes less could not even take a dead letter that says so.
+const RECORD_BYTES_LEAST: u64 = 16 * 1024;
+
+/// Partitions of a stream's topic that is made.
+const PARTITIONS_MADE: u32 = 4;
+
+/// Brokers, with the secrets that are needed to speak to them.
+pub(crate) fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster, PreflightError> {
+    let mut properties = BTreeMap::new();
+    for (name, value) in &spec.properties {
+        let value = match value {
+            PropertySpec::Text(value) => value.clone(),
+            PropertySpec::Env(variable) => {
+                std::env::var(variable).map_err(|_| PreflightError::NoSecret {
+                    name: name.clone(),
+                    place: format!("the environment has no variable `{variable}`"),
+                })?
+            }
+            PropertySpec::File(path) => {
+                let read = std::fs::read_to_string(path);
+                let read = read.map_err(|error| PreflightError::NoSecret {
+                    name: name.clone(),
+                    place: format!("`{path}` cannot be read: {error}"),
+                })?;
+                read.trim_end_matches(['\r', '\n']).to_owned()
+            }
+        };
+        properties.insert(name.clone(), value);
+    }
+    Ok(Cluster {
+        brokers: spec.brokers.clone(),
+        properties,
+        client_id: pipeline.job.name.clone(),
+    })
+}
+
+/// The source of a pipeline that reads topics.
+pub(crate) fn source(
+    pipeline: &Pipeline,
+    spec: &KafkaSourceSpec,
+    known: &[Partition],
+    clock: &Arc<dyn Clock>,
+) -> Result<KafkaSource, PreflightError> {
+    let config = SourceConfig {
+        cluster: cluster(pipeline, &spec.cluster)?,
+        topics: spec.topics.clone(),
+        group: pipeline.job.name.clone(),
+        from: match spec.start {
+            StartSpec::Earliest => Beginning::Earliest,
+            StartSpec::Latest => Beginning::Latest,
+            StartSpec::Time(ms) => Beginning::Time(ms),
+        },
+        on_lost_offset: match spec.goes_on_when_lost {
+            true => OnLostOffset::Earliest,
+            false => OnLostOffset::Stop,
+        },
+        discover_every: Duration::from_millis(spec.discover_ms),
+        silent_after: pipeline.event.idle_timeout_ms.map(Duration::from_millis),
+        max_bytes: pipeline.event.max_bytes,
+    };
+    Ok(KafkaSource::open(config, known, Arc::clone(clock))?)
+}
+
+/// The topics of a pipeline's sink, as they are.
+pub(crate) struct SinkTopics {
+    cluster: Cluster,
+    job: String,
+    shards: u16,
+    /// In the order of [`OutputStream::ALL`].
+    names: [String; OutputStream::ALL.len()],
+    topics: Topics,
+}
+
+impl SinkTopics {
+    /// Those of a pipeline; no broker has been asked yet.
+    pub(crate) fn of(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Self, PreflightError> {
+        let cluster = cluster(pipeline, spec)?;
+        Ok(SinkTopics {
+            topics: Topics::of(&cluster)?,
+            job: pipeline.job.name.clone(),
+            shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+            names: OutputStream::ALL.map(|stream| name(&pipeline.sink.streams, stream).to_owned()),
+            cluster,
+        })
+    }
+
+    /// Where each stream goes, for people.
+    pub(crate) fn places(&self) -> Vec<(OutputStream, String)> {
+        let named = OutputStream::ALL.into_iter().zip(&self.names);
+        named
+            .map(|(stream, name)| (stream, format!("topic {name}")))
+            .collect()
+    }
+
+    /// Topics that are missing, as they would be made.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(crate) fn missing(&self) -> Result<Vec<Wanted>, PreflightError> {
+        let streams = self.names.iter().map(|name| Wanted {
+            name: name.clone(),
+            partitions: PARTITIONS_MADE,
+            settings: Vec::new(),
+        });
+        let wanted = streams.chain([markers::wanted(&self.job, self.shards)]);
+        let mut missing = Vec::new();
+        for wanted in wanted {
+            if self.topics.partitions(&wanted.name)?.is_none() {
+                missing.push(wanted);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Makes topics.
+    ///
+    /// # Errors
+    /// No broker answers, or they can't be made.
+    pub(crate) fn create(&self, wanted: &[Wanted]) -> Result<(), PreflightError> {
+        Ok(self.topics.create(wanted)?)
+    }
+
+    /// What the topics take, and so what may be written to them.
+    ///
+    /// # Errors
+    /// No broker answers, a topic is missing, or is not as a sink needs it.
+    pub(crate) fn destinations(&self) -> Result<(Destinations, u64), PreflightError> {
+        if let Some(missing) = self.missing()?.first() {
+            let reason =
+                "there is no such topic; `slackwater check PIPELINE --create-topics` makes it";
+            return Err(Fault::new("publish to topic", missing.name.clone(), reason).into());
+        }
+        self.check_markers()?;
+        self.check_timeout()?;
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let takes = self.topics.takes(&names)?;
+        let least = takes.iter().map(|it| it.record_bytes_max).min();
+        let bytes_max = least.unwrap_or(RECORD_BYTES_LEAST);
+        if bytes_max < RECORD_BYTES_LEAST {
+            let reason = format!(
+                "one of them takes batches of {bytes_max} bytes (`max.message.bytes`), and dead letters need \
+                 {RECORD_BYTES_LEAST}"
+            );
+            return Err(Fault::new("publish to topics", names.join(", "), reason).into());
+        }
+        let mut streams = Vec::new();
+        for (name, takes) in names.iter().zip(takes) {
+            let Takes { timestamps, .. } = takes;
+            let partitions = self.topics.partitions(name)?.unwrap_or(1);
+            streams.push(Destination::new(partitions, timestamps));
+        }
+        let record = bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES);
+        let record = usize::try_from(record).unwrap_or(usize::MAX);
+        let [a, b, c, d] = streams.try_into().map_err(|_| {
+            Fault::new(
+                "ask for",
+                "the settings of topics",
+                "brokers answered for others",
+            )
+        })?;
+        Ok((Destinations::new([a, b, c, d], record), bytes_max))
+    }
+
+    /// Markers of a topic that forgets, or has other partitions, would be worth nothing.
+    fn check_markers(&self) -> Result<(), PreflightError> {
+        let name = markers::topic(&self.job);
+        let refuse =
+            |reason: String| Err(Fault::new("keep markers in topic", &*name, reason).into());
+        let partitions = self.topics.partitions(&name)?.unwrap_or_default();
+        if partitions != u32::from(self.shards) {
+            let shards = self.shards;
+            return refuse(format!(
+                "it has {partitions} partitions, and the job {shards} shards: their number is fixed for the life of a \
+                 job"
+            ));
+        }
+        let takes = self.topics.takes(&[&name])?;
+        match takes.first() {
+            Some(takes) if !takes.is_compacted => refuse(
+                "it would forget what was published: set its `cleanup.policy` to `compact`"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// A broker that allows less would refuse every transaction, when the job runs.
+    fn check_timeout(&self) -> Result<(), PreflightError> {
+        let name = "transaction.max.timeout.ms";
+        let most = self.topics.broker_setting(name)?;
+        let most: Option<u128> = most.and_then(|most| most.parse().ok());
+        let ours = TRANSACTION_TIMEOUT.as_millis();
+        match most.filter(|most| *most < ours) {
+            None => Ok(()),
+            Some(most) => {
+                let reason =
+                    format!("they allow {most} ms (`{name}`), and the job needs {ours} ms");
+                let brokers = self.cluster.brokers.clone();
+                Err(Fault::new("use transactions at", brokers, reason).into())
+            }
+        }
+    }
+
+    /// The sink of a run.
+    pub(crate) fn sink(self, fence: Fence, batch_bytes_max: u64) -> Result<KafkaSink, Fault> {
+        let config = SinkConfig {
+            cluster: self.cluster,
+            job: self.job,
+            shards: self.shards,
+            topics: self.names,
+            batch_bytes_max,
+        };
+        KafkaSink::new(config, fence)
+    }
+}
+
+fn name(names: &StreamNames, stream: OutputStream) -> &str {
+    match stream {
+        OutputStream::Predictions => &names.predictions,
+        OutputStream::ValidationErrors => &names.validation_errors,
+        OutputStream::ProcessingErrors => &names.processing_errors,
+        OutputStream::LateEvents => &names.late_events,
+    }
+}
