@@ -1,13 +1,12 @@
 //! The service that plays S3: a program in Python, on a free port, that ends with the test.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use slackwater_services::cache;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Its bucket.
@@ -84,15 +83,16 @@ pub fn environment(port: u16) -> Vec<(String, String)> {
 /// What must stand in no message.
 pub const SECRET: &str = "moonlight";
 
-/// The Python that `cargo xtask` has made for the service, which is found by its rules (`xtask/src/tools.rs`): below the
-/// cache, by a digest of what it is made from and of what the machine's Python is.
+/// The Python that `cargo xtask` has made for the service, which is found by its rule (`xtask/src/tools.rs`): in the cache,
+/// by a digest of what it is made from and of what the machine's Python is.
 fn python(root: &Path) -> PathBuf {
     let mut content = fs::read(root.join("tests/s3/requirements.txt")).unwrap();
     let version = Command::new("python3").arg("--version").output();
     let version = version.unwrap_or_else(|error| panic!("there is no python3: {error}"));
     let version = String::from_utf8(version.stdout).unwrap();
     content.extend_from_slice(version.trim().as_bytes());
-    let home = cache(root).join(format!("python-{:016x}", xxh3_64(&content)));
+    let cache = cache::folder().unwrap();
+    let home = cache.join(format!("python-{:016x}", xxh3_64(&content)));
     assert!(
         home.join("complete").is_file(),
         "the service that plays S3 needs a Python environment that is not there ({}): \
@@ -100,13 +100,4 @@ fn python(root: &Path) -> PathBuf {
         home.display()
     );
     home.join("bin/python")
-}
-
-fn cache(root: &Path) -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let cache = set("SLACKWATER_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| set("XDG_CACHE_HOME").map(|base| Path::new(&base).join("slackwater")))
-        .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache/slackwater")));
-    root.join(cache.unwrap())
 }

@@ -220,6 +220,18 @@ fn is_the_client_of_s3_kept_apart() {
 }
 
 #[test]
+fn is_what_starts_services_left_to_chores_and_tests() {
+    let edge = |section: &str, path: &str, expected: &[&str]| {
+        let text = format!("[{section}]\nslackwater-services.workspace = true");
+        check(knows_only_whom_it_may, path, &text, expected);
+    };
+    edge("dependencies", "Cargo.toml", &["only tests may use"]);
+    edge("dev-dependencies", "Cargo.toml", &[]);
+    edge("dependencies", "xtask/Cargo.toml", &[]);
+    edge("dev-dependencies", "connectors/Cargo.toml", &["must not"]);
+}
+
+#[test]
 fn is_a_forbidden_edge_found() {
     let rule = knows_only_whom_it_may;
     check(

@@ -7,7 +7,7 @@ use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
 /// not bind tests and benches: they may compare with the real thing.
-const EDGES: [(&str, &[&str], &[&str]); 9] = [
+const EDGES: [(&str, &[&str], &[&str]); 10] = [
     (
         "dataflow/Cargo.toml",
         &[],
@@ -55,10 +55,16 @@ const EDGES: [(&str, &[&str], &[&str]); 9] = [
             "slackwater-models",
             "slackwater-kafka",
             "slackwater-buckets",
+            SERVICES,
         ],
         &["tract", "object_store", "rdkafka", "tokio"],
     ),
-    ("xtask/Cargo.toml", &[], &["timely", "tract"]),
+    (
+        "services/Cargo.toml",
+        &[],
+        &["timely", "differential", "tract", "rdkafka", "redis"],
+    ),
+    ("xtask/Cargo.toml", &[SERVICES], &["timely", "tract"]),
     (
         "fuzz/Cargo.toml",
         &[
@@ -70,6 +76,9 @@ const EDGES: [(&str, &[&str], &[&str]); 9] = [
         &[],
     ),
 ];
+
+/// Starts real services, for chores and tests: nothing that ships may use it.
+const SERVICES: &str = "slackwater-services";
 
 /// The edges between crates are those of the table, read from the manifests.
 pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
@@ -90,6 +99,10 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
             section != "dev-dependencies" && never.iter().any(|word| name.starts_with(word));
         findings.extend(finding(foreign || banned, || {
             format!("must not know `{name}`")
+        }));
+        let ships = section != "dev-dependencies" && file.path != "xtask/Cargo.toml";
+        findings.extend(finding(name == SERVICES && !foreign && ships, || {
+            format!("only tests may use `{name}`")
         }));
     }
     findings
@@ -143,6 +156,7 @@ const TOUCH: [(&[&str], &[&str], &str); 8] = [
             "models/",
             "dataflow/",
             "src/",
+            "services/",
             "xtask/",
             "fuzz/",
         ],

@@ -2,16 +2,11 @@
 //! error that holds the very line to type to see the failure again.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-
-/// The root of the repository: the folder above this crate's.
-pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
-}
+pub use slackwater_services::cache::root;
 
 /// Cargo's target folder, where the binary under test is.
 pub fn target() -> PathBuf {

@@ -1,17 +1,18 @@
 //! Pinned tools and the Python environment, in a cache outside `target` so that `cargo clean` does
 //! not throw away minutes of compiling.
 //!
-//! The cache is `$SLACKWATER_CACHE`, else `$XDG_CACHE_HOME/slackwater`, else `~/.cache/slackwater`.
+//! Where the cache is, `slackwater_services::cache` says; it holds the services' programs as well.
 //! Each tool or package of data has a folder named by its version, each Python environment one named by a hash of what
 //! went into it: a new pin makes a new folder beside the old one, and deleting the cache is always
 //! safe. One process at a time fills it; others wait at its lock.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use slackwater_services::cache;
+pub use slackwater_services::cache::{folder as cache, remove_folder};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::process;
@@ -81,44 +82,21 @@ const BUILD_SETTINGS: [(&str, &str); 4] = [
 pub const ORACLE: &str = "tests/oracle/requirements.txt";
 
 /// What the environment of the S3 service is made from that `tests/s3` starts. The tests look for it by themselves, by
-/// the rules of this file.
+/// the rule of this file.
 pub const S3: &str = "tests/s3/requirements.txt";
-
-/// Written last into a Python environment: one without it was interrupted and is made again.
-const COMPLETE: &str = "complete";
-
-/// Where tools are kept.
-///
-/// # Errors
-/// When none of the three variables that could name it is set.
-pub fn cache() -> Result<PathBuf> {
-    let cache = cache_from(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-        .context("no place for tools: set SLACKWATER_CACHE, XDG_CACHE_HOME or HOME")?;
-    // Every program is started in the root, so that is what a relative folder is seen from. An absolute
-    // one replaces what it is joined to.
-    Ok(process::root().join(cache))
-}
-
-/// The decision behind [`cache`], over any set of variables.
-fn cache_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    variable("SLACKWATER_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| variable("XDG_CACHE_HOME").map(|base| Path::new(&base).join("slackwater")))
-        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache/slackwater")))
-}
 
 /// The tool's program, installed first if this exact version is not in the cache.
 ///
 /// # Errors
 /// When it cannot be built, or was built and does not say that it has the pinned version.
 pub fn program(tool: &Tool) -> Result<PathBuf> {
-    let cache = cache()?;
+    let cache = cache::folder()?;
     let home = cache.join(format!("{}-{}", tool.name, tool.version));
     let program = home.join("bin").join(tool.name);
     if says_version(&program, tool.version) {
         return Ok(program);
     }
-    let _lock = lock(&cache)?;
+    let _lock = cache::lock(&cache)?;
     // Another process may have installed it while this one waited.
     if says_version(&program, tool.version) {
         return Ok(program);
@@ -177,17 +155,17 @@ fn says_version(program: &Path, version: &str) -> bool {
 /// # Errors
 /// Says which of Python, its venv module and the packages is missing, and how to get it.
 pub fn python(requirements: &str) -> Result<PathBuf> {
-    let cache = cache()?;
+    let cache = cache::folder()?;
     let file = process::root().join(requirements);
     let wanted = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let version = python_version()?;
     let home = cache.join(environment_name(&wanted, &version));
     let python = home.join("bin/python");
-    if home.join(COMPLETE).is_file() {
+    if home.join(cache::COMPLETE).is_file() {
         return Ok(python);
     }
-    let _lock = lock(&cache)?;
-    if home.join(COMPLETE).is_file() {
+    let _lock = cache::lock(&cache)?;
+    if home.join(cache::COMPLETE).is_file() {
         return Ok(python);
     }
     println!(
@@ -201,7 +179,7 @@ pub fn python(requirements: &str) -> Result<PathBuf> {
         .arg(requirements);
     process::run(&mut pip)
         .with_context(|| format!("cannot install the packages of {requirements}"))?;
-    fs::write(home.join(COMPLETE), &wanted)
+    fs::write(home.join(cache::COMPLETE), &wanted)
         .with_context(|| format!("cannot finish {}", home.display()))?;
     Ok(python)
 }
@@ -220,14 +198,14 @@ fn make_environment(home: &Path) -> Result<()> {
 /// # Errors
 /// When there is no Python, or the package cannot be fetched or has another digest than the pinned one.
 pub fn source_package(package: &SourcePackage) -> Result<PathBuf> {
-    let cache = cache()?;
+    let cache = cache::folder()?;
     let SourcePackage { name, version, .. } = package;
     let home = cache.join(format!("{name}-{version}"));
     let file = home.join(format!("{name}-{version}.tar.gz"));
     if file.is_file() {
         return Ok(file);
     }
-    let _lock = lock(&cache)?;
+    let _lock = cache::lock(&cache)?;
     if file.is_file() {
         return Ok(file);
     }
@@ -295,58 +273,16 @@ fn environment_name(requirements: &[u8], python: &str) -> String {
     format!("python-{:016x}", xxh3_64(&content))
 }
 
-/// Takes the cache's lock, waiting for whoever fills it now; dropping the file gives it back.
-fn lock(cache: &Path) -> Result<File> {
-    let path = cache.join("lock");
-    let tried = || format!("cannot lock the cache of tools at {}", path.display());
-    fs::create_dir_all(cache).with_context(tried)?;
-    let file = File::create(&path).with_context(tried)?;
-    file.lock().with_context(tried)?;
-    Ok(file)
-}
-
-/// Removes a folder that may not be there.
-pub fn remove_folder(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::ffi::OsString;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::{
-        DENY, NEXTEST, NYCFLIGHTS, cache_from, download, environment_name, install,
-        pinned_requirement, says_version,
+        DENY, NEXTEST, NYCFLIGHTS, download, environment_name, install, pinned_requirement,
+        says_version,
     };
     use crate::process::{self, shell_line};
-
-    #[test]
-    fn where_is_the_cache() {
-        let check = |set: &[(&str, &str)], expected: Option<&str>| {
-            let found = cache_from(|name| {
-                let value = set.iter().find(|(key, _)| *key == name)?.1;
-                Some(OsString::from(value))
-            });
-            assert_eq!(found, expected.map(PathBuf::from), "{set:?}");
-        };
-        check(&[], None);
-        check(&[("HOME", "/h")], Some("/h/.cache/slackwater"));
-        check(
-            &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
-            Some("/x/slackwater"),
-        );
-        check(
-            &[("XDG_CACHE_HOME", "/x"), ("SLACKWATER_CACHE", "/s")],
-            Some("/s"),
-        );
-    }
 
     #[test]
     fn is_the_pinned_version_the_one_installed() {
