@@ -22,7 +22,7 @@ struct Need {
     remedy: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 9] = [
     Need {
         purpose: "the house rules read the files that git knows",
         ways: &[&["git", "rev-parse", "--is-inside-work-tree"]],
@@ -54,6 +54,21 @@ const NEEDS: [Need; 6] = [
         ],
         remedy: "install util-linux, and allow mount namespaces: run as root, in a container with the \
                  right to mount, or where user namespaces are allowed",
+    },
+    Need {
+        purpose: "the tests of Kafka start its broker and its tools, which are Java",
+        ways: &[&["java", "-version"]],
+        remedy: "install Java 17 or newer (Debian and Ubuntu: apt-get install openjdk-17-jre-headless)",
+    },
+    Need {
+        purpose: "Maven fetches Kafka",
+        ways: &[&["mvn", "--version"]],
+        remedy: "install Maven (Debian and Ubuntu: apt-get install maven)",
+    },
+    Need {
+        purpose: "a Kafka broker of a test ends with the test",
+        ways: &[&["setpriv", "--pdeathsig", "KILL", "true"]],
+        remedy: "install util-linux, in a version of 2018 or newer",
     },
     Need {
         purpose: "the tests of signals send them",

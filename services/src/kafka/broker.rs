@@ -1,0 +1,225 @@
+//! A broker that a test owns: it ends with the test, can be killed, frozen and started again in its place.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::archives::Kafka;
+use super::node::{LOOK, Node, NotReady, Settings};
+use super::tools::Tools;
+
+/// The system kills the broker when the thread that started it ends.
+const STARTER: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+/// How often other ports are tried when somebody was quicker to take one.
+const ATTEMPTS: usize = 5;
+/// A broker that was asked to end and has not by then will not. It takes a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker of this process. Dropping it kills it and removes its folder, if that was a temporary one; it also ends when
+/// this process does, however that ends.
+pub struct Broker {
+    kafka: Kafka,
+    node: Node,
+    running: Option<Running>,
+    folder: PathBuf,
+    /// Removes the folder when it is dropped, last of all.
+    _temporary: Option<TempDir>,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it serves.
+    ///
+    /// # Errors
+    /// When its folder or a port cannot be had, or with the end of its log when it ends or is not ready within a minute.
+    pub fn start(kafka: &Kafka, settings: &Settings) -> Result<Broker> {
+        let (folder, temporary) = match &settings.folder {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let made = TempDir::with_prefix("kafka-").context("no temporary folder")?;
+                (made.path().to_path_buf(), Some(made))
+            }
+        };
+        // A port that somebody has named is the one that is wanted.
+        let mut more = if settings.port.is_none() { ATTEMPTS } else { 0 };
+        loop {
+            let node = Node::prepare(kafka, &folder, settings)?;
+            match Running::of(&node)? {
+                Ok(running) => {
+                    return Ok(Broker {
+                        kafka: kafka.clone(),
+                        node,
+                        running: Some(running),
+                        folder,
+                        _temporary: temporary,
+                    });
+                }
+                Err(failed) if failed.for_want_of_a_port() && more > 0 => more -= 1,
+                Err(failed) => {
+                    let place = format!("cannot start a broker at port {}", node.port());
+                    return Err(failed).context(place);
+                }
+            }
+        }
+    }
+
+    /// Where clients without encryption connect: `127.0.0.1:PORT`.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.node.port())
+    }
+
+    /// Where it listens under the name of one of its listeners, if it has that one.
+    pub fn address(&self, listener: &str) -> Option<String> {
+        self.node.address(listener)
+    }
+
+    /// Java's own tools for it.
+    pub fn tools(&self) -> Tools {
+        Tools::new(&self.kafka, self.node.port())
+    }
+
+    /// Its folder: `data/`, `server.properties` and `broker.log`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The number of its process, if it runs: not when it was killed or stopped, but also when it has ended by itself
+    /// and nobody has looked.
+    pub fn id(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.child.id())
+    }
+
+    /// Kills it. What it has not written to its files is lost as in a crash of its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut running = self.running.take().context(NOT_RUNNING)?;
+        running.kill()
+    }
+
+    /// Asks it to end, and waits until it has done so in good order.
+    ///
+    /// # Errors
+    /// When it does not run, or is still there after a minute; it is killed then.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut running = self.running.take().context(NOT_RUNNING)?;
+        running.signal(Signal::TERM)?;
+        // One that is paused would not hear of it.
+        running.signal(Signal::CONT)?;
+        let start = Instant::now();
+        while running.child.try_wait().context(LOOKING)?.is_none() {
+            if start.elapsed() > PATIENCE {
+                running.kill()?;
+                bail!(
+                    "the broker did not end within {} s and was killed",
+                    PATIENCE.as_secs()
+                );
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Freezes it: connections stay, and nothing is answered.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.running
+            .as_ref()
+            .context(NOT_RUNNING)?
+            .signal(Signal::STOP)
+    }
+
+    /// Lets it go on after a pause.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.running
+            .as_ref()
+            .context(NOT_RUNNING)?
+            .signal(Signal::CONT)
+    }
+
+    /// Starts it again after it was killed or stopped, with the same data, at the same ports, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it still runs; and as [`Broker::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            bail!("the broker still runs: kill or stop it first");
+        }
+        let running = Running::of(&self.node)?.context("cannot start the broker again")?;
+        self.running = Some(running);
+        Ok(())
+    }
+}
+
+const NOT_RUNNING: &str = "the broker does not run";
+const LOOKING: &str = "cannot look after the broker";
+
+/// A process, and the thread that has started it and lives as long.
+struct Running {
+    child: Child,
+    /// Dropped, it lets the thread end.
+    _starter: Sender<()>,
+}
+
+impl Running {
+    /// Starts a node and waits until it serves.
+    fn of(node: &Node) -> Result<Result<Running, NotReady>> {
+        let (command, log_from) = node.command(&STARTER)?;
+        let mut running = Running::start(command)?;
+        let ready = node.wait(&mut running.child, log_from);
+        Ok(ready.map(|()| running))
+    }
+
+    /// Starts a command from a thread of its own: tests start brokers from threads that end before the test does.
+    fn start(mut command: Command) -> Result<Running> {
+        let (starter, end) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        thread::Builder::new()
+            .name("kafka starter".to_owned())
+            .spawn(move || {
+                if tell.send(command.spawn()).is_ok() {
+                    // An error, when the other side is dropped: that is the end.
+                    let _ = end.recv();
+                }
+            })
+            .context("cannot start a thread")?;
+        let spawned = told
+            .recv()
+            .context("the thread that starts the broker ended")?;
+        let child =
+            spawned.context("cannot start `setpriv` (it is part of util-linux) for the broker")?;
+        Ok(Running {
+            child,
+            _starter: starter,
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("cannot send {signal:?} to the broker"))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the broker")?;
+        self.child.wait().context(LOOKING)?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Errors when it has ended, which is as well.
+        drop(self.kill());
+    }
+}

@@ -1,0 +1,291 @@
+//! A broker that a person starts and stops: it stays when the command that started it has ended, with its data in a folder,
+//! and is found again by what that command wrote there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::archives::Kafka;
+use super::node::{LOOK, Node, Settings, properties_in};
+use super::wire::metadata;
+use crate::{cache, ports};
+
+/// Where it takes clients unless told otherwise: where Kafka's own do.
+pub const PORT: u16 = 9092;
+/// Of its own session, so that no terminal's end is its end.
+const STARTER: [&str; 1] = ["setsid"];
+/// A broker that was asked to end and has not by then needs somebody who looks.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The place of a broker that stays.
+#[derive(Clone, Debug)]
+pub struct Resident {
+    folder: PathBuf,
+}
+
+/// One that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The number of its process.
+    pub id: i32,
+    /// Where it takes clients.
+    pub port: u16,
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
+}
+
+/// What [`Resident::start`] came to.
+#[derive(Clone, Copy, Debug)]
+pub enum Started {
+    /// It runs now, ready after this time.
+    Now(Process, Duration),
+    /// It ran already.
+    Before(Process),
+}
+
+impl Resident {
+    /// The broker whose data is in a folder, which need not be there yet; by default one in the cache.
+    ///
+    /// # Errors
+    /// When it cannot be told where the folder is.
+    pub fn of(folder: Option<&Path>) -> Result<Resident> {
+        let folder = match folder {
+            Some(folder) => std::path::absolute(folder)
+                .with_context(|| format!("cannot tell where `{}` is", folder.display()))?,
+            None => cache::folder()?.join("kafka"),
+        };
+        Ok(Resident { folder })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts it, if it does not run, and waits until it serves.
+    ///
+    /// # Errors
+    /// When the port is taken, and as [`Broker::start`](super::Broker::start).
+    pub fn start(&self, kafka: &Kafka, port: u16) -> Result<Started> {
+        let _lock = cache::lock(&self.folder)?;
+        if let Some(process) = self.process()? {
+            return Ok(Started::Before(process));
+        }
+        if !ports::is_free(port) {
+            bail!("port {port} is taken by another program; choose another one with --port");
+        }
+        let settings = Settings {
+            port: Some(port),
+            ..Settings::default()
+        };
+        let start = Instant::now();
+        let node = Node::prepare(kafka, &self.folder, &settings)?;
+        let (mut command, log_from) = node.command(&STARTER)?;
+        command.stdin(Stdio::null());
+        let mut child = command
+            .spawn()
+            .context("cannot start `setsid` (it is part of util-linux) for the broker")?;
+        let process = match self.remember(&child, port) {
+            Ok(process) => process,
+            Err(error) => return Err(end(&mut child, error)),
+        };
+        if let Err(failed) = node.wait(&mut child, log_from) {
+            let log = format!(
+                "cannot start Kafka at port {port}; its log is {}",
+                node.log().display()
+            );
+            return Err(end(&mut child, anyhow::Error::new(failed).context(log)));
+        }
+        Ok(Started::Now(process, start.elapsed()))
+    }
+
+    /// Writes down which process it is.
+    fn remember(&self, child: &Child, port: u16) -> Result<Process> {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let process = Process {
+            id: Pid::from_child(child).as_raw_nonzero().get(),
+            port,
+            started_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        };
+        let file = self.file();
+        fs::write(&file, process.text())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(process)
+    }
+
+    /// Ends it in good order and waits for that; says which process it was, or none when it did not run.
+    ///
+    /// # Errors
+    /// When it is still there after a minute.
+    pub fn stop(&self) -> Result<Option<Process>> {
+        if !self.file().is_file() {
+            return Ok(None);
+        }
+        let _lock = cache::lock(&self.folder)?;
+        let Some(process) = self.process()? else {
+            return Ok(None);
+        };
+        let id = Pid::from_raw(process.id).context("no process has this number")?;
+        kill_process(id, Signal::TERM)
+            .with_context(|| format!("cannot end process {}", process.id))?;
+        let start = Instant::now();
+        while self.is_its_own(process.id) {
+            if start.elapsed() > PATIENCE {
+                let (id, seconds) = (process.id, PATIENCE.as_secs());
+                bail!(
+                    "Kafka, process {id}, has not ended within {seconds} s; `kill -9 {id}` ends it at once"
+                );
+            }
+            thread::sleep(LOOK);
+        }
+        let file = self.file();
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        Ok(Some(process))
+    }
+
+    /// The process that it is, if it runs.
+    ///
+    /// # Errors
+    /// When what was written down cannot be read.
+    pub fn process(&self) -> Result<Option<Process>> {
+        let file = self.file();
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        };
+        let process = Process::read(&text);
+        Ok(process.filter(|process| self.is_its_own(process.id)))
+    }
+
+    /// The names of its topics, asked of a process of its.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn topics(&self, process: &Process) -> Result<Vec<String>> {
+        Ok(metadata(process.port)?.topics)
+    }
+
+    /// The process that it is, for whoever can do nothing without.
+    ///
+    /// # Errors
+    /// When it does not run; and as [`Resident::process`].
+    pub fn running(&self) -> Result<Process> {
+        self.process()?
+            .with_context(|| format!("Kafka does not run in {}", self.folder.display()))
+    }
+
+    /// Where it is written down which process it is.
+    fn file(&self) -> PathBuf {
+        self.folder.join("process")
+    }
+
+    /// Whether the process of this number is the one that was started here, and none that has got its number since.
+    fn is_its_own(&self, id: i32) -> bool {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        names(&line, &properties_in(&self.folder))
+    }
+}
+
+/// Ends a broker that cannot stay, for a reason that is handed on.
+fn end(child: &mut Child, error: anyhow::Error) -> anyhow::Error {
+    // Errors when it has ended, which is as well.
+    drop(child.kill());
+    drop(child.wait());
+    error
+}
+
+/// Whether a command line, as the system keeps it, is a broker's with these properties.
+fn names(line: &[u8], properties: &Path) -> bool {
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let properties = properties.as_os_str().as_encoded_bytes();
+    words
+        .windows(2)
+        .any(|pair| pair == [b"kafka.Kafka".as_slice(), properties])
+}
+
+impl Process {
+    /// What is written down of it.
+    fn text(&self) -> String {
+        let Process {
+            id,
+            port,
+            started_ms,
+        } = self;
+        format!("id={id}\nport={port}\nstarted_ms={started_ms}\n")
+    }
+
+    /// Reads it; none when it is no such text.
+    fn read(text: &str) -> Option<Process> {
+        let value = |key: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once('='));
+            lines.find(|(name, _)| *name == key).map(|(_, value)| value)
+        };
+        Some(Process {
+            id: value("id")?.parse().ok().filter(|id| *id > 0)?,
+            port: value("port")?.parse().ok()?,
+            started_ms: value("started_ms")?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{Process, Resident, names};
+
+    const PROCESS: Process = Process {
+        id: 4711,
+        port: 9092,
+        started_ms: 1_767_225_600_000,
+    };
+
+    #[test]
+    fn is_a_process_read_as_it_was_written() {
+        assert_eq!(Process::read(&PROCESS.text()), Some(PROCESS));
+        let check = |text: &str| assert_eq!(Process::read(text), None, "{text}");
+        check("");
+        check("id=1\nport=9092\n");
+        check("id=-1\nport=9092\nstarted_ms=1\n");
+        check("id=1\nport=99092\nstarted_ms=1\n");
+    }
+
+    #[test]
+    fn which_process_does_a_stop_end() {
+        let check = |line: &str, its_own: bool| {
+            let found = names(line.as_bytes(), Path::new("/d/server.properties"));
+            assert_eq!(found, its_own, "{line:?}");
+        };
+        check("java\0-Xmx512m\0kafka.Kafka\0/d/server.properties\0", true);
+        // Of another folder, of another program, and of one that has ended.
+        check("java\0kafka.Kafka\0/d2/d/server.properties\0", false);
+        check("java\0kafka.Kafka\0/d/server.properties.old\0", false);
+        check("less\0/d/server.properties\0", false);
+        check("java\0kafka.Kafka /d/server.properties\0", false);
+        check("", false);
+    }
+
+    #[test]
+    fn is_a_process_that_only_has_the_number_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let resident = Resident::of(Some(folder.path())).unwrap();
+        assert_eq!(resident.process().unwrap(), None);
+        // This test runs, but is no broker.
+        let id = i32::try_from(std::process::id()).unwrap();
+        fs::write(resident.file(), Process { id, ..PROCESS }.text()).unwrap();
+        assert_eq!(resident.process().unwrap(), None);
+        assert_eq!(resident.stop().unwrap(), None);
+    }
+}
