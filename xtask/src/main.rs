@@ -5,6 +5,7 @@
 //! - `needs` asks for what the gate needs and cannot install;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
 //! - `flights` writes real input for a pipeline;
+//! - `kafka` starts a real Kafka broker and drives it with Java's own tools;
 //! - `test` is the gate, `refusal` and `oracle` its last steps: the program without the feature for tests, and the
 //!   engine against independent programs;
 //! - `bench` measures the engine against a hand-written job and stores a report;
@@ -21,6 +22,7 @@ mod audit;
 mod bench;
 mod campaign;
 mod flights;
+mod kafka;
 mod needs;
 mod oracle;
 mod process;
@@ -31,7 +33,7 @@ mod tools;
 use std::process::ExitCode;
 
 /// A command's name, its arguments as a reader would write them, and what it is for.
-const COMMANDS: [(&str, &str, &str); 5] = [
+const COMMANDS: [(&str, &str, &str); 6] = [
     (
         "test",
         "[--list] [--only STEP[,STEP]]",
@@ -41,6 +43,11 @@ const COMMANDS: [(&str, &str, &str); 5] = [
         "flights",
         "[--flights N] [--out DIR]",
         "real input for pipelines/flights.toml, to flights/ unless told otherwise",
+    ),
+    (
+        "kafka",
+        "start | stop | status | topics | produce | consume",
+        "a real Kafka broker on this machine; `cargo xtask kafka` lists what each takes",
     ),
     (
         "campaign",
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_deref() {
         Some("test") => test::run(&rest),
         Some("flights") => flights::run(&rest),
+        Some("kafka") => kafka::run(&rest),
         Some("campaign") => campaign::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("audit") => audit::run(&rest),
