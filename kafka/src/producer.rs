@@ -13,6 +13,7 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use slackwater_dataflow::faults::phases::{Phase, reach};
 use slackwater_dataflow::sink::addressed::AddressedRecord;
 
 use crate::client::{Cluster, Fault, Noticed};
@@ -191,12 +192,14 @@ impl Transactions {
             .payload(marker.value);
         self.send(last, deadline)?;
         self.await_delivery(deadline)?;
+        reach(Phase::PartsSynced);
         is_ours()?;
         let begun = Instant::now();
         let left = deadline.saturating_duration_since(begun);
         self.producer
             .commit_transaction(left)
             .map_err(self.told("commit a"))?;
+        reach(Phase::MarkerWritten);
         // What was noticed meanwhile may still wait to be told.
         self.producer.poll(Duration::ZERO);
         let disconnected = self.noticed.disconnected() != disconnected;

@@ -23,6 +23,29 @@ use bad::{BAD, Bad};
 
 const REFERENCE: &str = include_str!("../../pipelines/user-events.toml");
 
+const ON_KAFKA: &str = include_str!("../../pipelines/user-events.kafka.toml");
+
+#[test]
+fn is_the_reference_job_on_kafka_the_same_job() {
+    let reference = Pipeline::parse("user-events.toml", REFERENCE).unwrap();
+    let mut on_kafka = Pipeline::parse("user-events.kafka.toml", ON_KAFKA).unwrap();
+    let SourceSpec::Kafka(source) = &on_kafka.source else {
+        panic!("{:?}", on_kafka.source)
+    };
+    let SinkKind::Kafka(cluster) = &on_kafka.sink.kind else {
+        panic!("{:?}", on_kafka.sink.kind)
+    };
+    assert_eq!(source.cluster, *cluster);
+    assert_eq!(source.topics, ["user_events"]);
+    assert_eq!(on_kafka.sink.delivery, Delivery::ExactlyOnce);
+    on_kafka.source = reference.source.clone();
+    on_kafka.sink.kind = reference.sink.kind.clone();
+    on_kafka.sink.delivery = reference.sink.delivery;
+    on_kafka.checkpoint = None;
+    on_kafka.restart = reference.restart;
+    assert_eq!(on_kafka, reference);
+}
+
 /// The smallest pipeline that has something to refer to; bad files are made from it.
 const SMALL: &str = r#"[job]
 name = "small"

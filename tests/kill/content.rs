@@ -46,7 +46,7 @@ pub fn content(outputs: &Path) -> Content {
 }
 
 /// What the records of a stream are in order for: the user where it is known, else the partition.
-fn key(stream: &str, line: &str) -> String {
+pub fn key(stream: &str, line: &str) -> String {
     let name = match stream {
         "ml_predictions" => "\"user_id\":",
         "processing_errors" => "\"original_event\":[",
@@ -66,7 +66,7 @@ fn epoch(line: &str) -> Option<u64> {
 }
 
 /// Of a line without the numbers that say when, or in which run, it was made.
-fn digest(line: &str) -> u64 {
+pub fn digest(line: &str) -> u64 {
     let mut masked = line.to_owned();
     for name in ["\"processing_time\":", "\"timestamp\":", "\"epoch\":"] {
         // The last one: fields of the event itself stand before.

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use slackwater_services::kafka;
 
 use crate::process::{self, cargo};
 use crate::{needs, oracle, refusal, tools};
@@ -25,10 +26,10 @@ struct Step {
 }
 
 /// All checks, in order.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step {
         name: "tools",
-        purpose: "what the machine must have, pinned nextest and deny, Python for the oracle and for S3, the flights",
+        purpose: "what the machine must have, pinned nextest and deny, Kafka, Python for the oracle and for S3, the flights",
         share_minutes: 15,
         run: tools_ready,
     },
@@ -67,6 +68,12 @@ const STEPS: [Step; 13] = [
         purpose: "whole jobs with their checkpoints in S3, which moto plays",
         share_minutes: 4,
         run: s3_tests,
+    },
+    Step {
+        name: "kafka",
+        purpose: "whole jobs on a real Kafka, read back by Java's own consumer",
+        share_minutes: 8,
+        run: kafka_tests,
     },
     Step {
         name: "doctests",
@@ -216,6 +223,7 @@ fn tools_ready() -> Result<()> {
     tools::python(tools::ORACLE)?;
     tools::python(tools::S3)?;
     tools::source_package(&tools::NYCFLIGHTS)?;
+    kafka::install(|said| println!("{said}"))?;
     println!("ready in {}", tools::cache()?.display());
     Ok(())
 }
@@ -264,14 +272,20 @@ fn build() -> Result<()> {
 
 /// The tests that need a service, as nextest names them: they have a step of their own, and a share.
 const WITH_S3: &str = "binary(s3)";
+const WITH_KAFKA: &str = "(binary(kafka) + binary(broker))";
 
 fn unit_tests() -> Result<()> {
-    tests(&format!("not {WITH_S3}"))
+    tests(&format!("not ({WITH_S3} + {WITH_KAFKA})"))
 }
 
 fn s3_tests() -> Result<()> {
     tools::python(tools::S3)?;
     tests(WITH_S3)
+}
+
+fn kafka_tests() -> Result<()> {
+    kafka::install(|said| println!("{said}"))?;
+    tests(WITH_KAFKA)
 }
 
 /// Runs the tests that are so.

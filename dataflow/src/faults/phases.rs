@@ -22,7 +22,7 @@
 //! | `after-manifest` | the manifest is in the log, nothing is published |
 //! | `publish-started` | the publisher has an epoch in its hands |
 //! | `between-chunks` | a chunk of a shard is with the sink, the next one is not |
-//! | `parts-synced` | all of a shard is on the disk, its marker is the old one |
+//! | `parts-synced` | all of a shard, or of a chunk of it, is with the sink and durable, its marker is the old one |
 //! | `marker-written` | the marker is in its place, what follows from it is not |
 //! | `shard-published` | one shard is published, others may not be |
 //! | `confirmed` | an epoch counts as published, and no manifest says so |

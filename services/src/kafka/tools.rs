@@ -140,6 +140,39 @@ impl Tools {
         Ok(names.map(str::to_owned).collect())
     }
 
+    /// Deletes what a partition holds before an offset, as a topic's retention would.
+    ///
+    /// # Errors
+    /// What the tool says.
+    pub fn delete_records(&self, topic: &str, partition: u32, before: u64) -> Result<()> {
+        // The name of a topic needs no escapes.
+        let list = format!(
+            "{{\"version\":1,\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":{partition},\"offset\":{before}}}]}}"
+        );
+        let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+        write!(file, "{list}").context("cannot write a temporary file")?;
+        let mut tool = self.tool("org.apache.kafka.tools.DeleteRecordsCommand");
+        tool.arg("--offset-json-file").arg(file.path());
+        finish(tool).with_context(|| format!("cannot delete records of the topic `{topic}`"))?;
+        Ok(())
+    }
+
+    /// Transactional ids that the broker knows, and the state of the last transaction of each.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn transactions(&self) -> Result<Vec<(String, String)>> {
+        let mut tool = self.tool("org.apache.kafka.tools.TransactionsCommand");
+        tool.arg("list");
+        let said = finish(tool).context("cannot list the transactions")?;
+        // A table whose first line names its columns: id, coordinator, producer, state.
+        let rows = said.lines().skip(1).filter_map(|line| {
+            let mut columns = line.split_whitespace();
+            Some((columns.next()?.to_owned(), columns.nth(2)?.to_owned()))
+        });
+        Ok(rows.collect())
+    }
+
     /// Produces records and waits until the broker has all of them. Which partition one goes to follows from its key.
     ///
     /// # Errors

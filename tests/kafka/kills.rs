@@ -1,0 +1,93 @@
+//! Jobs that publish to Kafka, killed at random moments and in each phase of publishing.
+
+use std::thread;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use slackwater_dataflow::faults::phases::{Phase, Point};
+
+use crate::cluster::{Cluster, check, end, expected};
+use crate::job::Variation;
+
+/// How often a job is killed at random, unless the environment says otherwise.
+const KILLS: u64 = 20;
+
+fn variation(order: &'static str, seconds: u64) -> Variation {
+    Variation {
+        seed: 5,
+        order,
+        events: 5_000 * seconds,
+        rate: 5_000,
+        interval_ms: Some(100),
+        workers: 2,
+    }
+}
+
+#[test]
+fn is_every_record_there_once_however_often_the_job_is_killed() {
+    let kills = std::env::var("SLACKWATER_KILLS").ok();
+    let kills: u64 = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let cluster = Cluster::start();
+    let variation = variation("arrival", kills.max(10));
+    let mut job = cluster.publishing(variation, Vec::new());
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut below = |bound: u64| rng.next_u64() % bound;
+    let mut running = job.start();
+    let (mut killed, mut of_workers) = (0, 0);
+    while running.ended().is_none() && killed < kills {
+        thread::sleep(Duration::from_millis(200 + below(800)));
+        // It goes on with another number of workers now and then.
+        if below(3) == 0 {
+            of_workers += u64::from(running.kill_worker());
+        } else {
+            running.kill_all();
+            let workers = [1, 4, 2][below(3) as usize];
+            job.rewrite(|text| with_workers(&text, workers));
+            running = job.start();
+        }
+        killed += 1;
+    }
+    end(&job, running);
+    println!("{killed} kills, {of_workers} of workers alone");
+    assert!(killed > kills / 2, "it has ended after {killed} kills");
+    check(&cluster, &job, &expected(variation));
+}
+
+/// In each phase of a publishing, some twice in a row, and of what a recovery does with a sink.
+#[test]
+fn is_every_record_there_once_after_a_kill_in_each_phase() {
+    let cluster = Cluster::start();
+    let points = [
+        (Phase::PublishStarted, 1),
+        (Phase::PublishStarted, 2),
+        (Phase::PartsSynced, 1),
+        (Phase::PartsSynced, 2),
+        (Phase::PartsSynced, 3),
+        (Phase::MarkerWritten, 1),
+        (Phase::MarkerWritten, 2),
+        (Phase::ShardPublished, 1),
+        (Phase::ShardPublished, 2),
+        (Phase::Confirmed, 1),
+        (Phase::SinkTakenOver, 1),
+        (Phase::AfterManifest, 2),
+        // What the manifest listed is settled now.
+        (Phase::MarkerWritten, 1),
+        (Phase::EpochSettled, 1),
+        (Phase::AfterClaim, 1),
+    ];
+    let points: Vec<Point> = points.map(|(phase, time)| Point { phase, time }).into();
+    let variation = variation("event_time", 15);
+    let job = cluster.publishing(variation, points.clone());
+    end(&job, job.start());
+    let crashed = job.crashed();
+    assert_eq!(crashed.len(), points.len(), "{crashed:?}");
+    check(&cluster, &job, &expected(variation));
+}
+
+/// The pipeline with another number of workers.
+pub fn with_workers(text: &str, workers: u64) -> String {
+    let at = text.find("\nworkers = ").unwrap() + 1;
+    let end = at + text[at..].find('\n').unwrap();
+    format!("{}workers = {workers}{}", &text[..at], &text[end..])
+}

@@ -1,0 +1,28 @@
+//! Does all of it hold on a real Kafka? Every record is read back by Java's own consumer, which shares no code with ours.
+//!
+//! - `cluster`: a broker of the test's own, jobs on it, and what they have written to it.
+//! - `kills`: jobs that publish to Kafka, killed at random moments and in each phase of publishing.
+//! - `outages`: brokers that are killed, stopped or frozen while a job runs.
+//! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
+//! - `preflight`: what a person is told before anything runs.
+//!
+//! Needs Java, and Maven with the network the first time; where they are missing these tests fail and say so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod cluster;
+#[allow(dead_code, reason = "`tests/kill` has more use for it")]
+#[path = "../kill/content.rs"]
+mod content;
+#[allow(dead_code, reason = "`tests/kill` has more use for it")]
+#[path = "../kill/job.rs"]
+mod job;
+mod kills;
+mod outages;
+mod preflight;
+mod reading;
