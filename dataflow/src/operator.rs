@@ -13,7 +13,7 @@
 
 use std::error::Error;
 
-use crate::moment::EventTime;
+use crate::moment::{Epoch, EventTime};
 
 use crate::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
@@ -86,6 +86,8 @@ pub trait Operator: 'static {
 /// Takes what an operator gives.
 #[derive(Debug)]
 pub struct Emitter<O, R> {
+    /// The epoch that what is given belongs to.
+    pub(crate) epoch: Epoch,
     /// Outputs, in order.
     pub(crate) outputs: Vec<O>,
     /// Rejects, in order.
@@ -97,6 +99,7 @@ pub struct Emitter<O, R> {
 impl<O, R> Default for Emitter<O, R> {
     fn default() -> Self {
         Emitter {
+            epoch: Epoch::default(),
             outputs: Vec::new(),
             rejects: Vec::new(),
             failure: None,
@@ -105,6 +108,19 @@ impl<O, R> Default for Emitter<O, R> {
 }
 
 impl<O, R> Emitter<O, R> {
+    /// The epoch that a batch belongs to, and so what is given for it; 0 in a job without checkpoints.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// One for batches of an epoch; for tests that drive an operator by hand.
+    pub fn of(epoch: Epoch) -> Self {
+        Emitter {
+            epoch,
+            ..Emitter::default()
+        }
+    }
+
     /// Gives an output.
     pub fn give(&mut self, output: O) {
         self.outputs.push(output);

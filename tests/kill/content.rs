@@ -45,6 +45,14 @@ pub fn content(outputs: &Path) -> Content {
     content
 }
 
+/// The last epoch that a prediction says it is of.
+pub fn last_epoch(outputs: &Path) -> Option<u64> {
+    let parts = [0, 1].map(|shard| outputs.join(format!("ml_predictions/shard-{shard}.jsonl")));
+    let texts = parts.map(|part| fs::read_to_string(part).unwrap());
+    let epochs = texts.iter().flat_map(|text| text.lines().filter_map(epoch));
+    epochs.max()
+}
+
 /// What the records of a stream are in order for: the user where it is known, else the partition.
 pub fn key(stream: &str, line: &str) -> String {
     let name = match stream {

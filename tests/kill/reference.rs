@@ -1,6 +1,6 @@
 //! What a job must leave behind: that of a run that nothing happens to, and once more with checkpoints, for the state.
 
-use crate::content::{Content, content, lost_and_doubled};
+use crate::content::{Content, content, last_epoch, lost_and_doubled};
 use crate::job::{Job, Variation};
 
 /// What runs leave behind that nothing happens to.
@@ -52,6 +52,8 @@ impl Reference {
         let (lost, doubled) = lost_and_doubled(&self.outputs, &found);
         assert_eq!((lost, doubled), (0, 0), "lost, doubled\n{}", job.said());
         assert!(self.outputs == found, "the order of a key\n{}", job.said());
+        let last = last_epoch(&job.outputs);
+        assert!(last > Some(1), "all of epoch {last:?}");
         assert_eq!(self.state_digest, job.state_digest(), "{}", job.said());
         let objects = job.objects();
         assert!(objects < OBJECTS_MOST, "{objects} objects are left");

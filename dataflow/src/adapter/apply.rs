@@ -206,6 +206,7 @@ impl<Op: Operator> Applied<Op> {
     }
 
     fn handle(&mut self, held: &Held, batches: Vec<Op::Input>) {
+        self.emitter.epoch = held.epoch();
         for batch in batches {
             self.operator.on_batch(batch, &mut self.emitter);
         }

@@ -77,7 +77,14 @@ impl EncodePredictions {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, scored: &ScoredBatch, row: &Row, score: f32, now: &[u8]) {
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        scored: &ScoredBatch,
+        row: &Row,
+        score: f32,
+        of_all: &OfAll,
+    ) {
         let rows = &scored.batch.rows;
         for (before, field) in &self.fields {
             out.extend_from_slice(before);
@@ -87,19 +94,35 @@ impl EncodePredictions {
         json::float(out, score);
         out.extend_from_slice(b",\"event_time\":");
         json::int(out, row.time.0);
-        out.extend_from_slice(now);
-        if let Some(model) = &self.model {
+        out.extend_from_slice(&of_all.now);
+        if let Some(run) = &of_all.run {
             out.extend_from_slice(b",\"partition\":");
             json::int(out, row.partition.0);
             out.extend_from_slice(b",\"offset\":");
             json::int(out, row.offset.0);
-            out.extend_from_slice(b",\"epoch\":");
-            // Without a checkpoint store a job has one epoch.
-            json::int(out, Epoch::default().0);
-            out.extend_from_slice(model);
+            out.extend_from_slice(run);
         }
         out.push(b'}');
     }
+
+    fn of_all(&self, now_ms: i64, epoch: Epoch) -> OfAll {
+        let mut now = json::key(",", "processing_time");
+        json::int(&mut now, now_ms);
+        let run = self.model.as_ref().map(|model| {
+            let mut run = json::key(",", "epoch");
+            json::int(&mut run, epoch.0);
+            run.extend_from_slice(model);
+            run
+        });
+        OfAll { now, run }
+    }
+}
+
+/// What all predictions of a batch say, as it stands in each.
+struct OfAll {
+    now: Vec<u8>,
+    /// Epoch and model; none without provenance.
+    run: Option<Vec<u8>>,
 }
 
 /// Why a prediction goes no further.
@@ -133,8 +156,7 @@ impl Operator for EncodePredictions {
     fn on_batch(&mut self, mut scored: ScoredBatch, out: &mut Emitter<Publication, RejectBatch>) {
         let rows = scored.batch.rows.rows();
         let now_ms = self.clock.wall_ms();
-        let mut now = b",\"processing_time\":".to_vec();
-        json::int(&mut now, now_ms);
+        let of_all = self.of_all(now_ms, out.epoch());
         let (stream, shards) = (OutputStream::Predictions, self.spread.shards);
         let mut chunks = Chunks::new(stream, shards, rows.len(), &self.form, now_ms);
         let mut key = std::mem::take(&mut self.key);
@@ -150,7 +172,7 @@ impl Operator for EncodePredictions {
                 event_time: Some(row.time),
                 place: row.offset.0,
             };
-            let write = |out: &mut Vec<u8>| self.write(out, &scored, row, score, &now);
+            let write = |out: &mut Vec<u8>| self.write(out, &scored, row, score, &of_all);
             if let Err(size) = chunks.record(sender, write) {
                 refused.push((at, too_large(size)));
             }

@@ -1,7 +1,7 @@
 //! A scored event as bytes, and how records are spread over shards.
 
 use slackwater_dataflow::flow::Ticket;
-use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::moment::{Epoch, EventTime};
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, ShardId, Spread};
 use slackwater_dataflow::sink::OutputStream;
@@ -150,9 +150,11 @@ fn is_a_score_read_back_as_it_was() {
 #[test]
 fn does_provenance_say_where_from_and_which_model() {
     let mut encoder = EncodePredictions::new(&plan(1, Some(identity())), clock());
-    let found = encode(&mut encoder, scored(vec![plain(2, 5)], "", 0.25));
+    let mut out = Emitter::of(Epoch(9));
+    encoder.on_batch(scored(vec![plain(2, 5)], "", 0.25), &mut out);
+    let found = out.take_outputs();
     let expected = "{\"user\":\"clock\",\"prediction\":0.25,\"event_time\":-12,\
-        \"processing_time\":1718054321052,\"partition\":4,\"offset\":500,\"epoch\":0,\
+        \"processing_time\":1718054321052,\"partition\":4,\"offset\":500,\"epoch\":9,\
         \"model\":{\"name\":\"a \\\"model\\\"\",\"version\":7,\"digest\":\"sha256:00ff\"}}\n";
     assert_eq!(text(&found[0]), expected);
 }
