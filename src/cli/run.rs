@@ -71,6 +71,7 @@ impl ResumingArguments {
                 _ => None,
             },
             allow_new_features: self.allow_new_features,
+            waits: goes_on,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::pipeline::graph::{OpenSource, open_source, open_source_again, stream_
 use crate::pipeline::identity::identity;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{CheckpointSpec, SinkKind};
-use crate::pipeline::topics::SinkTopics;
+use crate::pipeline::topics::{SinkTopics, await_brokers};
 use crate::stores::{self, open_once_left};
 
 /// What a person says about how a job is to begin.
@@ -37,6 +37,8 @@ pub struct Resuming {
     pub choice: Option<Choice>,
     /// Features and the model may be others than those of the checkpoint.
     pub allow_new_features: bool,
+    /// Wait for brokers that are away: an earlier worker of this job has spoken to them.
+    pub waits: bool,
 }
 
 /// A job must not go on as it is. Nothing was read or published.
@@ -158,6 +160,9 @@ pub(super) fn begin(
     resuming: Resuming,
     clock: &Arc<dyn Clock>,
 ) -> Result<Begun, Blocked> {
+    if resuming.waits {
+        await_brokers(pipeline)?;
+    }
     // What the job reads is looked at before anything is claimed: a run that cannot begin must not end one that
     // goes on.
     let first = open_source(pipeline, clock)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use slackwater_dataflow::checkpoint::log::Fence;
@@ -17,13 +18,18 @@ use slackwater_kafka::topics::{Takes, Topics, Wanted};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
-use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, PropertySpec, StartSpec, StreamNames};
+use crate::pipeline::spec::{
+    ClusterSpec, KafkaSourceSpec, PropertySpec, SinkKind, SourceSpec, StartSpec, StreamNames,
+};
 
 /// Bytes of a record that are not in its frame with us: its headers, and what Kafka puts around it.
 const RECORD_OVERHEAD_BYTES: u64 = 1_024;
 
 /// A topic that takes less could not even take a dead letter that says so.
 const RECORD_BYTES_LEAST: u64 = 16 * 1024;
+
+/// From one question to brokers that are away to the next, which takes its own time.
+const AWAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Partitions of a stream's topic that is made.
 const PARTITIONS_MADE: u32 = 4;
@@ -56,6 +62,33 @@ pub(crate) fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster
         properties,
         client_id: pipeline.job.name.clone(),
     })
+}
+
+/// Waits until the brokers of a pipeline answer, however long that takes; comes back at once if it has none.
+///
+/// # Errors
+/// They answer that they will not, or a setting is not usable.
+pub(crate) fn await_brokers(pipeline: &Pipeline) -> Result<(), PreflightError> {
+    let of_source = match &pipeline.source {
+        SourceSpec::Kafka(source) => Some(&source.cluster),
+        SourceSpec::Generator(_) | SourceSpec::File { .. } | SourceSpec::Stdin => None,
+    };
+    let of_sink = match &pipeline.sink.kind {
+        SinkKind::Kafka(cluster) => Some(cluster),
+        SinkKind::File { .. } | SinkKind::Stdout | SinkKind::Discard => None,
+    };
+    for spec in of_source.into_iter().chain(of_sink) {
+        let topics = Topics::of(&cluster(pipeline, spec)?)?;
+        let topic = markers::topic(&pipeline.job.name);
+        while let Err(fault) = topics.partitions(&topic) {
+            if !fault.passes() {
+                return Err(fault.into());
+            }
+            tracing::warn!("{fault}; the job waits until they answer");
+            thread::sleep(AWAY_PAUSE);
+        }
+    }
+    Ok(())
 }
 
 /// The source of a pipeline that reads topics.

@@ -41,6 +41,28 @@ fn is_every_record_there_once_after_brokers_were_killed_and_stopped() {
     );
 }
 
+/// A job that is killed while nobody answers waits for the brokers, and is no less well for it.
+#[test]
+fn is_every_record_there_once_after_a_kill_while_the_broker_was_away() {
+    let mut cluster = Cluster::start();
+    let variation = variation(12);
+    let job = cluster.publishing(variation, Vec::new());
+    let running = job.start();
+    wait_until(&job, "a checkpoint", |it| crate::cluster::durable(it) > 3);
+    cluster.broker.kill().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(running.kill_worker());
+    thread::sleep(Duration::from_secs(4));
+    cluster.broker.restart().unwrap();
+    end(&job, running);
+    check(&cluster, &job, &expected(variation));
+    let said = job.said();
+    assert!(
+        said.contains("attempt 2") && !said.contains("attempt 3"),
+        "{said}"
+    );
+}
+
 /// It answers nothing for longer than a commit may take, and then goes on where it was: late answers meet a job that has
 /// given them up.
 #[test]
