@@ -33,10 +33,10 @@ impl<W: Write> StdoutSink<W> {
         }
     }
 
-    fn write(&mut self, chunk: &OutputChunk) -> io::Result<()> {
+    fn write(&mut self, stream: OutputStream, lines: &[u8]) -> io::Result<()> {
         // A stream's index is below the number of streams by its definition.
-        let start = self.starts[chunk.stream.index()].as_bytes();
-        for line in chunk.bytes.split_inclusive(|&byte| byte == b'\n') {
+        let start = self.starts[stream.index()].as_bytes();
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
             self.output.write_all(start)?;
             self.output
                 .write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
@@ -48,7 +48,8 @@ impl<W: Write> StdoutSink<W> {
 
 impl<W: Write + Send> Sink for StdoutSink<W> {
     fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError> {
-        self.write(chunk).map_err(|source| SinkError {
+        let lines = chunk.lines()?;
+        self.write(chunk.stream, lines).map_err(|source| SinkError {
             action: "write to",
             subject: "stdout".to_owned(),
             source,

@@ -22,6 +22,10 @@ impl<S: Sink> EpochSink for Unmarked<S> {
         Ok(vec![None; usize::from(self.shards)])
     }
 
+    fn keeps_markers(&self) -> bool {
+        false
+    }
+
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
         for chunk in outputs.chunks()? {
             for output in &chunk?.outputs {

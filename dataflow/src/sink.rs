@@ -10,6 +10,8 @@
 pub mod addressed;
 pub mod destinations;
 
+use std::io::ErrorKind;
+
 use crate::identity::{CheckpointId, Generation};
 use crate::moment::Epoch;
 use crate::place::ShardId;
@@ -110,6 +112,26 @@ pub struct OutputChunk {
     pub bytes: Vec<u8>,
 }
 
+impl OutputChunk {
+    /// The bytes, for a sink that takes lines.
+    ///
+    /// # Errors
+    /// They are no lines, but records for another sink, which the job had before.
+    pub fn lines(&self) -> Result<&[u8], SinkError> {
+        match self.framing {
+            Framing::Lines => Ok(&self.bytes),
+            Framing::Addressed => Err(SinkError {
+                action: "write",
+                subject: format!("outputs of shard {} as lines", self.shard),
+                source: std::io::Error::other(
+                    "they were made for the sink that the job had before: run the job once more with that sink, or \
+                     start over with `--fresh`",
+                ),
+            }),
+        }
+    }
+}
+
 /// Outputs could not be written. Final for this run.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {subject}: {source}")]
@@ -126,6 +148,18 @@ impl SinkError {
     /// Whether there was no room for what was to be written: later there may be.
     pub fn is_no_room(&self) -> bool {
         is_no_room(&self.source)
+    }
+
+    /// Whether what failed can succeed later, with nothing done but waiting.
+    pub fn passes(&self) -> bool {
+        let passing = [
+            ErrorKind::Interrupted,
+            ErrorKind::TimedOut,
+            ErrorKind::WouldBlock,
+            ErrorKind::NotConnected,
+            ErrorKind::ConnectionAborted,
+        ];
+        self.is_no_room() || passing.contains(&self.source.kind())
     }
 }
 
@@ -227,6 +261,11 @@ pub trait EpochSink: Send {
     /// Keeps every older generation from writing from now on, and gives each shard's marker, by shard; none
     /// where nothing was ever published.
     fn take_over(&mut self, generation: Generation) -> Result<Vec<Option<Marker>>, SinkError>;
+
+    /// Whether it has markers at all. One that has none cannot tell what it has taken.
+    fn keeps_markers(&self) -> bool {
+        true
+    }
 
     /// Makes an epoch of one shard visible: all its records, then its marker. Called in the order of
     /// epochs. After a failure it may be called again for the same epoch.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -27,11 +27,15 @@ pub struct Cluster {
 }
 
 /// Settings that belong to the job: what exactly once rests on, and what is said elsewhere in a pipeline file.
-const RESERVED: [(&str, &str); 20] = [
+const RESERVED: [(&str, &str); 24] = [
     ("acks", SET),
     ("allow.auto.create.topics", SET),
     ("auto.offset.reset", "`on_lost_offset` and `start` say that"),
     ("bootstrap.servers", "`brokers` says that"),
+    ("debug", LOGS),
+    ("log.connection.close", LOGS),
+    ("log.queue", LOGS),
+    ("log_level", LOGS),
     ("client.id", "it is the job's name"),
     ("enable.auto.commit", SET),
     ("enable.auto.offset.store", SET),
@@ -49,6 +53,8 @@ const RESERVED: [(&str, &str); 20] = [
     ("transaction.timeout.ms", SET),
     ("transactional.id", SET),
 ];
+
+const LOGS: &str = "the job reads what the client logs: a lost connection is told nowhere else";
 
 const SET: &str = "the job sets it itself, and what is exactly once rests on it";
 
@@ -159,46 +165,59 @@ impl From<Fault> for SourceError {
     }
 }
 
-/// What the clients of a job notice, beside their answers. Clones share it.
+/// What a client notices, beside its answers. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Noticed(Arc<Counts>);
+pub struct Noticed(Arc<Seen>);
 
 #[derive(Debug, Default)]
-struct Counts {
-    /// Connections that were lost, or could not be made.
-    disconnected: AtomicU64,
+struct Seen {
+    /// Connections that were lost in use, and requests that nobody has answered.
+    lost: AtomicU64,
     /// Records that were not delivered.
     undelivered: AtomicU64,
+    /// Why the first of them was not, if that says more than that others were not.
+    cause: Mutex<Option<RDKafkaErrorCode>>,
 }
 
 impl Noticed {
-    /// How often a broker was lost so far.
-    pub fn disconnected(&self) -> u64 {
-        self.0.disconnected.load(Ordering::SeqCst)
+    /// How often a connection was lost in use so far, or a request not answered in time.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::SeqCst)
     }
 
     /// Records that were not delivered so far.
     pub fn undelivered(&self) -> u64 {
         self.0.undelivered.load(Ordering::SeqCst)
     }
+
+    /// Why the first of them was not delivered, if that is known.
+    pub fn cause(&self) -> Option<RDKafkaErrorCode> {
+        *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, facility: &str, message: &str) {
+        if is_loss(facility, message) {
+            self.0.lost.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether the client library says that a request may have been sent whose answer will not come. Connections that were
+/// never there are no loss: one broker of many may be away for long.
+///
+/// A connection that ends says so in its log only, as `FAIL`, with the state it was in.
+fn is_loss(facility: &str, message: &str) -> bool {
+    facility == "REQTMOUT" || (facility == "FAIL" && message.contains("in state UP"))
 }
 
 impl ClientContext for Noticed {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::debug!(facility, "kafka: {message}"),
-            _ => tracing::trace!(facility, "kafka: {message}"),
-        }
+        self.note(facility, message);
+        tracing::debug!(facility, ?level, "kafka: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if is_away(&error) {
-            self.0.disconnected.fetch_add(1, Ordering::SeqCst);
-        }
+        self.note("FAIL", reason);
         tracing::debug!("kafka: {error}: {reason}");
     }
 }
@@ -209,17 +228,18 @@ impl ProducerContext for Noticed {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            tracing::debug!("kafka: a record was not delivered: {error}");
-            self.0.undelivered.fetch_add(1, Ordering::SeqCst);
+        let Err((error, _)) = result else { return };
+        let code = error.rdkafka_error_code();
+        let follows = matches!(
+            code,
+            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+        );
+        if let Some(code) = code.filter(|_| !follows) {
+            let mut cause = self.0.cause.lock().unwrap_or_else(PoisonError::into_inner);
+            cause.get_or_insert(code);
         }
+        self.0.undelivered.fetch_add(1, Ordering::SeqCst);
     }
-}
-
-/// Whether a broker could not be spoken to, which passes.
-fn is_away(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    code.is_some_and(|code| kind_of(code) == ErrorKind::NotConnected)
 }
 
 /// What an error means for who asked: kinds that pass, as far as waiting can help, and others.
@@ -294,7 +314,7 @@ impl std::error::Error for Told {}
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::client::Cluster;
+    use crate::client::{Cluster, is_loss};
 
     fn cluster() -> Cluster {
         let secret = ("sasl.password".to_owned(), "hunter2".to_owned());
@@ -311,6 +331,23 @@ mod tests {
         assert_eq!(config.get("linger.ms"), Some("7"));
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("bootstrap.servers"), Some("one:9092,two:9092"));
+    }
+
+    #[test]
+    fn which_log_lines_tell_of_a_loss() {
+        let check = |facility: &str, message: &str, expected: bool| {
+            assert_eq!(is_loss(facility, message), expected, "{message}");
+        };
+        let up = "[thrd:b:9/1]: b:9/1: Disconnected (after 23ms in state UP)";
+        check("FAIL", up, true);
+        let suppressed =
+            "b:9/1: Disconnected (after 23ms in state UP, 1 identical error(s) suppressed)";
+        check("FAIL", suppressed, true);
+        let away =
+            "b:9/1: Connect to ipv4#b:9 failed: Connection refused (after 0ms in state CONNECT)";
+        check("FAIL", away, false);
+        check("REQTMOUT", "b:9/1: Timed out EndTxnRequest in flight", true);
+        check("GETPID", "in state UP", false);
     }
 
     #[test]

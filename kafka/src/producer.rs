@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -23,6 +23,9 @@ const COMMIT_MAX: Duration = Duration::from_secs(2);
 
 /// A pause between two looks at what is on its way. The library's own waiting either takes its time or keeps a core busy.
 const PAUSE: Duration = Duration::from_micros(100);
+
+/// More events than ever wait at the end of a transaction, all of whose records are delivered.
+const EVENTS_MOST: u32 = 10_000;
 
 /// How long an initialisation may take at first. If another producer's transaction has to be ended, the broker says to
 /// come again; the library does so after half a second, a new producer at once.
@@ -65,6 +68,7 @@ pub(crate) fn settings(batch_bytes_max: u64) -> Vec<(&'static str, String)> {
         ("queue.buffering.max.messages", "1000000".to_owned()),
         ("queue.buffering.max.kbytes", "262144".to_owned()),
         ("retry.backoff.ms", "20".to_owned()),
+        ("log.connection.close", "true".to_owned()),
     ]
 }
 
@@ -93,12 +97,12 @@ enum Ended {
     Unclear(&'static str),
 }
 
-/// What a commit that came back says: how long it took, and what was noticed from its transaction's beginning on.
-fn ended(took: Duration, disconnected: bool, undelivered: bool) -> Ended {
+/// What a commit that came back says: how long it took, and what its producer has noticed.
+fn ended(took: Duration, lost: bool, undelivered: bool) -> Ended {
     if undelivered {
         Ended::Unclear("a record was not delivered")
-    } else if disconnected {
-        Ended::Unclear("a broker was lost meanwhile")
+    } else if lost {
+        Ended::Unclear("a connection was lost")
     } else if took > COMMIT_MAX {
         Ended::Unclear("the commit took too long")
     } else {
@@ -141,7 +145,9 @@ impl Transactions {
         let timeout = config.transaction_timeout;
         settings.push(("transactional.id", config.transactional_id.clone()));
         settings.push(("transaction.timeout.ms", timeout.as_millis().to_string()));
-        let native = config.cluster.config(settings);
+        let mut native = config.cluster.config(settings);
+        // A connection that is lost with a request under way says so at this level.
+        native.set_log_level(RDKafkaLogLevel::Info);
         let noticed = Noticed::default();
         let producer = BaseProducer::from_config_and_context(&native, noticed.clone());
         Ok(Transactions {
@@ -163,7 +169,6 @@ impl Transactions {
         is_ours: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let deadline = Instant::now() + self.timeout;
-        let disconnected = self.noticed.disconnected();
         self.producer
             .begin_transaction()
             .map_err(self.told("begin a"))?;
@@ -200,16 +205,25 @@ impl Transactions {
             .commit_transaction(left)
             .map_err(self.told("commit a"))?;
         reach(Phase::MarkerWritten);
-        // What was noticed meanwhile may still wait to be told.
-        self.producer.poll(Duration::ZERO);
-        let disconnected = self.noticed.disconnected() != disconnected;
+        let took = begun.elapsed();
+        self.drain();
         match ended(
-            begun.elapsed(),
-            disconnected,
+            took,
+            self.noticed.lost() > 0,
             self.noticed.undelivered() > 0,
         ) {
             Ended::Committed => Ok(()),
             Ended::Unclear(why) => Err(self.unclear(why)),
+        }
+    }
+
+    /// Takes in all that waits to be told: the loss of a connection may.
+    fn drain(&self) {
+        for _ in 0..EVENTS_MOST {
+            if self.producer.in_flight_count() == 0 {
+                return;
+            }
+            self.producer.poll(Duration::ZERO);
         }
     }
 
@@ -226,7 +240,7 @@ impl Transactions {
                     self.wait(deadline)?;
                     record = back;
                 }
-                Err((error, _)) => return Err(self.told("write in a")(error)),
+                Err((error, _)) => return Err(self.failed(error)),
             }
         }
     }
@@ -243,7 +257,7 @@ impl Transactions {
         let before = self.producer.in_flight_count();
         self.producer.poll(Duration::ZERO);
         if self.noticed.undelivered() > 0 {
-            return Err(self.unclear("a record was not delivered"));
+            return Err(self.undelivered());
         }
         if self.producer.in_flight_count() == before {
             std::thread::sleep(PAUSE);
@@ -252,6 +266,27 @@ impl Transactions {
             return Err(self.unclear("the brokers take too long"));
         }
         Ok(())
+    }
+
+    /// A record that the producer does not take any more: its transaction has failed before, and knows why.
+    fn failed(&self, error: KafkaError) -> Fault {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::State | RDKafkaErrorCode::Fatal) => self.undelivered(),
+            _ => self.told("write in a")(error),
+        }
+    }
+
+    /// A record was not delivered, and with it its transaction has failed.
+    fn undelivered(&self) -> Fault {
+        self.drain();
+        if let Some(code) = self.noticed.cause().filter(|code| LASTING.contains(code)) {
+            return self.told("write in a")(KafkaError::MessageProduction(code));
+        }
+        // A transaction that has failed says so when the next one is to begin.
+        match self.producer.begin_transaction() {
+            Err(error) => self.told("write in a")(error),
+            Ok(()) => self.unclear("a record was not delivered"),
+        }
     }
 
     fn told(&self, action: &'static str) -> impl FnOnce(KafkaError) -> Fault {
@@ -286,24 +321,26 @@ fn is_retriable(error: &KafkaError) -> bool {
     }
 }
 
+/// What topics refuse, they will refuse again.
+const LASTING: [RDKafkaErrorCode; 8] = [
+    RDKafkaErrorCode::TopicAuthorizationFailed,
+    RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+    RDKafkaErrorCode::ClusterAuthorizationFailed,
+    RDKafkaErrorCode::UnknownTopicOrPartition,
+    RDKafkaErrorCode::UnknownPartition,
+    RDKafkaErrorCode::MessageSizeTooLarge,
+    RDKafkaErrorCode::InvalidTimestamp,
+    RDKafkaErrorCode::UnsupportedVersion,
+];
+
 /// Whether the next producer may do better. That it was fenced says only that somebody else took the transactional id, or
 /// that a broker has ended the transaction by itself: whether this run still has the job is asked before the next one is
-/// made. What the topics refuse, they will refuse again.
+/// made.
 fn has_to_be_asked_again(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let KafkaError::Transaction(transaction) = error else {
-        return false;
-    };
-    let lasts = [
-        Code::TopicAuthorizationFailed,
-        Code::TransactionalIdAuthorizationFailed,
-        Code::ClusterAuthorizationFailed,
-        Code::UnknownTopicOrPartition,
-        Code::MessageSizeTooLarge,
-        Code::InvalidTimestamp,
-        Code::UnsupportedVersion,
-    ];
-    !lasts.contains(&transaction.code())
+    match error {
+        KafkaError::Transaction(transaction) => !LASTING.contains(&transaction.code()),
+        _ => false,
+    }
 }
 
 /// Headers that all records of an epoch and shard have.

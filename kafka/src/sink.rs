@@ -7,12 +7,13 @@
 
 use std::io::ErrorKind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slackwater_dataflow::checkpoint::log::{Fence, FenceError};
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::records;
+use slackwater_dataflow::sink::destinations::Destinations;
 use slackwater_dataflow::sink::{
     EpochChunk, EpochSink, Framing, Marker, OutputStream, ShardEpoch, SinkError,
 };
@@ -22,9 +23,13 @@ use crate::markers::{self, Markers};
 use crate::producer::{
     MarkerRecord, Outgoing, ProducerConfig, Transactions, common_headers, headers_of,
 };
+use crate::topics::Topics;
 
 /// How long a transaction may stay open: readers wait as long behind it, and what is published in one must fit.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often to look whether topics have got more partitions.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Where outputs go.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct SinkConfig {
     pub topics: [String; OutputStream::ALL.len()],
     /// Most bytes of a batch, which is what all of them take.
     pub batch_bytes_max: u64,
+    /// Whom to tell when they have got more partitions.
+    pub destinations: Destinations,
 }
 
 /// Publishes each epoch exactly once, for readers that see what is committed.
@@ -47,6 +54,9 @@ pub struct KafkaSink {
     fence: Fence,
     markers: Markers,
     marker_topic: String,
+    asking: Topics,
+    /// When the topics were looked at last.
+    looked_at: Instant,
     /// By number.
     shards: Vec<Shard>,
 }
@@ -72,11 +82,27 @@ impl KafkaSink {
         let markers = Markers::of(&config.cluster, &config.job, &config.job)?;
         Ok(KafkaSink {
             marker_topic: markers::topic(&config.job),
+            asking: Topics::of(&config.cluster)?,
+            looked_at: Instant::now(),
             shards: (0..config.shards).map(|_| Shard::Unknown).collect(),
             markers,
             config,
             fence,
         })
+    }
+
+    /// Looks now and then whether topics have got more partitions: what is encoded from then on uses them. Right after
+    /// something was published brokers are there to answer.
+    fn look_at_topics(&mut self) {
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked_at = Instant::now();
+        for (stream, topic) in OutputStream::ALL.into_iter().zip(&self.config.topics) {
+            if let Ok(Some(partitions)) = self.asking.partitions(topic) {
+                self.config.destinations.of(stream).grow(partitions);
+            }
+        }
     }
 
     fn check_fence(fence: &Fence) -> Result<(), Fault> {
@@ -199,7 +225,7 @@ fn check(chunk: &EpochChunk) -> Result<(), Fault> {
 }
 
 impl EpochSink for KafkaSink {
-    fn take_over(&mut self, generation: Generation) -> Result<Vec<Option<Marker>>, SinkError> {
+    fn take_over(&mut self, _: Generation) -> Result<Vec<Option<Marker>>, SinkError> {
         Self::check_fence(&self.fence)?;
         self.init()?;
         Self::check_fence(&self.fence)?;
@@ -209,14 +235,6 @@ impl EpochSink for KafkaSink {
             Shard::Unknown | Shard::Taken(_) => None,
         };
         let markers: Vec<_> = self.shards.iter().map(marker).collect();
-        let newest = markers.iter().flatten().map(|it| it.generation).max();
-        if let Some(newer) = newest.filter(|newest| *newest > generation) {
-            let reason = format!(
-                "generation {newer} has published there, and this is generation {generation}: is `store` another one? \
-                 Put the store back, or choose another job name"
-            );
-            return Err(Fault::new("take over", self.marker_topic.clone(), reason).into());
-        }
         Ok(markers)
     }
 
@@ -234,6 +252,7 @@ impl EpochSink for KafkaSink {
             check(&chunk)?;
             self.publish_chunk(shard, &epoch, &chunk)?;
         }
+        self.look_at_topics();
         Ok(())
     }
 }

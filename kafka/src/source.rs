@@ -10,11 +10,13 @@ mod reader;
 mod silence;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
@@ -61,15 +63,25 @@ pub(crate) struct Place {
 
 /// All partitions of some topics.
 pub struct KafkaSource {
-    config: SourceConfig,
     partitions: Vec<Partition>,
     names: Arc<Topics>,
+    finder: Arc<Finder>,
+    /// A look for new partitions that is under way.
+    looking: Mutex<Option<JoinHandle<Found>>>,
+    silences: Option<Arc<Silences>>,
+}
+
+/// Partitions that were not known.
+type Found = Result<Vec<Partition>, Fault>;
+
+/// Asks what there is of the topics.
+struct Finder {
+    config: SourceConfig,
     /// Asks about offsets, of what is there whether it is committed or not.
     asking: Arc<BaseConsumer<Noticed>>,
     admin: topics::Topics,
     /// All that were found so far, with the numbers that they have here.
     known: Mutex<BTreeMap<Place, PartitionId>>,
-    silences: Option<Arc<Silences>>,
 }
 
 impl KafkaSource {
@@ -82,6 +94,14 @@ impl KafkaSource {
         known: &[Partition],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
+        let left_out = known
+            .iter()
+            .find(|it| !config.topics.contains(&it.topic.to_string()));
+        if let Some(Partition { topic, .. }) = left_out {
+            let reason = "it was read before, and the pipeline does not name it any more: add it again, or start \
+                          over with `--fresh`";
+            return Err(Fault::new("leave out topic", &**topic, reason).into());
+        }
         let admin = topics::Topics::of(&config.cluster)?;
         let asking = config.cluster.config([
             ("isolation.level", "read_uncommitted".to_owned()),
@@ -92,40 +112,65 @@ impl KafkaSource {
         let silences = config
             .silent_after
             .map(|after| Silences::start(after, Arc::clone(&asking), clock));
-        let mut source = KafkaSource {
-            names: Arc::default(),
+        let finder = Finder {
             known: Mutex::new(places::of(known)),
-            partitions: known.to_vec(),
-            silences: silences.transpose()?.map(Arc::new),
             asking,
             admin,
             config,
         };
-        let found = source.find(source.config.from)?;
-        source.partitions.extend(found);
-        source.partitions.sort_by_key(|it| it.id);
+        // What was not there when the job began is read from its beginning.
+        let from = match known {
+            [] => finder.config.from,
+            _ => Beginning::Earliest,
+        };
+        let mut partitions = known.to_vec();
+        partitions.extend(finder.find(from)?);
+        partitions.sort_by_key(|it| it.id);
+        let source = KafkaSource {
+            partitions,
+            names: Arc::default(),
+            finder: Arc::new(finder),
+            looking: Mutex::default(),
+            silences: silences.transpose()?.map(Arc::new),
+        };
         source.partitions.iter().for_each(|it| source.name(it));
         Ok(source)
     }
 
+    /// Tells what a partition is called that was found: by its number in its topic.
+    fn name(&self, partition: &Partition) {
+        let known = &self.finder.known;
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = known.iter();
+        if let Some((place, _)) = all.find(|(_, id)| **id == partition.id) {
+            self.names.add_as(partition, place.partition as u32);
+        }
+    }
+}
+
+impl Finder {
     /// Partitions that are not known yet, each with where it begins.
-    fn find(&self, from: Beginning) -> Result<Vec<Partition>, SourceError> {
+    fn find(&self, from: Beginning) -> Found {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = Vec::new();
         for topic in &self.config.topics {
             let topic: Arc<str> = Arc::from(topic.as_str());
             let known_of = known.keys().filter(|it| it.topic == topic).count() as u32;
             let Some(there) = self.admin.partitions(&topic)? else {
-                let reason =
-                    "there is no such topic; `slackwater check PIPELINE --create-topics` makes it";
-                return Err(Fault::new("read topic", &*topic, reason).into());
+                let reason = "there is no such topic";
+                return Err(Fault::new("read topic", &*topic, reason));
             };
             if there < known_of {
                 let reason = format!(
                     "it has {there} partitions, and {known_of} were read: it was made anew. Its offsets mean \
                      something else now; start over with `--fresh`"
                 );
-                return Err(Fault::new("read topic", &*topic, reason).into());
+                return Err(Fault::new("read topic", &*topic, reason));
+            }
+            if known_of < there {
+                // This client has not heard of them, and would take them for none.
+                let asked = self.asking.fetch_metadata(Some(&topic), ANSWER_TIMEOUT);
+                asked.map_err(Fault::told("ask for topic", &*topic))?;
             }
             let places = (known_of..there).map(|partition| Place {
                 topic: Arc::clone(&topic),
@@ -145,15 +190,6 @@ impl KafkaSource {
             known.insert(place, id);
         }
         Ok(found)
-    }
-
-    /// Tells what a partition is called that was found: by its number in its topic.
-    fn name(&self, partition: &Partition) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = known.iter();
-        if let Some((place, _)) = all.find(|(_, id)| **id == partition.id) {
-            self.names.add_as(partition, place.partition as u32);
-        }
     }
 }
 
@@ -178,7 +214,13 @@ impl Source for KafkaSource {
         wake: Wake,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
         let silences = self.silences.clone();
-        let mut reader = KafkaReader::new(&self.config, wake, silences, self.topics())?;
+        let mine = self
+            .partitions
+            .iter()
+            .filter(|it| share.reads(it.id))
+            .count();
+        let mut reader =
+            KafkaReader::new(&self.finder.config, wake, silences, self.topics(), mine)?;
         let mine = self.partitions.iter().filter(|it| share.reads(it.id));
         let begins = mine.filter_map(|partition| {
             let place = Place::from(self.names.name(partition.id)?);
@@ -190,24 +232,38 @@ impl Source for KafkaSource {
             Some((partition.id, place, offset, from.mark(partition.id)))
         });
         for (id, place, offset, mark) in begins {
-            let lost = self.config.on_lost_offset;
-            let start = places::check(&self.asking, &place, offset, mark, lost)?;
+            let lost = self.finder.config.on_lost_offset;
+            let start = places::check(&self.finder.asking, &place, offset, mark, lost)?;
             reader.assign(id, place, start)?;
         }
         Ok(Box::new(reader))
     }
 
     fn look_every(&self) -> Option<Duration> {
-        Some(self.config.discover_every)
+        Some(self.finder.config.discover_every)
     }
 
+    /// A question may take its time while brokers are away, and whoever looks has other things to do: it is asked on a thread
+    /// of its own, and the answer is given at the next look.
     fn look(&self) -> Result<Vec<Partition>, SourceError> {
-        let found = match self.find(Beginning::Earliest) {
-            // It is looked again; what is known is read meanwhile.
-            Err(error) if is_passing(&error) => Vec::new(),
-            found => found?,
+        let mut looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        if looking.as_ref().is_some_and(|it| !it.is_finished()) {
+            return Ok(Vec::new());
+        }
+        let found = match looking.take().map(JoinHandle::join) {
+            Some(Ok(Ok(found))) => found,
+            // What is not there on all brokers yet will be; what is known is read meanwhile.
+            Some(Ok(Err(fault))) if fault.passes() || is_new(&fault) => Vec::new(),
+            Some(Ok(Err(fault))) => return Err(fault.into()),
+            Some(Err(_)) | None => Vec::new(),
         };
         found.iter().for_each(|it| self.name(it));
+        let finder = Arc::clone(&self.finder);
+        let look = move || finder.find(Beginning::Earliest);
+        let started = thread::Builder::new()
+            .name("discovery".to_owned())
+            .spawn(look);
+        *looking = started.ok();
         Ok(found)
     }
 
@@ -216,12 +272,9 @@ impl Source for KafkaSource {
     }
 }
 
-fn is_passing(error: &SourceError) -> bool {
-    use std::io::ErrorKind;
-    matches!(
-        error.source.kind(),
-        ErrorKind::NotConnected | ErrorKind::TimedOut
-    )
+/// Whether a leader does not know yet what the others say is there.
+fn is_new(fault: &Fault) -> bool {
+    fault.source.kind() == ErrorKind::NotFound
 }
 
 /// An offset of Kafka as one of the engine's: none is negative.

@@ -1,5 +1,6 @@
 //! What there is of topics, what they take, and how those that are missing are made.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -9,7 +10,7 @@ use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use slackwater_dataflow::sink::destinations::Timestamps;
 
-use crate::client::{Cluster, Fault, Noticed};
+use crate::client::{Cluster, Fault, Noticed, kind_of};
 
 /// How long one question to a cluster may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a topic takes if it does not say: the defaults of Apache Kafka.
-const DEFAULT_TAKES: Takes = Takes {
+pub const DEFAULT_TAKES: Takes = Takes {
     record_bytes_max: 1_048_588,
     timestamps: Timestamps {
         before_max_ms: u64::MAX,
@@ -94,21 +95,25 @@ impl Topics {
         }
     }
 
-    /// What topics take, in their order. Of one whose settings this client must not see, what topics take by default.
+    /// What topics take, in their order; none of one whose settings this client must not see.
     ///
     /// # Errors
     /// No broker answers.
-    pub fn takes(&self, topics: &[&str]) -> Result<Vec<Takes>, Fault> {
+    pub fn takes(&self, topics: &[&str]) -> Result<Vec<Option<Takes>>, Fault> {
         let specifiers = topics.iter().map(|topic| ResourceSpecifier::Topic(topic));
         let specifiers: Vec<_> = specifiers.collect();
         let asked = self.client.describe_configs(&specifiers, &options());
         let told = Fault::told("ask for the settings of topics at", &self.brokers);
         let found = pollster::block_on(asked).map_err(told)?;
         let takes = found.into_iter().map(|described| match described {
-            Ok(described) => takes(|name| described.get(name).and_then(value)),
-            Err(_) => DEFAULT_TAKES,
+            Ok(described) => Ok(Some(takes(|name| described.get(name).and_then(value)))),
+            Err(code) if kind_of(code) == ErrorKind::PermissionDenied => Ok(None),
+            Err(code) => {
+                let told = Fault::told("ask for the settings of topics at", &self.brokers);
+                Err(told(KafkaError::AdminOp(code)))
+            }
         });
-        Ok(takes.collect())
+        takes.collect()
     }
 
     /// A setting of the brokers, if this client may see it: of the one that answers, they should be alike.

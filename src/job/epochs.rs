@@ -15,6 +15,7 @@ use slackwater_dataflow::checkpoint::recovery::{Asked, Recovered, RecoveryError,
 use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::sink::destinations::Destinations;
 use slackwater_dataflow::sink::{EpochSink, OutputStream, SinkError};
 use slackwater_dataflow::source::Partition;
 use slackwater_models::ModelInfo;
@@ -244,8 +245,8 @@ fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {
     }
 }
 
-/// The topics of a sink that has some, with the most bytes that a batch for them may have.
-type OpenTopics = (SinkTopics, u64);
+/// The topics of a sink that has some, and what they take.
+type OpenTopics = (SinkTopics, (Destinations, u64));
 
 /// These, and how outputs are written.
 fn sink_topics(pipeline: &Pipeline) -> Result<(Option<OpenTopics>, Form), PreflightError> {
@@ -253,18 +254,18 @@ fn sink_topics(pipeline: &Pipeline) -> Result<(Option<OpenTopics>, Form), Prefli
         return Ok((None, Form::Lines));
     };
     let topics = SinkTopics::of(pipeline, cluster)?;
-    let (destinations, batch_bytes_max) = topics.destinations()?;
-    let form = Form::Addressed(destinations);
-    Ok((Some((topics, batch_bytes_max)), form))
+    let takes = topics.destinations()?;
+    let form = Form::Addressed(takes.0.clone());
+    Ok((Some((topics, takes)), form))
 }
 
 fn publish_to(
-    (topics, batch_bytes_max): OpenTopics,
+    (topics, takes): OpenTopics,
     fence: Fence,
     resuming: Resuming,
 ) -> Result<OpenEpochSink, PreflightError> {
     let places = topics.places();
-    let sink = topics.sink(fence, batch_bytes_max)?;
+    let sink = topics.sink(fence, takes)?;
     Ok((Box::new(sink), places, resuming.choice))
 }
 

@@ -14,7 +14,7 @@ use slackwater_kafka::client::{Cluster, Fault};
 use slackwater_kafka::markers;
 use slackwater_kafka::sink::{KafkaSink, SinkConfig, TRANSACTION_TIMEOUT};
 use slackwater_kafka::source::{Beginning, KafkaSource, OnLostOffset, SourceConfig};
-use slackwater_kafka::topics::{Takes, Topics, Wanted};
+use slackwater_kafka::topics::{DEFAULT_TAKES, Takes, Topics, Wanted};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
@@ -190,7 +190,8 @@ impl SinkTopics {
         self.check_markers()?;
         self.check_timeout()?;
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let takes = self.topics.takes(&names)?;
+        let takes = self.topics.takes(&names)?.into_iter();
+        let takes: Vec<_> = takes.map(|it| it.unwrap_or(DEFAULT_TAKES)).collect();
         let least = takes.iter().map(|it| it.record_bytes_max).min();
         let bytes_max = least.unwrap_or(RECORD_BYTES_LEAST);
         if bytes_max < RECORD_BYTES_LEAST {
@@ -233,7 +234,7 @@ impl SinkTopics {
         }
         let takes = self.topics.takes(&[&name])?;
         match takes.first() {
-            Some(takes) if !takes.is_compacted => refuse(
+            Some(Some(takes)) if !takes.is_compacted => refuse(
                 "it would forget what was published: set its `cleanup.policy` to `compact`"
                     .to_owned(),
             ),
@@ -259,13 +260,18 @@ impl SinkTopics {
     }
 
     /// The sink of a run.
-    pub(crate) fn sink(self, fence: Fence, batch_bytes_max: u64) -> Result<KafkaSink, Fault> {
+    pub(crate) fn sink(
+        self,
+        fence: Fence,
+        (destinations, batch_bytes_max): (Destinations, u64),
+    ) -> Result<KafkaSink, Fault> {
         let config = SinkConfig {
             cluster: self.cluster,
             job: self.job,
             shards: self.shards,
             topics: self.names,
             batch_bytes_max,
+            destinations,
         };
         KafkaSink::new(config, fence)
     }

@@ -40,9 +40,13 @@ impl Cluster {
 
     /// A job that publishes made-up events, with the topics that it needs.
     pub fn publishing(&self, variation: Variation, crashes: Vec<Point>) -> Job {
+        self.publishing_to(&self.broker.bootstrap(), variation, crashes)
+    }
+
+    /// The same, by another way.
+    pub fn publishing_to(&self, brokers: &str, variation: Variation, crashes: Vec<Point>) -> Job {
         let mut job = Job::with_crashes(variation, crashes);
-        let brokers = self.broker.bootstrap();
-        job.rewrite(|text| to_topics(&text, &brokers));
+        job.rewrite(|text| to_topics(&text, brokers));
         create_topics(&job);
         job
     }

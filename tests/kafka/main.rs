@@ -2,6 +2,7 @@
 //!
 //! - `cluster`: a broker of the test's own, jobs on it, and what they have written to it.
 //! - `kills`: jobs that publish to Kafka, killed at random moments and in each phase of publishing.
+//! - `networks`: answers that are lost, requests that come late or stall, at each step of the protocol; `proxy` does that.
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
 //! - `preflight`: what a person is told before anything runs.
@@ -23,6 +24,8 @@ mod content;
 #[path = "../kill/job.rs"]
 mod job;
 mod kills;
+mod networks;
 mod outages;
 mod preflight;
+mod proxy;
 mod reading;

@@ -113,6 +113,7 @@ fn are_partitions_read_that_come_while_the_job_runs() {
     let all = input_count(&cluster);
     wait_until(&job, "five partitions are read", |it| read(it) == all);
     stop(&job, running);
+    assert!(!job.said().contains("attempt 2"), "{}", job.said());
     let written: usize = STREAMS
         .map(|stream| cluster.committed(stream).len())
         .iter()

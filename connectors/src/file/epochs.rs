@@ -241,7 +241,7 @@ impl Shard {
 
     fn append(&mut self, output: &OutputChunk) -> Result<(), SinkError> {
         match self.parts.get_mut(output.stream.index()) {
-            Some(part) if output.shard == self.id => part.append(&output.bytes),
+            Some(part) if output.shard == self.id => part.append(output.lines()?),
             _ => {
                 let message = format!("the epoch has outputs of shard {}", output.shard);
                 Err(failed("publish after", &self.marker_path, invalid(message)))

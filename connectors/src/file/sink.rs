@@ -303,7 +303,7 @@ impl Sink for FileSink {
             let message = format!("no shard {}, it was opened with fewer", chunk.shard);
             return Err(failed("write", &files.folder, invalid(message)));
         };
-        file.write_all(&chunk.bytes)
+        file.write_all(chunk.lines()?)
             .map_err(|error| failed("write", path, error))
     }
 

@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use timely::dataflow::channels::pushers::Output;
@@ -113,6 +114,7 @@ impl<'s> Graph<'s> {
                 capabilities: mine.hold(initial),
                 resting: Resting::default(),
                 grows: mine.grows,
+                look_due: None,
                 sealed: Sealed::default(),
                 epoch: OpenEpoch::default(),
                 end,
@@ -202,6 +204,8 @@ struct Head<I: Ingest> {
     resting: Resting,
     /// Whether more partitions may be found.
     grows: bool,
+    /// When the reader is to be asked again that could not say when there is more.
+    look_due: Option<Instant>,
     sealed: Sealed<I::Batch, I::Reject>,
     epoch: OpenEpoch,
     /// To be set when the last epoch has begun.
@@ -300,10 +304,22 @@ impl<I: Ingest> Head<I> {
         match self.poll(ports) {
             Ok(Readiness::More) => again.activate(),
             Ok(Readiness::Waiting) | Err(Failed) => {}
-            Ok(Readiness::LookAgain(after)) => again.activate_after(after),
+            Ok(Readiness::LookAgain(after)) => self.look_again(after, again),
             Ok(Readiness::Finished) => self.end_all(),
         }
         self.tell_if_all_ended();
+    }
+
+    /// Has the reader asked again after that time. Each way to be activated later stays until it is over, and every poll
+    /// that brings nothing asks for one: so there is one at a time, unless the next is to come earlier.
+    fn look_again(&mut self, after: Duration, again: &Activator) {
+        let now = Instant::now();
+        let due = now + after;
+        let is_coming = |coming: &Instant| *coming > now && *coming <= due;
+        if !self.look_due.as_ref().is_some_and(is_coming) {
+            self.look_due = Some(due);
+            again.activate_after(after);
+        }
     }
 
     /// Ends the open epoch as often as it was told to.

@@ -159,6 +159,11 @@ impl Ledger {
         self.unconfirmed.iter()
     }
 
+    /// What was published last, of all shards that have published.
+    pub fn all_confirmed(&self) -> BTreeMap<ShardId, Confirmed> {
+        self.confirmed.clone()
+    }
+
     /// What was published last of each shard.
     pub fn confirmed(&self, shard: ShardId) -> Option<Confirmed> {
         self.confirmed.get(&shard).copied()

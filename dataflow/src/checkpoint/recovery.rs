@@ -67,7 +67,7 @@ pub enum RecoveryError {
     },
     /// There are outputs, and no checkpoint that has led to them.
     #[error(
-        "the outputs have a marker of epoch {epoch} (checkpoint {checkpoint}), but the store holds no checkpoint of the job: was it emptied, or is `store` another one? `--fresh` starts over and moves these outputs aside"
+        "the outputs have a marker of epoch {epoch} (checkpoint {checkpoint}), but the store holds no checkpoint of the job: was it emptied, or is `store` another one? `--fresh` starts over: files are moved aside, and records of topics stay, so what is read once more is there twice"
     )]
     OutputsWithoutCheckpoint {
         /// The marker's epoch.
@@ -85,6 +85,12 @@ pub enum RecoveryError {
         winner: String,
     },
 }
+
+/// How often what is missing is published before a run is given up that cannot begin.
+const SETTLE_ATTEMPTS: u32 = 100;
+
+/// Pause between two of these.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Newer checkpoints that are damaged, as the end of a message.
 struct Damage<'a>(&'a [String]);
@@ -336,7 +342,7 @@ impl Claimed {
             Some(manifest) => Ledger::resume(opening, manifest.clone()),
             None => Ledger::new(opening),
         };
-        self.settle(&mut ledger, &markers, asked.choice, sink.as_mut())?;
+        self.settle_patiently(&mut ledger, markers, asked.choice, sink.as_mut())?;
         let in_place = match faults::are_outboxes_wanted() {
             true => None,
             false => sink.in_place(ledger.lengths())?,
@@ -382,6 +388,28 @@ impl Claimed {
             ledger,
             retention,
         })
+    }
+
+    /// Settles, and tries again as long as that can help.
+    fn settle_patiently(
+        &self,
+        ledger: &mut Ledger,
+        mut markers: Vec<Option<Marker>>,
+        choice: Option<Choice>,
+        sink: &mut dyn EpochSink,
+    ) -> Result<(), RecoveryError> {
+        let mut attempt = 1;
+        while let Err(error) = self.settle(ledger, &markers, choice, sink) {
+            match &error {
+                RecoveryError::Sink(error) if error.passes() && attempt < SETTLE_ATTEMPTS => {}
+                _ => return Err(error),
+            }
+            attempt += 1;
+            thread::sleep(SETTLE_PAUSE);
+            // A sink that failed may have taken all the same what it was given, or a part of it.
+            markers = sink.take_over(self.generation())?;
+        }
+        Ok(())
     }
 
     /// Publishes what the checkpoint lists and the markers do not say to be there.

@@ -1,7 +1,7 @@
 //! The thread that owns the sink of a job with checkpoints: it makes the outputs of durable epochs visible, in the
 //! order of epochs, each shard's by itself.
 
-use std::io::ErrorKind;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -9,12 +9,14 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
 use crate::checkpoint::publishing::publish;
+use crate::checkpoint::settle::{Confirmed, Step, Unpublished, decide};
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::faults::phases::{Phase, reach};
 use crate::identity::Generation;
 use crate::moment::Epoch;
+use crate::place::ShardId;
 use crate::run::{RETRY_PAUSE, RunError, Stopper, spawn};
-use crate::sink::{EpochSink, Marker, SinkError};
+use crate::sink::{EpochSink, SinkError};
 use crate::store::Store;
 
 /// Outputs of a durable epoch that are to be published; none if it has none.
@@ -31,6 +33,8 @@ pub(crate) struct PublisherSetup {
     pub(crate) epochs: Receiver<ToPublish>,
     pub(crate) events: Sender<Event>,
     pub(crate) stopper: Stopper,
+    /// What was published last of each shard.
+    pub(crate) confirmed: BTreeMap<ShardId, Confirmed>,
 }
 
 /// Starts the publisher. It ends when no more epochs will come, or the run has failed.
@@ -62,13 +66,18 @@ impl PublisherSetup {
     ) -> Result<(), SinkError> {
         let mut published = self.publish_from(epoch, shard, 0);
         while let Err(error) = published {
-            if !can_pass(&error) || self.stopper.has_failed() {
+            if !error.passes() || self.stopper.has_failed() {
                 return Err(error);
             }
             drop(self.events.send(Event::NotPublished(error)));
             thread::sleep(RETRY_PAUSE);
             published = self.publish_rest(epoch, shard);
         }
+        let confirmed = Confirmed {
+            epoch: epoch.epoch,
+            checkpoint: epoch.checkpoint,
+        };
+        self.confirmed.insert(shard.shard, confirmed);
         reach(Phase::ShardPublished);
         Ok(())
     }
@@ -81,11 +90,21 @@ impl PublisherSetup {
     ) -> Result<(), SinkError> {
         let markers = self.sink.take_over(self.generation)?;
         let marker = markers.get(usize::from(shard.shard.0)).copied().flatten();
-        let names_it = |it: &Marker| (it.epoch, it.checkpoint) == (epoch.epoch, epoch.checkpoint);
-        match marker.filter(names_it) {
-            Some(marker) if marker.chunk == marker.chunks => Ok(()),
-            Some(marker) => self.publish_from(epoch, shard, marker.chunk),
-            None => self.publish_from(epoch, shard, 0),
+        let listed = Unpublished {
+            epoch: epoch.epoch,
+            checkpoint: epoch.checkpoint,
+            chunks: shard.chunk_count(),
+        };
+        let confirmed = self.confirmed.get(&shard.shard).copied();
+        let confirmed = confirmed.filter(|_| self.sink.keeps_markers());
+        let decided = decide(marker.as_ref(), confirmed, &[listed]).map_err(|halt| SinkError {
+            action: "go on publishing",
+            subject: format!("shard {}", shard.shard),
+            source: std::io::Error::other(halt),
+        })?;
+        match decided.first() {
+            Some(&Step::Publish { from_chunk, .. }) => self.publish_from(epoch, shard, from_chunk),
+            Some(Step::Skip { .. }) | None => Ok(()),
         }
     }
 
@@ -98,17 +117,4 @@ impl PublisherSetup {
         let (store, sink) = (self.store.as_ref(), self.sink.as_mut());
         publish(store, sink, self.generation, epoch, shard, chunk)
     }
-}
-
-/// Whether what failed can succeed later, with nothing done but waiting.
-fn can_pass(error: &SinkError) -> bool {
-    let kind = error.source.kind();
-    let passes = [
-        ErrorKind::Interrupted,
-        ErrorKind::TimedOut,
-        ErrorKind::WouldBlock,
-        ErrorKind::NotConnected,
-        ErrorKind::ConnectionAborted,
-    ];
-    error.is_no_room() || passes.contains(&kind)
 }

@@ -105,6 +105,7 @@ pub(super) fn start(
         epochs,
         events: tell.clone(),
         stopper: group.stopper(),
+        confirmed: recovered.ledger.all_confirmed(),
     })?;
     let mut coordinator = Coordinator::new(
         recovered.settings,

@@ -23,12 +23,20 @@ use crate::source::places::{FetchFrom, OnLostOffset, lost_fault};
 use crate::source::silence::Silences;
 use crate::source::{Place, SourceConfig, offset};
 
-/// Records that wait in a partition's queue before the client stops to fetch it. Enough to keep a worker busy while the
-/// next ones come, few enough that many partitions fit into memory.
-const QUEUED_RECORDS: u32 = 20_000;
+/// Records that wait in the queues of a reader's partitions before the client stops to fetch them, shared among them. Enough
+/// to keep a worker busy while the next ones come.
+const QUEUED_RECORDS: usize = 80_000;
 
 /// Bytes of the same.
-const QUEUED_KILOBYTES: u32 = 16_384;
+const QUEUED_KILOBYTES: usize = 65_536;
+
+/// How long a broker may take to answer while a worker waits: when a partition is new, or its topic was made anew.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What of these is one partition's.
+fn share_of(all: usize, partitions: usize, least: usize, most: usize) -> String {
+    (all / partitions.max(1)).clamp(least, most).to_string()
+}
 
 /// A partition of this reader.
 struct Assigned {
@@ -42,7 +50,17 @@ struct Assigned {
     last: Option<Traits>,
     /// When it last brought something, or was begun; for who asks whether it is silent.
     heard_at: Duration,
-    is_asked: bool,
+    /// When to ask for its end again, or that it was asked for.
+    ask: Ask,
+}
+
+/// The question how far a partition reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// Not before this time.
+    From(Duration),
+    /// It is under way.
+    UnderWay,
 }
 
 /// What is remembered of a record, so that it is known again.
@@ -94,7 +112,10 @@ impl KafkaReader {
         wake: Wake,
         silences: Option<Arc<Silences>>,
         names: Arc<Topics>,
+        partitions: usize,
     ) -> Result<Self, Fault> {
+        let records = share_of(QUEUED_RECORDS, partitions, 1_000, 20_000);
+        let kilobytes = share_of(QUEUED_KILOBYTES, partitions, 1_024, 16_384);
         let settings = [
             ("group.id", config.group.clone()),
             ("enable.auto.commit", "false".to_owned()),
@@ -103,8 +124,10 @@ impl KafkaReader {
             ("isolation.level", "read_committed".to_owned()),
             ("auto.offset.reset", "error".to_owned()),
             ("allow.auto.create.topics", "false".to_owned()),
-            ("queued.min.messages", QUEUED_RECORDS.to_string()),
-            ("queued.max.messages.kbytes", QUEUED_KILOBYTES.to_string()),
+            // A partition that one broker knows and another does not yet is asked for again soon.
+            ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
+            ("queued.min.messages", records),
+            ("queued.max.messages.kbytes", kilobytes),
             // A queue that was full is filled again soon; the default waits a second.
             ("fetch.queue.backoff.ms", "5".to_owned()),
             ("fetch.error.backoff.ms", "100".to_owned()),
@@ -155,19 +178,24 @@ impl KafkaReader {
             expected,
             last: None,
             heard_at: heard_at.unwrap_or_default(),
-            is_asked: false,
+            ask: Ask::From(Duration::ZERO),
         };
         self.assigned.insert(id, assigned);
         Ok(())
     }
 
-    /// What has no queue of its own: failures, and what callbacks are to be called for.
+    /// What has no queue of its own: what callbacks are to be called for, and what a client notices that is of no
+    /// partition. Brokers that are away, or that let it in only later, come back; what ends reading is told in the queues.
     fn serve(&self) -> Result<(), SourceError> {
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            if let Err(error) = event {
-                let places = self.assigned.values().next();
-                let subject = places.map_or("topics".to_owned(), |it| it.place.topic.to_string());
-                refuse("read", subject, error)?;
+            match event {
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
+                    let place = self.assigned.values().next();
+                    let topic = place.map_or("topics".to_owned(), |it| it.place.topic.to_string());
+                    return Err(Fault::told("read", topic)(error).into());
+                }
+                Err(error) => tracing::debug!("kafka: {error}"),
+                Ok(_) => {}
             }
         }
         Ok(())
@@ -181,25 +209,22 @@ impl KafkaReader {
     ) -> Option<Duration> {
         let silences = self.silences.clone()?;
         let (now, after) = (silences.now(), silences.after());
+        let again = after.clamp(Duration::from_millis(10), Duration::from_secs(1));
         for (&id, assigned) in &mut self.assigned {
             let quiet_since = assigned.heard_at + after;
             if let Some(reaches) = silences.answer(id) {
-                assigned.is_asked = false;
+                assigned.ask = Ask::From(now + again);
                 let is_silent = reaches.asked_at >= quiet_since
                     && assigned.at_end(&self.consumer) >= reaches.high;
                 if is_silent && demand.allows(id) {
                     let _ = emit(Polled::Silent(id));
                 }
-            } else if now >= quiet_since && !assigned.is_asked {
-                assigned.is_asked = true;
+            } else if now >= quiet_since && matches!(assigned.ask, Ask::From(from) if now >= from) {
+                assigned.ask = Ask::UnderWay;
                 silences.ask(id, &assigned.place, &self.wake);
             }
         }
-        Some(
-            after
-                .min(Duration::from_secs(1))
-                .max(Duration::from_millis(10)),
-        )
+        Some(again)
     }
 }
 
@@ -223,6 +248,7 @@ impl Assigned {
         limit: usize,
         max_bytes: usize,
         lost: OnLostOffset,
+        consumer: &BaseConsumer<Noticed>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<(usize, ControlFlow<()>, bool), SourceError> {
         let mut given = 0;
@@ -240,12 +266,11 @@ impl Assigned {
             if let Some((expected, mark)) = self.expected.take()
                 && traits.offset == expected
             {
-                if traits.mark() != mark {
-                    let reason = format!(
-                        "another record stands at offset {expected} than the one that was read: the topic was made \
-                         anew"
-                    );
-                    return Err(lost_fault(&self.place, &reason).into());
+                if traits.mark() == mark {
+                    self.last = Some(traits);
+                } else {
+                    drop(message);
+                    self.begin_anew(consumer, expected, lost)?;
                 }
                 continue;
             }
@@ -266,6 +291,36 @@ impl Assigned {
             }
         }
         Ok((given, ControlFlow::Continue(()), true))
+    }
+
+    /// Where the record stood that was read last stands another one.
+    fn begin_anew(
+        &mut self,
+        consumer: &BaseConsumer<Noticed>,
+        expected: i64,
+        lost: OnLostOffset,
+    ) -> Result<(), SourceError> {
+        let reason = format!(
+            "another record stands at offset {expected} than the one that was read: the topic was made anew"
+        );
+        if lost == OnLostOffset::Stop {
+            return Err(lost_fault(&self.place, &reason).into());
+        }
+        let (topic, partition) = (&self.place.topic, self.place.partition);
+        let sought = consumer
+            .fetch_watermarks(topic, partition, SEEK_TIMEOUT)
+            .and_then(|(low, _)| {
+                let to = KafkaOffset::Offset(low);
+                consumer.seek(topic, partition, to, SEEK_TIMEOUT)?;
+                Ok(low)
+            });
+        self.position = sought.map_err(Fault::told("read", self.place.to_string()))?;
+        let low = self.position;
+        tracing::warn!(
+            "{} goes on at its oldest record, offset {low}: {reason}",
+            self.place
+        );
+        Ok(())
     }
 
     /// What cannot be read, and whether that passes.
@@ -343,7 +398,7 @@ impl SourceReader for KafkaReader {
                 continue;
             };
             let (given, after, has_more) =
-                assigned.poll(id, left, self.max_bytes, self.lost, emit)?;
+                assigned.poll(id, left, self.max_bytes, self.lost, &self.consumer, emit)?;
             if given > 0 {
                 assigned.heard_at = heard_at.unwrap_or_default();
             }
@@ -380,6 +435,10 @@ impl SourceReader for KafkaReader {
                 "nobody has said that this partition was found",
             )
         })?;
+        // The client fetches nothing of a partition that it has not heard of, until it asks for news by itself.
+        self.consumer
+            .fetch_metadata(Some(&place.topic), SEEK_TIMEOUT)
+            .map_err(Fault::told("read", place.to_string()))?;
         let from = FetchFrom {
             offset: super::raw(partition.begins),
             expected: None,

@@ -30,7 +30,7 @@ impl InPlace for PartsInPlace {
     fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError> {
         let shard = self.shards.get_mut(usize::from(chunk.shard.0));
         match shard.and_then(|parts| parts.get_mut(chunk.stream.index())) {
-            Some(tail) => tail.append(&chunk.bytes),
+            Some(tail) => tail.append(chunk.lines()?),
             None => Err(SinkError {
                 action: "write",
                 subject: format!("outputs of shard {}", chunk.shard),

@@ -58,8 +58,8 @@ fn is_a_key_sent_where_the_java_client_sends_it() {
 #[test]
 fn is_the_time_of_an_event_the_timestamp_if_its_topic_takes_it() {
     let limits = Timestamps {
-        before_max_ms: 100,
-        after_max_ms: 10,
+        before_max_ms: 200,
+        after_max_ms: 20,
     };
     let form = form(3, limits, 1_000);
     let check = |event_time: Option<i64>, time_ms: i64, header: Option<&str>| {
