@@ -1,22 +1,10 @@
-//! What is kept of a record longer than `max_bytes`, so that all sources cut such records alike.
+//! What is kept of a line longer than `max_bytes` that comes in pieces: the same as of a record in memory.
 //!
 //! A dead letter shows the beginning of the record and names its length and digest, by which it can be
 //! found again where it came from. So one record of any length never needs more memory than its head.
 
 use sha2::{Digest, Sha256};
 use slackwater_dataflow::source::{OVERSIZE_HEAD_BYTES, Payload};
-
-/// The payload of a record that is in memory as a whole.
-pub(crate) fn payload(record: &[u8], max_bytes: usize) -> Payload<'_> {
-    if record.len() <= max_bytes {
-        return Payload::Whole(record);
-    }
-    Payload::Oversize {
-        head: record.get(..OVERSIZE_HEAD_BYTES).unwrap_or(record),
-        length: record.len() as u64,
-        sha256: Sha256::digest(record).into(),
-    }
-}
 
 /// A line that is too long to be held, taken in piece by piece.
 #[derive(Default)]
@@ -77,7 +65,7 @@ mod tests {
         }
         assert_eq!(line.line_bytes() as usize, pieces.concat().len());
         // A limit of zero makes any record but the empty one too long.
-        line.finish(|found| assert_eq!(found, payload(expected_record, 0), "{pieces:?}"));
+        line.finish(|found| assert_eq!(found, Payload::of(expected_record, 0), "{pieces:?}"));
     }
 
     #[test]
@@ -90,18 +78,5 @@ mod tests {
         let long = vec![b'x'; OVERSIZE_HEAD_BYTES + 7];
         check(&[&long], &long);
         check(&[&long, &long], &[long.as_slice(), &long].concat());
-    }
-
-    #[test]
-    fn is_a_record_of_exactly_max_bytes_whole() {
-        assert_eq!(payload(b"abc", 3), Payload::Whole(b"abc"));
-        assert!(matches!(
-            payload(b"abcd", 3),
-            Payload::Oversize {
-                head: b"abcd",
-                length: 4,
-                ..
-            }
-        ));
     }
 }

@@ -35,7 +35,7 @@ pub mod moment;
 pub mod identity;
 pub mod clock;
 pub mod lock;
-mod fields;
+pub mod fields;
 pub mod source;
 pub mod store;
 pub mod sink;

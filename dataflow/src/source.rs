@@ -11,6 +11,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::place::{Mark, Offset, PartitionId};
 
 /// Bytes kept of a record that is longer than `max_bytes`; enough to recognise it in a dead letter.
@@ -97,6 +99,25 @@ pub enum Payload<'a> {
         /// SHA-256 of the whole record.
         sha256: [u8; 32],
     },
+}
+
+impl<'a> Payload<'a> {
+    /// A record that is in memory as a whole.
+    pub fn of(record: &'a [u8], max_bytes: usize) -> Self {
+        match record.len() <= max_bytes {
+            true => Payload::Whole(record),
+            false => Payload::oversize(record, OVERSIZE_HEAD_BYTES),
+        }
+    }
+
+    /// The same, of which only so many bytes are kept, however long it is.
+    pub fn oversize(record: &'a [u8], kept: usize) -> Self {
+        Payload::Oversize {
+            head: record.get(..kept).unwrap_or(record),
+            length: record.len() as u64,
+            sha256: Sha256::digest(record).into(),
+        }
+    }
 }
 
 /// What a source knows of a record beside its bytes.
@@ -371,5 +392,23 @@ pub trait SourceReader {
             subject: format!("partition {} of {}", partition.id, partition.topic),
             source: io::Error::from(io::ErrorKind::Unsupported),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::source::Payload;
+
+    #[test]
+    fn is_a_record_of_exactly_max_bytes_whole() {
+        assert_eq!(Payload::of(b"abc", 3), Payload::Whole(b"abc"));
+        assert!(matches!(
+            Payload::of(b"abcd", 3),
+            Payload::Oversize {
+                head: b"abcd",
+                length: 4,
+                ..
+            }
+        ));
     }
 }

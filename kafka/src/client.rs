@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use slackwater_dataflow::sink::SinkError;
@@ -95,6 +95,23 @@ impl Cluster {
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
+
+    /// A client that reads.
+    pub(crate) fn consumer<'s>(
+        &self,
+        settings: impl IntoIterator<Item = (&'s str, String)>,
+    ) -> Result<BaseConsumer<Noticed>, Fault> {
+        let ours = [
+            ("enable.auto.commit", "false".to_owned()),
+            // A question must not make the topic that it asks for.
+            ("allow.auto.create.topics", "false".to_owned()),
+            // Who has lost its place is to say so.
+            ("auto.offset.reset", "error".to_owned()),
+        ];
+        let config = self.config(ours.into_iter().chain(settings));
+        BaseConsumer::from_config_and_context(&config, Noticed::default())
+            .map_err(Fault::told("use", &self.brokers))
+    }
 }
 
 /// Something that was asked of a cluster and not done.
@@ -171,22 +188,22 @@ pub struct Noticed(Arc<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Connections that were lost in use, and requests that nobody has answered.
-    lost: AtomicU64,
-    /// Records that were not delivered.
-    undelivered: AtomicU64,
+    /// Whether a connection was lost in use, or nobody has answered a request.
+    loss: AtomicBool,
+    /// Whether a record was not delivered.
+    undelivered: AtomicBool,
     /// Why the first of them was not, if that says more than that others were not.
     cause: Mutex<Option<RDKafkaErrorCode>>,
 }
 
 impl Noticed {
-    /// How often a connection was lost in use so far, or a request not answered in time.
-    pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::SeqCst)
+    /// Whether a connection was lost in use so far, or a request not answered in time.
+    pub fn has_loss(&self) -> bool {
+        self.0.loss.load(Ordering::SeqCst)
     }
 
-    /// Records that were not delivered so far.
-    pub fn undelivered(&self) -> u64 {
+    /// Whether a record was not delivered so far.
+    pub fn has_undelivered(&self) -> bool {
         self.0.undelivered.load(Ordering::SeqCst)
     }
 
@@ -197,7 +214,7 @@ impl Noticed {
 
     fn note(&self, facility: &str, message: &str) {
         if is_loss(facility, message) {
-            self.0.lost.fetch_add(1, Ordering::SeqCst);
+            self.0.loss.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -238,7 +255,7 @@ impl ProducerContext for Noticed {
             let mut cause = self.0.cause.lock().unwrap_or_else(PoisonError::into_inner);
             cause.get_or_insert(code);
         }
-        self.0.undelivered.fetch_add(1, Ordering::SeqCst);
+        self.0.undelivered.store(true, Ordering::SeqCst);
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -98,21 +97,16 @@ pub(crate) struct Markers {
 }
 
 impl Markers {
-    /// Readers of the job's topic. `group` is never joined; the client library wants one.
-    pub(crate) fn of(cluster: &Cluster, job: &str, group: &str) -> Result<Self, Fault> {
+    /// Readers of the job's topic. No group is joined; the client library wants one.
+    pub(crate) fn of(cluster: &Cluster, job: &str) -> Result<Self, Fault> {
         let reader = |isolation: &str| {
-            let config = cluster.config([
-                ("group.id", group.to_owned()),
-                ("enable.auto.commit", "false".to_owned()),
+            cluster.consumer([
+                ("group.id", job.to_owned()),
                 ("isolation.level", isolation.to_owned()),
-                ("auto.offset.reset", "error".to_owned()),
-                ("allow.auto.create.topics", "false".to_owned()),
                 ("fetch.wait.max.ms", POLL.as_millis().to_string()),
                 // A broker that is asked again after a failure is asked soon.
                 ("retry.backoff.ms", "20".to_owned()),
-            ]);
-            BaseConsumer::from_config_and_context(&config, Noticed::default())
-                .map_err(Fault::told("use", &cluster.brokers))
+            ])
         };
         Ok(Markers {
             job: job.to_owned(),

@@ -46,11 +46,11 @@ pub(crate) struct ProducerConfig {
     /// After which a broker ends a transaction by itself.
     pub(crate) transaction_timeout: Duration,
     /// Most bytes of a batch, which is what the topics take.
-    pub(crate) batch_bytes_max: u64,
+    pub(crate) batch_bytes_max: usize,
 }
 
 /// Settings of every producer of ours.
-pub(crate) fn settings(batch_bytes_max: u64) -> Vec<(&'static str, String)> {
+fn settings(batch_bytes_max: usize) -> Vec<(&'static str, String)> {
     vec![
         ("acks", "all".to_owned()),
         ("enable.idempotence", "true".to_owned()),
@@ -158,13 +158,15 @@ impl Transactions {
         })
     }
 
-    /// Sends records and then the marker, all or nothing. `is_ours` is asked right before that counts.
+    /// Sends records, which have been counted before, and then the marker, all or nothing. `is_ours` is asked right before
+    /// that counts.
     ///
     /// After an error this producer is of no use any more, and what has become of the records is to be read from the
     /// marker.
     pub(crate) fn publish<'r>(
         &mut self,
         records: impl Iterator<Item = Outgoing<'r>>,
+        counted: u64,
         marker: &MarkerRecord<'_>,
         is_ours: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
@@ -172,12 +174,14 @@ impl Transactions {
         self.producer
             .begin_transaction()
             .map_err(self.told("begin a"))?;
+        let mut sent_records = 0;
         for Outgoing {
             topic,
             record,
             headers,
         } in records
         {
+            sent_records += 1;
             let address = record.address;
             let mut sent = BaseRecord::to(topic)
                 .partition(address.partition as i32)
@@ -190,6 +194,11 @@ impl Transactions {
                 sent = sent.payload(value);
             }
             self.send(sent, deadline)?;
+        }
+        if sent_records != counted {
+            let subject = format!("outputs as `{}`", self.id);
+            let reason = format!("they are {sent_records} records, and {counted} were counted");
+            return Err(Fault::new("publish", subject, reason));
         }
         let last = BaseRecord::to(marker.topic)
             .partition(marker.partition)
@@ -209,8 +218,8 @@ impl Transactions {
         self.drain();
         match ended(
             took,
-            self.noticed.lost() > 0,
-            self.noticed.undelivered() > 0,
+            self.noticed.has_loss(),
+            self.noticed.has_undelivered(),
         ) {
             Ended::Committed => Ok(()),
             Ended::Unclear(why) => Err(self.unclear(why)),
@@ -256,7 +265,7 @@ impl Transactions {
     fn wait(&self, deadline: Instant) -> Result<(), Fault> {
         let before = self.producer.in_flight_count();
         self.producer.poll(Duration::ZERO);
-        if self.noticed.undelivered() > 0 {
+        if self.noticed.has_undelivered() {
             return Err(self.undelivered());
         }
         if self.producer.in_flight_count() == before {

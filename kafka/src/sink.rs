@@ -28,6 +28,9 @@ use crate::topics::Topics;
 /// How long a transaction may stay open: readers wait as long behind it, and what is published in one must fit.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of a record that are not in its frame with us: its headers, and what Kafka puts around it.
+pub const RECORD_OVERHEAD_BYTES: usize = 1_024;
+
 /// How often to look whether topics have got more partitions.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -42,9 +45,7 @@ pub struct SinkConfig {
     pub shards: u16,
     /// Topics of the streams, in the order of [`OutputStream::ALL`].
     pub topics: [String; OutputStream::ALL.len()],
-    /// Most bytes of a batch, which is what all of them take.
-    pub batch_bytes_max: u64,
-    /// Whom to tell when they have got more partitions.
+    /// What they take; told when they have got more partitions.
     pub destinations: Destinations,
 }
 
@@ -79,7 +80,7 @@ impl KafkaSink {
     /// # Errors
     /// A setting is not usable.
     pub fn new(config: SinkConfig, fence: Fence) -> Result<Self, Fault> {
-        let markers = Markers::of(&config.cluster, &config.job, &config.job)?;
+        let markers = Markers::of(&config.cluster, &config.job)?;
         Ok(KafkaSink {
             marker_topic: markers::topic(&config.job),
             asking: Topics::of(&config.cluster)?,
@@ -105,21 +106,6 @@ impl KafkaSink {
         }
     }
 
-    fn check_fence(fence: &Fence) -> Result<(), Fault> {
-        fence.check().map_err(|error| {
-            let kind = match &error {
-                FenceError::Lost(_) => ErrorKind::PermissionDenied,
-                // Nothing is published while that is not known.
-                FenceError::Unknown(_) => ErrorKind::TimedOut,
-            };
-            Fault {
-                action: "publish as",
-                subject: "the run that has the job".to_owned(),
-                source: std::io::Error::new(kind, error),
-            }
-        })
-    }
-
     /// Takes the transactional ids of all shards that have no producer, side by side: each may have to wait for what
     /// an older one has left open.
     fn init(&mut self) -> Result<(), Fault> {
@@ -128,7 +114,7 @@ impl KafkaSink {
             cluster: config.cluster.clone(),
             transactional_id: format!("slackwater.{}.{shard}", config.job),
             transaction_timeout: TRANSACTION_TIMEOUT,
-            batch_bytes_max: config.batch_bytes_max,
+            batch_bytes_max: config.destinations.record_bytes_max + RECORD_OVERHEAD_BYTES,
         };
         let unknown = self.shards.iter_mut().enumerate();
         let unknown = unknown.filter(|(_, shard)| matches!(shard, Shard::Unknown));
@@ -204,31 +190,47 @@ impl KafkaSink {
             key: &key,
             value: &markers::encode(&self.config.job, &marker),
         };
-        transactions.publish(outgoing, &last, || Self::check_fence(fence))?;
+        let counted = chunk.outputs.iter().map(|part| u64::from(part.records));
+        transactions.publish(outgoing, counted.sum(), &last, || Ok(fence.check()?))?;
         *shard = Shard::Ready(transactions, Some(marker));
         Ok(())
     }
 }
 
-/// Outputs that can be sent: each record with its address, and as many as there should be.
+impl From<FenceError> for Fault {
+    fn from(error: FenceError) -> Self {
+        let kind = match &error {
+            FenceError::Lost(_) => ErrorKind::PermissionDenied,
+            // Nothing is published while that is not known.
+            FenceError::Unknown(_) => ErrorKind::TimedOut,
+        };
+        Fault {
+            action: "publish as",
+            subject: "the run that has the job".to_owned(),
+            source: std::io::Error::new(kind, error),
+        }
+    }
+}
+
+/// Outputs that can be sent: each record has its address.
 fn check(chunk: &EpochChunk) -> Result<(), Fault> {
-    for part in &chunk.outputs {
-        let found = records(&part.bytes).count();
-        if part.framing != Framing::Addressed || found != part.records as usize {
+    let mut parts = chunk.outputs.iter();
+    match parts.find(|part| part.framing != Framing::Addressed) {
+        None => Ok(()),
+        Some(part) => {
             let subject = format!("outputs of shard {}", part.shard);
             let reason = "they have no addresses, and were made for another sink: run the job once more with the \
                           sink that it had, or start over with `--fresh`";
-            return Err(Fault::new("publish", subject, reason));
+            Err(Fault::new("publish", subject, reason))
         }
     }
-    Ok(())
 }
 
 impl EpochSink for KafkaSink {
     fn take_over(&mut self, _: Generation) -> Result<Vec<Option<Marker>>, SinkError> {
-        Self::check_fence(&self.fence)?;
+        self.fence.check().map_err(Fault::from)?;
         self.init()?;
-        Self::check_fence(&self.fence)?;
+        self.fence.check().map_err(Fault::from)?;
         self.read_markers()?;
         let marker = |shard: &Shard| match shard {
             Shard::Ready(_, marker) => *marker,

@@ -1,7 +1,7 @@
 //! Reads all partitions of some topics.
 //!
 //! Partitions are assigned by hand: partition `p` of the source to worker `p mod workers`, with no group to join and none to
-//! be thrown out of. Where each stands is in the checkpoints; what is committed to the group is for those who watch.
+//! be thrown out of. Where each stands is in the checkpoints; nothing is committed to a group.
 //! Each partition has a queue of its own, so one that may not be read now is left alone, and the client stops to fetch it when
 //! its queue is full.
 
@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
@@ -26,7 +25,7 @@ use slackwater_dataflow::source::{
 use crate::client::{Cluster, Fault, Noticed};
 use crate::source::reader::KafkaReader;
 use crate::source::silence::Silences;
-use crate::topics;
+use crate::topics::partitions;
 
 pub use crate::source::places::{Beginning, OnLostOffset};
 
@@ -40,7 +39,7 @@ pub struct SourceConfig {
     pub cluster: Cluster,
     /// The topics; at least one, all different.
     pub topics: Vec<String>,
-    /// Name of the group that offsets are committed to. Nobody joins it.
+    /// Name of a group that nobody joins, and nothing is committed to; the client library wants one.
     pub group: String,
     /// Where partitions begin of which nothing was read before.
     pub from: Beginning,
@@ -77,9 +76,8 @@ type Found = Result<Vec<Partition>, Fault>;
 /// Asks what there is of the topics.
 struct Finder {
     config: SourceConfig,
-    /// Asks about offsets, of what is there whether it is committed or not.
+    /// Asks about partitions, and about offsets of what is there whether it is committed or not.
     asking: Arc<BaseConsumer<Noticed>>,
-    admin: topics::Topics,
     /// All that were found so far, with the numbers that they have here.
     known: Mutex<BTreeMap<Place, PartitionId>>,
 }
@@ -102,20 +100,14 @@ impl KafkaSource {
                           over with `--fresh`";
             return Err(Fault::new("leave out topic", &**topic, reason).into());
         }
-        let admin = topics::Topics::of(&config.cluster)?;
-        let asking = config.cluster.config([
-            ("isolation.level", "read_uncommitted".to_owned()),
-            ("allow.auto.create.topics", "false".to_owned()),
-        ]);
-        let asking = BaseConsumer::from_config_and_context(&asking, Noticed::default());
-        let asking = Arc::new(asking.map_err(Fault::told("use", &config.cluster.brokers))?);
+        let all = [("isolation.level", "read_uncommitted".to_owned())];
+        let asking = Arc::new(config.cluster.consumer(all)?);
         let silences = config
             .silent_after
             .map(|after| Silences::start(after, Arc::clone(&asking), clock));
         let finder = Finder {
             known: Mutex::new(places::of(known)),
             asking,
-            admin,
             config,
         };
         // What was not there when the job began is read from its beginning.
@@ -152,11 +144,12 @@ impl Finder {
     /// Partitions that are not known yet, each with where it begins.
     fn find(&self, from: Beginning) -> Found {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let brokers = &self.config.cluster.brokers;
         let mut new = Vec::new();
         for topic in &self.config.topics {
             let topic: Arc<str> = Arc::from(topic.as_str());
             let known_of = known.keys().filter(|it| it.topic == topic).count() as u32;
-            let Some(there) = self.admin.partitions(&topic)? else {
+            let Some(there) = partitions(self.asking.client(), brokers, &topic)? else {
                 let reason = "there is no such topic";
                 return Err(Fault::new("read topic", &*topic, reason));
             };
@@ -166,11 +159,6 @@ impl Finder {
                      something else now; start over with `--fresh`"
                 );
                 return Err(Fault::new("read topic", &*topic, reason));
-            }
-            if known_of < there {
-                // This client has not heard of them, and would take them for none.
-                let asked = self.asking.fetch_metadata(Some(&topic), ANSWER_TIMEOUT);
-                asked.map_err(Fault::told("ask for topic", &*topic))?;
             }
             let places = (known_of..there).map(|partition| Place {
                 topic: Arc::clone(&topic),
@@ -213,16 +201,11 @@ impl Source for KafkaSource {
         from: &Starts,
         wake: Wake,
     ) -> Result<Box<dyn SourceReader>, SourceError> {
-        let silences = self.silences.clone();
-        let mine = self
-            .partitions
-            .iter()
-            .filter(|it| share.reads(it.id))
-            .count();
-        let mut reader =
-            KafkaReader::new(&self.finder.config, wake, silences, self.topics(), mine)?;
         let mine = self.partitions.iter().filter(|it| share.reads(it.id));
-        let begins = mine.filter_map(|partition| {
+        let mine: Vec<_> = mine.collect();
+        let (config, silences) = (&self.finder.config, self.silences.clone());
+        let mut reader = KafkaReader::new(config, wake, silences, self.topics(), mine.len())?;
+        let begins = mine.into_iter().filter_map(|partition| {
             let place = Place::from(self.names.name(partition.id)?);
             let offset = match from.of(partition.id) {
                 Some(Start::At(offset)) => offset,
@@ -232,7 +215,7 @@ impl Source for KafkaSource {
             Some((partition.id, place, offset, from.mark(partition.id)))
         });
         for (id, place, offset, mark) in begins {
-            let lost = self.finder.config.on_lost_offset;
+            let lost = config.on_lost_offset;
             let start = places::check(&self.finder.asking, &place, offset, mark, lost)?;
             reader.assign(id, place, start)?;
         }

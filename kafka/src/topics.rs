@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication,
 };
+use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use slackwater_dataflow::sink::destinations::Timestamps;
@@ -77,22 +78,7 @@ impl Topics {
     /// # Errors
     /// No broker answers, or not this client.
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
-        let asked = self
-            .client
-            .inner()
-            .fetch_metadata(Some(topic), ANSWER_TIMEOUT);
-        let metadata = asked.map_err(Fault::told("ask for topics at", &self.brokers))?;
-        let found = metadata.topics().iter().find(|it| it.name() == topic);
-        let Some(found) = found else { return Ok(None) };
-        match found.error().map(RDKafkaErrorCode::from) {
-            None => Ok(Some(found.partitions().len() as u32).filter(|it| *it > 0)),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                Ok(None)
-            }
-            Some(code) => Err(Fault::told("ask for topic", topic)(
-                KafkaError::MetadataFetch(code),
-            )),
-        }
+        partitions(self.client.inner(), &self.brokers, topic)
     }
 
     /// What topics take, in their order; none of one whose settings this client must not see.
@@ -176,6 +162,27 @@ impl Topics {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+}
+
+/// How many partitions a topic has; none if there is no such topic. From then on the client that asks knows them.
+pub(crate) fn partitions(
+    client: &Client<Noticed>,
+    brokers: &str,
+    topic: &str,
+) -> Result<Option<u32>, Fault> {
+    let asked = client.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
+    let metadata = asked.map_err(Fault::told("ask for topics at", brokers))?;
+    let found = metadata.topics().iter().find(|it| it.name() == topic);
+    let Some(found) = found else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Some(found.partitions().len() as u32).filter(|it| *it > 0)),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Ok(None)
+        }
+        Some(code) => Err(Fault::told("ask for topic", topic)(
+            KafkaError::MetadataFetch(code),
+        )),
     }
 }
 

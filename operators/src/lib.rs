@@ -2,7 +2,7 @@
 //!
 //! In the order in which an event meets them:
 //!
-//! - [`bytes`]: how what was written for later is read. [`event`]: the declared fields. [`json`]: the scanner that finds them in a record's bytes.
+//! - [`event`]: the declared fields. [`json`]: the scanner that finds them in a record's bytes.
 //! - [`batch`]: the unit that travels. [`check`]: rules on fields. [`reject`]: an event that goes to a
 //!   dead-letter stream. [`key`]: canonical key bytes.
 //! - [`ingest`]: bytes to rows, at the source's worker.
@@ -13,7 +13,6 @@
 //!
 //! This crate knows no file, socket or pipeline file, and of models only how to ask one for scores.
 
-mod bytes;
 pub mod event;
 pub mod json;
 pub mod batch;

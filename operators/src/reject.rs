@@ -1,7 +1,6 @@
 //! An event that goes to a dead-letter stream: which stage said so, why, and everything that is needed
 //! to understand it later without the source.
 
-use sha2::{Digest, Sha256};
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId, Spread};
@@ -128,11 +127,7 @@ impl Original {
     /// The same with no more than so many bytes of it.
     pub fn cut(&self, most: usize) -> Self {
         match self {
-            Original::Record(record) => Original::Oversize {
-                head: record.get(..most).unwrap_or(record).to_vec(),
-                length: record.len() as u64,
-                sha256: Sha256::digest(record).into(),
-            },
+            Original::Record(record) => Payload::oversize(record, most).into(),
             Original::Oversize {
                 head,
                 length,

@@ -246,7 +246,7 @@ fn files(pipeline: &Pipeline) -> Option<EpochFilesConfig> {
 }
 
 /// The topics of a sink that has some, and what they take.
-type OpenTopics = (SinkTopics, (Destinations, u64));
+type OpenTopics = (SinkTopics, Destinations);
 
 /// These, and how outputs are written.
 fn sink_topics(pipeline: &Pipeline) -> Result<(Option<OpenTopics>, Form), PreflightError> {
@@ -255,7 +255,7 @@ fn sink_topics(pipeline: &Pipeline) -> Result<(Option<OpenTopics>, Form), Prefli
     };
     let topics = SinkTopics::of(pipeline, cluster)?;
     let takes = topics.destinations()?;
-    let form = Form::Addressed(takes.0.clone());
+    let form = Form::Addressed(takes.clone());
     Ok((Some((topics, takes)), form))
 }
 

@@ -12,18 +12,15 @@ use slackwater_dataflow::sink::destinations::{Destination, Destinations};
 use slackwater_dataflow::source::Partition;
 use slackwater_kafka::client::{Cluster, Fault};
 use slackwater_kafka::markers;
-use slackwater_kafka::sink::{KafkaSink, SinkConfig, TRANSACTION_TIMEOUT};
+use slackwater_kafka::sink::{KafkaSink, RECORD_OVERHEAD_BYTES, SinkConfig, TRANSACTION_TIMEOUT};
 use slackwater_kafka::source::{Beginning, KafkaSource, OnLostOffset, SourceConfig};
-use slackwater_kafka::topics::{DEFAULT_TAKES, Takes, Topics, Wanted};
+use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{
     ClusterSpec, KafkaSourceSpec, PropertySpec, SinkKind, SourceSpec, StartSpec, StreamNames,
 };
-
-/// Bytes of a record that are not in its frame with us: its headers, and what Kafka puts around it.
-const RECORD_OVERHEAD_BYTES: u64 = 1_024;
 
 /// A topic that takes less could not even take a dead letter that says so.
 const RECORD_BYTES_LEAST: u64 = 16 * 1024;
@@ -149,24 +146,33 @@ impl SinkTopics {
             .collect()
     }
 
-    /// Topics that are missing, as they would be made.
-    ///
-    /// # Errors
-    /// No broker answers.
-    pub(crate) fn missing(&self) -> Result<Vec<Wanted>, PreflightError> {
+    /// The topics, as they would be made, each with its partitions if it is there; last that of the markers.
+    fn found(&self) -> Result<Vec<(Wanted, Option<u32>)>, PreflightError> {
         let streams = self.names.iter().map(|name| Wanted {
             name: name.clone(),
             partitions: PARTITIONS_MADE,
             settings: Vec::new(),
         });
         let wanted = streams.chain([markers::wanted(&self.job, self.shards)]);
-        let mut missing = Vec::new();
-        for wanted in wanted {
-            if self.topics.partitions(&wanted.name)?.is_none() {
-                missing.push(wanted);
-            }
-        }
-        Ok(missing)
+        wanted
+            .map(|wanted| {
+                let partitions = self.topics.partitions(&wanted.name)?;
+                Ok((wanted, partitions))
+            })
+            .collect()
+    }
+
+    /// Topics that are missing, as they would be made.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(crate) fn missing(&self) -> Result<Vec<Wanted>, PreflightError> {
+        let missing = self.found()?.into_iter();
+        let missing = missing.filter_map(|(wanted, partitions)| match partitions {
+            None => Some(wanted),
+            Some(_) => None,
+        });
+        Ok(missing.collect())
     }
 
     /// Makes topics.
@@ -181,13 +187,17 @@ impl SinkTopics {
     ///
     /// # Errors
     /// No broker answers, a topic is missing, or is not as a sink needs it.
-    pub(crate) fn destinations(&self) -> Result<(Destinations, u64), PreflightError> {
-        if let Some(missing) = self.missing()?.first() {
-            let reason =
-                "there is no such topic; `slackwater check PIPELINE --create-topics` makes it";
-            return Err(Fault::new("publish to topic", missing.name.clone(), reason).into());
+    pub(crate) fn destinations(&self) -> Result<Destinations, PreflightError> {
+        let mut partitions = Vec::new();
+        for (wanted, found) in self.found()? {
+            let missing = || {
+                let reason =
+                    "there is no such topic; `slackwater check PIPELINE --create-topics` makes it";
+                Fault::new("publish to topic", wanted.name.clone(), reason)
+            };
+            partitions.push(found.ok_or_else(missing)?);
         }
-        self.check_markers()?;
+        self.check_markers(partitions.pop().unwrap_or_default())?;
         self.check_timeout()?;
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let takes = self.topics.takes(&names)?.into_iter();
@@ -202,13 +212,11 @@ impl SinkTopics {
             return Err(Fault::new("publish to topics", names.join(", "), reason).into());
         }
         let mut streams = Vec::new();
-        for (name, takes) in names.iter().zip(takes) {
-            let Takes { timestamps, .. } = takes;
-            let partitions = self.topics.partitions(name)?.unwrap_or(1);
-            streams.push(Destination::new(partitions, timestamps));
+        for (partitions, takes) in partitions.into_iter().zip(takes) {
+            streams.push(Destination::new(partitions, takes.timestamps));
         }
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let record = bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES);
-        let record = usize::try_from(record).unwrap_or(usize::MAX);
         let [a, b, c, d] = streams.try_into().map_err(|_| {
             Fault::new(
                 "ask for",
@@ -216,15 +224,14 @@ impl SinkTopics {
                 "brokers answered for others",
             )
         })?;
-        Ok((Destinations::new([a, b, c, d], record), bytes_max))
+        Ok(Destinations::new([a, b, c, d], record))
     }
 
     /// Markers of a topic that forgets, or has other partitions, would be worth nothing.
-    fn check_markers(&self) -> Result<(), PreflightError> {
+    fn check_markers(&self, partitions: u32) -> Result<(), PreflightError> {
         let name = markers::topic(&self.job);
         let refuse =
             |reason: String| Err(Fault::new("keep markers in topic", &*name, reason).into());
-        let partitions = self.topics.partitions(&name)?.unwrap_or_default();
         if partitions != u32::from(self.shards) {
             let shards = self.shards;
             return refuse(format!(
@@ -260,17 +267,12 @@ impl SinkTopics {
     }
 
     /// The sink of a run.
-    pub(crate) fn sink(
-        self,
-        fence: Fence,
-        (destinations, batch_bytes_max): (Destinations, u64),
-    ) -> Result<KafkaSink, Fault> {
+    pub(crate) fn sink(self, fence: Fence, destinations: Destinations) -> Result<KafkaSink, Fault> {
         let config = SinkConfig {
             cluster: self.cluster,
             job: self.job,
             shards: self.shards,
             topics: self.names,
-            batch_bytes_max,
             destinations,
         };
         KafkaSink::new(config, fence)

@@ -14,7 +14,7 @@ use slackwater_dataflow::place::{Mark, Offset};
 use slackwater_dataflow::source::Payload;
 
 use crate::file::again::Tail;
-use crate::oversize::{self, LongLine};
+use crate::oversize::LongLine;
 
 /// Bytes asked of the system at once: large enough that the calls (about a microsecond each) vanish
 /// beside the records in a block, small enough that a block stays in the second-level cache until its
@@ -181,7 +181,7 @@ impl<R: Read> LineReader<R> {
             None => {
                 self.position += line.len() as u64;
                 let record = line.strip_suffix(b"\r").unwrap_or(line);
-                emit(offset, oversize::payload(record, self.max_bytes))
+                emit(offset, Payload::of(record, self.max_bytes))
             }
         };
         self.position += feed as u64;

@@ -9,13 +9,12 @@ use std::time::Duration;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
-    Starts, Wake,
+    Demand, Origin, Partition, Payload, Polled, Readiness, Share, Source, SourceError,
+    SourceReader, Start, Starts, Wake,
 };
 
 use crate::generator::Generator;
 use crate::generator::stream::{EventStream, progress_of};
-use crate::oversize;
 
 /// When to look again whether an event is due: as exact as a rate need be.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -200,7 +199,7 @@ impl SourceReader for GeneratorReader {
             let flow = emit(Polled::Record {
                 partition,
                 offset: Offset(open.next),
-                payload: oversize::payload(&self.text, self.max_bytes),
+                payload: Payload::of(&self.text, self.max_bytes),
                 origin: Origin::default(),
             });
             open.next += 1;

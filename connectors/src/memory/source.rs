@@ -13,11 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Origin, Partition, Polled, Readiness, Share, Source, SourceError, SourceReader, Start,
-    Starts, Wake,
+    Demand, Origin, Partition, Payload, Polled, Readiness, Share, Source, SourceError,
+    SourceReader, Start, Starts, Wake,
 };
-
-use crate::oversize;
 
 /// One poll of [`Schedule::Script`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,7 +363,7 @@ impl SourceReader for MemoryReader {
             let flow = emit(Polled::Record {
                 partition,
                 offset: Offset(start as u64),
-                payload: oversize::payload(&cursor.content.bytes[start..end], self.max_bytes),
+                payload: Payload::of(&cursor.content.bytes[start..end], self.max_bytes),
                 origin: Origin::default(),
             });
             cursor.next += 1;

@@ -5,17 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
-use sha2::{Digest as _, Sha256};
 use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, OVERSIZE_HEAD_BYTES, Origin, Partition, Payload, Polled, Readiness, RecordTime,
-    SourceError, SourceReader, Topics, Wake,
+    Demand, Origin, Partition, Payload, Polled, Readiness, RecordTime, SourceError, SourceReader,
+    Topics, Wake,
 };
 
 use crate::client::{Fault, Noticed};
@@ -118,12 +116,9 @@ impl KafkaReader {
         let kilobytes = share_of(QUEUED_KILOBYTES, partitions, 1_024, 16_384);
         let settings = [
             ("group.id", config.group.clone()),
-            ("enable.auto.commit", "false".to_owned()),
             ("enable.auto.offset.store", "false".to_owned()),
             ("enable.partition.eof", "true".to_owned()),
             ("isolation.level", "read_committed".to_owned()),
-            ("auto.offset.reset", "error".to_owned()),
-            ("allow.auto.create.topics", "false".to_owned()),
             // A partition that one broker knows and another does not yet is asked for again soon.
             ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
             ("queued.min.messages", records),
@@ -133,11 +128,8 @@ impl KafkaReader {
             ("fetch.error.backoff.ms", "100".to_owned()),
             ("fetch.message.max.bytes", "1048576".to_owned()),
         ];
-        let native = config.cluster.config(settings);
-        let consumer = BaseConsumer::from_config_and_context(&native, Noticed::default());
-        let consumer = consumer.map_err(Fault::told("use", &config.cluster.brokers))?;
         Ok(KafkaReader {
-            consumer: Arc::new(consumer),
+            consumer: Arc::new(config.cluster.consumer(settings)?),
             assigned: BTreeMap::new(),
             first: PartitionId::default(),
             wake,
@@ -277,7 +269,7 @@ impl Assigned {
             let flow = emit(Polled::Record {
                 partition: id,
                 offset: offset(traits.offset),
-                payload: payload(message.payload().unwrap_or_default(), max_bytes),
+                payload: Payload::of(message.payload().unwrap_or_default(), max_bytes),
                 origin: Origin {
                     key: message.key(),
                     time: record_time(message.timestamp()),
@@ -357,17 +349,6 @@ fn record_time(timestamp: Timestamp) -> Option<RecordTime> {
         Timestamp::NotAvailable => None,
         Timestamp::CreateTime(ms) => Some(RecordTime::Created(ms)),
         Timestamp::LogAppendTime(ms) => Some(RecordTime::Appended(ms)),
-    }
-}
-
-fn payload(record: &[u8], max_bytes: usize) -> Payload<'_> {
-    if record.len() <= max_bytes {
-        return Payload::Whole(record);
-    }
-    Payload::Oversize {
-        head: record.get(..OVERSIZE_HEAD_BYTES).unwrap_or(record),
-        length: record.len() as u64,
-        sha256: Sha256::digest(record).into(),
     }
 }
 

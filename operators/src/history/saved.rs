@@ -3,9 +3,9 @@
 //!
 //! The bytes are described in `docs/checkpoint-format.md`. The same history gives the same bytes on any worker.
 
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 
-use crate::bytes::Reader;
 use crate::history::texts::TextId;
 use crate::history::{Histories, KeyHistory};
 
@@ -68,12 +68,12 @@ pub struct PlainEntry<'b> {
 /// Reads a saved history of so many fields as it is, in the order in which its events were handled; none if the bytes
 /// are not one.
 pub fn read_plain(bytes: &[u8], fields: usize) -> Option<Vec<PlainEntry<'_>>> {
-    let mut reader = Reader(bytes);
+    let mut reader = Fields(bytes);
     let (entries, distinct) = (reader.u32()?, reader.u32()?);
     let mut texts = Vec::new();
     for _ in 0..distinct {
         let len = reader.u32()?;
-        texts.push(reader.piece(len)?);
+        texts.push(reader.bytes(len)?);
     }
     let mut plain = Vec::new();
     for _ in 0..entries {
@@ -117,12 +117,12 @@ impl Histories {
 
     /// Reads a history; none if the bytes are not one.
     pub fn read_saved(&mut self, bytes: &[u8]) -> Option<KeyHistory> {
-        let mut reader = Reader(bytes);
+        let mut reader = Fields(bytes);
         let (entries, distinct) = (reader.u32()?, reader.u32()?);
         let mut ids = Vec::new();
         for _ in 0..distinct {
             let len = reader.u32()?;
-            ids.push(reader.piece(len)?);
+            ids.push(reader.bytes(len)?);
         }
         let ids: Vec<_> = ids.into_iter().map(|it| self.texts.acquire(it)).collect();
         let history = self.entries_of(reader, entries, &ids);
@@ -135,7 +135,7 @@ impl Histories {
 
     fn entries_of(
         &mut self,
-        mut reader: Reader<'_>,
+        mut reader: Fields<'_>,
         entries: u32,
         ids: &[TextId],
     ) -> Option<KeyHistory> {

@@ -1,11 +1,11 @@
 //! A row as bytes, for the disk and for checkpoints: its numbers, little-endian, then its cells, each a tag and a
 //! value, then its bytes. Where it stands is written around it by whoever needs that.
 
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::KeyHash;
 
 use crate::batch::{Cell, NewRow, Row, Rows, Span};
-use crate::bytes::Reader;
 use crate::order::runs::Place;
 
 const TAG_NULL: u8 = 0;
@@ -85,7 +85,7 @@ impl RowReader {
     pub(super) fn read(
         &mut self,
         place: Place,
-        reader: &mut Reader<'_>,
+        reader: &mut Fields<'_>,
         rows: &mut Rows,
     ) -> Option<()> {
         let time = EventTime(reader.i64()?);
@@ -109,9 +109,9 @@ impl RowReader {
             time,
             order_time: place.time,
             key_hash,
-            record: reader.piece(record)?,
-            scratch: reader.piece(scratch)?,
-            key: reader.piece(key)?,
+            record: reader.bytes(record)?,
+            scratch: reader.bytes(scratch)?,
+            key: reader.bytes(key)?,
             cells: &self.cells,
         });
         Some(())

@@ -6,13 +6,13 @@
 //! about to leave, at once. Rows that go to disk are written then, and left out again if they have left when the epoch
 //! closes.
 
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 
 use slackwater_dataflow::place::{KeyGroup, KeyHash, Offset, PartitionId};
 use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
 use crate::batch::{Row, Rows};
-use crate::bytes::Reader;
 use crate::order::row::{self, RowReader};
 use crate::order::runs::{News, Place, Run, Runs};
 
@@ -38,7 +38,7 @@ fn key(place: Place) -> [u8; 20] {
 }
 
 fn place(key: &[u8]) -> Option<Place> {
-    let mut reader = Reader(key);
+    let mut reader = Fields(key);
     let time = u64::from_be_bytes(reader.array()?) ^ (1 << 63);
     let place = Place {
         time: EventTime(time as i64),
@@ -70,15 +70,15 @@ pub fn read_plain<'b>(
     fields: usize,
 ) -> Option<PlainWaiting<'b>> {
     let place = place(entry_key)?;
-    let mut reader = Reader(value);
+    let mut reader = Fields(value);
     let (_time, _key_hash) = (reader.i64()?, reader.u64()?);
     let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
     for _ in 0..fields {
         let (_tag, _value) = (reader.array::<1>()?, reader.u64()?);
     }
-    let record = reader.piece(record)?;
-    reader.piece(scratch)?;
-    let key = reader.piece(key)?;
+    let record = reader.bytes(record)?;
+    reader.bytes(scratch)?;
+    let key = reader.bytes(key)?;
     reader.0.is_empty().then_some(PlainWaiting {
         order_time: place.time,
         partition: place.partition,
@@ -219,7 +219,7 @@ impl Restoring {
 
     pub(super) fn take(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
         self.anew |= entry.anew;
-        let mut reader = Reader(entry.value);
+        let mut reader = Fields(entry.value);
         place(entry.key)
             .and_then(|place| self.reader.read(place, &mut reader, &mut self.rows))
             .filter(|()| reader.0.is_empty())

@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::spill::{Spill, SpillFile};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Row, Rows};
-use crate::bytes::Reader;
 use crate::order::row::{self, RowReader};
 use crate::order::runs::Place;
 
@@ -235,7 +235,7 @@ fn write_row(place: Place, rows: &Rows, row: &Row, out: &mut Vec<u8>) {
 fn read_rows(block: &[u8], fields: usize) -> Option<Rows> {
     let mut rows = Rows::with_capacity(fields, 0, block.len());
     let mut row_reader = RowReader::new(fields);
-    let mut reader = Reader(block);
+    let mut reader = Fields(block);
     while !reader.0.is_empty() {
         let place = Place {
             time: EventTime(reader.i64()?),
