@@ -20,6 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The topic that jobs read.
 pub const INPUT: &str = "user_events";
 
+/// A job that makes up events at a steady rate for so many seconds, with ten checkpoints a second.
+pub fn steady(order: &'static str, seconds: u64) -> Variation {
+    Variation {
+        seed: 5,
+        order,
+        events: 5_000 * seconds,
+        rate: 5_000,
+        interval_ms: Some(100),
+        workers: 2,
+    }
+}
+
 /// A broker, and Java's tools for it.
 pub struct Cluster {
     pub broker: Broker,
@@ -64,23 +76,17 @@ impl Cluster {
         job
     }
 
-    /// The same without where each record was read from, which other sources call otherwise.
-    pub fn content_but_source(&self) -> Content {
-        let mut content = Content::new();
-        for stream in STREAMS {
-            let mut read = self.committed(stream);
-            read.sort_by_key(|it| (it.partition, it.offset));
-            check_headers(stream, &read);
-            for record in read {
-                let value = String::from_utf8(record.record.value.unwrap()).unwrap();
-                add_but_source(&mut content, stream, &value);
-            }
-        }
-        ordered(content)
-    }
-
     /// What is committed of the outputs, by stream and key.
     pub fn content(&self) -> Content {
+        self.content_by(digest)
+    }
+
+    /// The same without where each record was read from, which other sources call otherwise.
+    pub fn content_but_source(&self) -> Content {
+        self.content_by(digest_but_source)
+    }
+
+    fn content_by(&self, digest: fn(&str) -> u64) -> Content {
         let mut content = Content::new();
         for stream in STREAMS {
             let mut read = self.committed(stream);
@@ -121,14 +127,13 @@ pub fn expected(variation: Variation) -> Content {
     ordered(content(&job.outputs))
 }
 
-fn add_but_source(content: &mut Content, stream: &'static str, value: &str) {
-    let place = (stream, key(stream, value));
+fn digest_but_source(value: &str) -> u64 {
     let mut masked = value.to_owned();
     if let Some(at) = masked.find("\"source\":{") {
         let end = at + masked[at..].find('}').unwrap();
         masked.replace_range(at..end, "\"source\":{");
     }
-    content.entry(place).or_default().push(digest(&masked));
+    digest(&masked)
 }
 
 /// What must come of what the input's topic holds now: by the same job, on files with the same partitions.
@@ -167,7 +172,11 @@ pub fn expected_of(cluster: &Cluster, variation: Variation) -> Content {
                 .join(stream)
                 .join(format!("shard-{shard}.jsonl"));
             for line in fs::read_to_string(part).unwrap().lines() {
-                add_but_source(&mut content, stream, line);
+                let place = (stream, key(stream, line));
+                content
+                    .entry(place)
+                    .or_default()
+                    .push(digest_but_source(line));
             }
         }
     }

@@ -7,29 +7,17 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::faults::phases::{Phase, Point};
 
-use crate::cluster::{Cluster, check, end, expected};
-use crate::job::Variation;
+use crate::cluster::{Cluster, check, end, expected, steady};
 
 /// How often a job is killed at random, unless the environment says otherwise.
 const KILLS: u64 = 20;
-
-fn variation(order: &'static str, seconds: u64) -> Variation {
-    Variation {
-        seed: 5,
-        order,
-        events: 5_000 * seconds,
-        rate: 5_000,
-        interval_ms: Some(100),
-        workers: 2,
-    }
-}
 
 #[test]
 fn is_every_record_there_once_however_often_the_job_is_killed() {
     let kills = std::env::var("SLACKWATER_KILLS").ok();
     let kills: u64 = kills.map_or(KILLS, |kills| kills.parse().unwrap());
     let cluster = Cluster::start();
-    let variation = variation("arrival", kills.max(10));
+    let variation = steady("arrival", kills.max(10));
     let mut job = cluster.publishing(variation, Vec::new());
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut below = |bound: u64| rng.next_u64() % bound;
@@ -77,7 +65,7 @@ fn is_every_record_there_once_after_a_kill_in_each_phase() {
         (Phase::AfterClaim, 1),
     ];
     let points: Vec<Point> = points.map(|(phase, time)| Point { phase, time }).into();
-    let variation = variation("event_time", 15);
+    let variation = steady("event_time", 15);
     let job = cluster.publishing(variation, points.clone());
     end(&job, job.start());
     let crashed = job.crashed();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use slackwater_services::kafka::{Listener, Settings};
 
-use crate::cluster::{Cluster, check, durable, end, expected, wait_until};
-use crate::job::{Job, Running, Variation};
+use crate::cluster::{Cluster, check, durable, end, expected, steady, wait_until};
+use crate::job::{Job, Running};
 use crate::proxy::{
     ADD_PARTITIONS, Act, END_TRANSACTION, FETCH, FIND_COORDINATOR, INIT_PRODUCER_ID, LIST_OFFSETS,
     PRODUCE, Proxy,
@@ -15,17 +15,6 @@ use crate::proxy::{
 
 /// Name of the listener that clients reach through the proxy.
 const LISTENER: &str = "PROXIED";
-
-fn variation(seconds: u64) -> Variation {
-    Variation {
-        seed: 21,
-        order: "arrival",
-        events: 5_000 * seconds,
-        rate: 5_000,
-        interval_ms: Some(100),
-        workers: 2,
-    }
-}
 
 /// A broker that the job reaches through a proxy only.
 fn behind_a_proxy() -> (Cluster, Proxy, String) {
@@ -68,7 +57,7 @@ fn run(job: &Job) -> Running {
 #[test]
 fn is_every_record_there_once_when_commits_are_answered_to_nobody() {
     let (cluster, proxy, brokers) = behind_a_proxy();
-    let variation = variation(20);
+    let variation = steady("arrival", 20);
     let job = cluster.publishing_to(&brokers, variation, Vec::new());
     let mut running = run(&job);
     let mut acts = 0;
@@ -96,7 +85,7 @@ fn is_every_record_there_once_when_commits_are_answered_to_nobody() {
 #[test]
 fn is_every_record_there_once_when_each_step_stalls() {
     let (cluster, proxy, brokers) = behind_a_proxy();
-    let variation = variation(45);
+    let variation = steady("arrival", 45);
     let job = cluster.publishing_to(&brokers, variation, Vec::new());
     let mut running = run(&job);
     let mut acts = 0;

@@ -3,24 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, check, end, expected, wait_until};
-use crate::job::Variation;
-
-fn variation(seconds: u64) -> Variation {
-    Variation {
-        seed: 9,
-        order: "arrival",
-        events: 5_000 * seconds,
-        rate: 5_000,
-        interval_ms: Some(100),
-        workers: 2,
-    }
-}
+use crate::cluster::{Cluster, check, end, expected, steady, wait_until};
 
 #[test]
 fn is_every_record_there_once_after_brokers_were_killed_and_stopped() {
     let mut cluster = Cluster::start();
-    let variation = variation(15);
+    let variation = steady("arrival", 15);
     let job = cluster.publishing(variation, Vec::new());
     let running = job.start();
     for round in 0..3 {
@@ -45,7 +33,7 @@ fn is_every_record_there_once_after_brokers_were_killed_and_stopped() {
 #[test]
 fn is_every_record_there_once_after_a_kill_while_the_broker_was_away() {
     let mut cluster = Cluster::start();
-    let variation = variation(12);
+    let variation = steady("arrival", 12);
     let job = cluster.publishing(variation, Vec::new());
     let running = job.start();
     wait_until(&job, "a checkpoint", |it| crate::cluster::durable(it) > 3);
@@ -68,7 +56,7 @@ fn is_every_record_there_once_after_a_kill_while_the_broker_was_away() {
 #[test]
 fn is_every_record_there_once_after_a_broker_was_frozen() {
     let cluster = Cluster::start();
-    let variation = variation(15);
+    let variation = steady("arrival", 15);
     let job = cluster.publishing(variation, Vec::new());
     let running = job.start();
     wait_until(&job, "a checkpoint", |it| crate::cluster::durable(it) > 3);
