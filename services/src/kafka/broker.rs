@@ -27,6 +27,8 @@ pub struct Broker {
     kafka: Kafka,
     node: Node,
     running: Option<Running>,
+    /// Whether its controller was killed with it, and so has not seen it end.
+    was_killed: bool,
     folder: PathBuf,
     /// Removes the folder when it is dropped, last of all.
     _temporary: Option<TempDir>,
@@ -55,6 +57,7 @@ impl Broker {
                         kafka: kafka.clone(),
                         node,
                         running: Some(running),
+                        was_killed: false,
                         folder,
                         _temporary: temporary,
                     });
@@ -100,6 +103,7 @@ impl Broker {
     /// When it does not run.
     pub fn kill(&mut self) -> Result<()> {
         let mut running = self.running.take().context(NOT_RUNNING)?;
+        self.was_killed = true;
         running.kill()
     }
 
@@ -108,22 +112,7 @@ impl Broker {
     /// # Errors
     /// When it does not run, or is still there after a minute; it is killed then.
     pub fn stop(&mut self) -> Result<()> {
-        let mut running = self.running.take().context(NOT_RUNNING)?;
-        running.signal(Signal::TERM)?;
-        // One that is paused would not hear of it.
-        running.signal(Signal::CONT)?;
-        let start = Instant::now();
-        while running.child.try_wait().context(LOOKING)?.is_none() {
-            if start.elapsed() > PATIENCE {
-                running.kill()?;
-                bail!(
-                    "the broker did not end within {} s and was killed",
-                    PATIENCE.as_secs()
-                );
-            }
-            thread::sleep(LOOK);
-        }
-        Ok(())
+        self.running.take().context(NOT_RUNNING)?.end()
     }
 
     /// Freezes it: connections stay, and nothing is answered.
@@ -156,9 +145,29 @@ impl Broker {
         if self.running.is_some() {
             bail!("the broker still runs: kill or stop it first");
         }
+        if self.was_killed {
+            self.give_up().context("cannot start the broker again")?;
+            self.was_killed = false;
+        }
         let running = Running::of(&self.node)?.context("cannot start the broker again")?;
         self.running = Some(running);
         Ok(())
+    }
+
+    /// Lets the controller run alone until it has given up the broker that was killed, as the controllers of a cluster of
+    /// several do while one of its brokers is away.
+    ///
+    /// A broker that is back before that has all its partitions, goes on with transactions that it was about to end, and
+    /// is given up a moment later. Partitions without a leader count as deleted then: it notes the transactions as
+    /// ended, and what they wrote stays open, so that whoever reads what is committed waits for good.
+    fn give_up(&self) -> Result<()> {
+        let (command, log_from) = self.node.controller(&STARTER)?;
+        let mut controller = Running::start(command)?;
+        let given_up = self
+            .node
+            .wait_for_controller(&mut controller.child, log_from);
+        controller.end()?;
+        Ok(given_up?)
     }
 }
 
@@ -208,6 +217,25 @@ impl Running {
     fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)
             .with_context(|| format!("cannot send {signal:?} to the broker"))
+    }
+
+    /// Asks it to end, and waits until it has.
+    fn end(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        // One that is paused would not hear of it.
+        self.signal(Signal::CONT)?;
+        let start = Instant::now();
+        while self.child.try_wait().context(LOOKING)?.is_none() {
+            if start.elapsed() > PATIENCE {
+                self.kill()?;
+                bail!(
+                    "the broker did not end within {} s and was killed",
+                    PATIENCE.as_secs()
+                );
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     fn kill(&mut self) -> Result<()> {

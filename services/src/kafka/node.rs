@@ -1,5 +1,6 @@
 //! A node's folder, from nothing to ready: what it is told, its data, its log; and the wait until it serves.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -23,6 +24,14 @@ pub(super) const LOOK: Duration = Duration::from_millis(20);
 const EXCERPT_LINES: usize = 40;
 /// No more of a log is read for it.
 const EXCERPT_BYTES: u64 = 1 << 20;
+/// What a controller's log says when it has its office.
+const IN_OFFICE: &str = "Becoming the active controller";
+/// And when it gives a broker up.
+const GIVEN_UP: &str = "Fencing broker ";
+/// Where in the folder it writes what it has decided.
+const METADATA_LOG: &str = "data/__cluster_metadata-0/00000000000000000000.log";
+/// A controller that has been in office for so long, and has given nobody up, will not: it needs a third of a second.
+const OFFICE: Duration = Duration::from_secs(3);
 
 /// What a broker is to be. By default one with nothing in it, at a free port, in a folder that goes with it.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +71,8 @@ pub(super) struct Node {
     port: u16,
     /// Further options of Java's.
     java: Vec<String>,
+    /// What it is told.
+    told: BTreeMap<String, String>,
     /// The name of its cluster, by which it is told from another one that has its port.
     cluster: String,
 }
@@ -119,8 +130,7 @@ impl Node {
         let mut told = properties::of_node(&addresses, free_port()?, &data.to_string_lossy());
         told.extend(settings.properties.iter().cloned());
         let file = properties_in(&folder);
-        fs::write(&file, properties::text(&told))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        write_properties(&file, &told)?;
         let cluster = match properties::cluster_in(&data)? {
             Some(cluster) => cluster,
             None => format(kafka, &file)?,
@@ -131,6 +141,7 @@ impl Node {
             addresses,
             port,
             java: settings.java.clone(),
+            told,
             cluster,
         })
     }
@@ -161,6 +172,20 @@ impl Node {
     /// # Errors
     /// When the log cannot be written.
     pub fn command(&self, starter: &[&str]) -> Result<(Command, u64)> {
+        self.java(starter, &self.properties())
+    }
+
+    /// What starts its controller alone, by these words, and where its log ends before that.
+    ///
+    /// # Errors
+    /// When the log, or the controller's properties, cannot be written.
+    pub fn controller(&self, starter: &[&str]) -> Result<(Command, u64)> {
+        let file = self.folder.join("controller.properties");
+        write_properties(&file, &properties::of_controller(&self.told))?;
+        self.java(starter, &file)
+    }
+
+    fn java(&self, starter: &[&str], properties: &Path) -> Result<(Command, u64)> {
         let path = self.log();
         let open = || -> std::io::Result<(File, File, u64)> {
             let log = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -179,7 +204,7 @@ impl Node {
             ])
             .args(&self.java)
             .arg("kafka.Kafka")
-            .arg(self.properties())
+            .arg(properties)
             .current_dir(&self.folder)
             .stdout(out)
             .stderr(err);
@@ -191,6 +216,41 @@ impl Node {
     /// # Errors
     /// When it ends instead, or takes a minute; what its log has since this length.
     pub fn wait(&self, child: &mut Child, log_from: u64) -> Result<(), NotReady> {
+        self.wait_until("the broker", child, log_from, || {
+            let said = metadata(self.port);
+            said.is_ok_and(|said| said.brokers > 0 && said.cluster == self.cluster)
+        })
+    }
+
+    /// Waits until its controller, which runs alone, has given the broker up, or has nobody to give up.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes a minute; what its log has since this length.
+    pub fn wait_for_controller(&self, child: &mut Child, log_from: u64) -> Result<(), NotReady> {
+        let mut in_office: Option<Instant> = None;
+        let mut written = Vec::new();
+        self.wait_until("the controller", child, log_from, || {
+            let log = self.log_behind(log_from).unwrap_or_default();
+            if log.contains(GIVEN_UP) {
+                let length = fs::metadata(self.folder.join(METADATA_LOG)).map(|it| it.len());
+                written.extend(length);
+                written.dedup();
+            } else if log.contains(IN_OFFICE) {
+                in_office.get_or_insert_with(Instant::now);
+            }
+            // It writes in order: what comes second was not decided before it gave the broker up, so that is written.
+            let idle = in_office.is_some_and(|since| since.elapsed() > OFFICE);
+            written.len() > 2 || (written.is_empty() && idle)
+        })
+    }
+
+    fn wait_until(
+        &self,
+        name: &str,
+        child: &mut Child,
+        log_from: u64,
+        mut is_ready: impl FnMut() -> bool,
+    ) -> Result<(), NotReady> {
         let start = Instant::now();
         let failed = |why: String| {
             let log = self.told(log_from);
@@ -199,16 +259,15 @@ impl Node {
         loop {
             match child.try_wait() {
                 Ok(None) => {}
-                Ok(Some(status)) => return Err(failed(format!("the broker ended with {status}"))),
-                Err(error) => return Err(failed(format!("cannot look after the broker: {error}"))),
+                Ok(Some(status)) => return Err(failed(format!("{name} ended with {status}"))),
+                Err(error) => return Err(failed(format!("cannot look after {name}: {error}"))),
             }
-            let said = metadata(self.port);
-            if said.is_ok_and(|said| said.brokers > 0 && said.cluster == self.cluster) {
+            if is_ready() {
                 return Ok(());
             }
             if start.elapsed() > PATIENCE {
                 let seconds = PATIENCE.as_secs();
-                return Err(failed(format!("the broker is not ready after {seconds} s")));
+                return Err(failed(format!("{name} is not ready after {seconds} s")));
             }
             thread::sleep(LOOK);
         }
@@ -216,17 +275,26 @@ impl Node {
 
     /// What its log tells behind this length.
     fn told(&self, from: u64) -> String {
-        let path = self.log();
-        let read = || -> std::io::Result<String> {
-            let mut file = File::open(&path)?;
-            let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(from.max(end.saturating_sub(EXCERPT_BYTES))))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(excerpt(&String::from_utf8_lossy(&bytes)))
-        };
-        read().unwrap_or_else(|error| format!("cannot read {}: {error}", path.display()))
+        match self.log_behind(from) {
+            Ok(log) => excerpt(&log),
+            Err(error) => format!("cannot read {}: {error}", self.log().display()),
+        }
     }
+
+    /// The last of its log, as far as it is behind this length.
+    fn log_behind(&self, from: u64) -> std::io::Result<String> {
+        let mut file = File::open(self.log())?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(end.saturating_sub(EXCERPT_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn write_properties(file: &Path, told: &BTreeMap<String, String>) -> Result<()> {
+    fs::write(file, properties::text(told))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Makes the folder of a node's data ready for it, for a cluster of its own, whose name is returned.

@@ -52,8 +52,27 @@ pub fn of_node(clients: &[Address], controller: u16, data: &str) -> BTreeMap<Str
     properties
 }
 
+/// The same node as a controller and nothing else, which gives a broker up that it has not heard of for a moment.
+pub fn of_controller(node: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut properties = node.clone();
+    let own = |listener: &&str| listener.starts_with(CONTROLLER);
+    let listeners = node.get("listeners").map_or("", String::as_str);
+    let listener = listeners.split(',').find(own).unwrap_or_default();
+    let mut set = |key: &str, value: &str| properties.insert(key.to_owned(), value.to_owned());
+    set("process.roles", "controller");
+    set("listeners", listener);
+    set("broker.heartbeat.interval.ms", "100");
+    set("broker.session.timeout.ms", "300");
+    // It writes something that often, if only that there is nothing.
+    set("metadata.max.idle.interval.ms", "50");
+    // Those of the broker are none of its own.
+    properties.remove("advertised.listeners");
+    properties.remove("inter.broker.listener.name");
+    properties
+}
+
 /// What does not depend on ports and folders.
-const FIXED: [(&str, &str); 20] = [
+const FIXED: [(&str, &str); 19] = [
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("inter.broker.listener.name", PLAIN),
@@ -79,9 +98,8 @@ const FIXED: [(&str, &str); 20] = [
     // Nobody else stands for election.
     ("controller.quorum.election.timeout.ms", "100"),
     ("controller.quorum.election.backoff.max.ms", "100"),
-    // A broker that was killed may not come back before its controller has given it up, by default after 9 s.
+    // A broker is given up after 9 s, as by default, but should not miss that by a few of its reports.
     ("broker.heartbeat.interval.ms", "500"),
-    ("broker.session.timeout.ms", "3000"),
     // Nothing deletes records behind a test's back.
     ("log.retention.ms", "-1"),
 ];
@@ -150,7 +168,7 @@ pub fn cluster_in(data: &Path) -> Result<Option<String>> {
 mod tests {
     use std::fs;
 
-    use super::{Address, cluster_id, cluster_in, of_node, text};
+    use super::{Address, cluster_id, cluster_in, of_controller, of_node, text};
 
     fn address(name: &str, protocol: &str, port: u16, advertised: u16) -> Address {
         Address {
@@ -187,6 +205,19 @@ mod tests {
         check("log.dirs", "/d");
         check("process.roles", "broker,controller");
         check("auto.create.topics.enable", "false");
+    }
+
+    #[test]
+    fn does_a_controller_alone_listen_for_brokers_only() {
+        let clients = [address("PLAINTEXT", "PLAINTEXT", 9092, 9092)];
+        let alone = of_controller(&of_node(&clients, 9093, "/d"));
+        let check = |key: &str, expected: Option<&str>| {
+            assert_eq!(alone.get(key).map(String::as_str), expected);
+        };
+        check("process.roles", Some("controller"));
+        check("listeners", Some("CONTROLLER://127.0.0.1:9093"));
+        check("advertised.listeners", None);
+        check("log.dirs", Some("/d"));
     }
 
     #[test]
