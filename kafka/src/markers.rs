@@ -26,10 +26,16 @@ use crate::topics::Wanted;
 const SUFFIX: i64 = 8;
 
 /// How long one partition may take to be read.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a question about it may take to be answered.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One wait for records. What ends a transaction comes by itself some time after what it ends.
 const POLL: Duration = Duration::from_millis(5);
+
+/// What is done here.
+const READ: &str = "read the markers in";
 
 /// What a record of the topic says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +95,7 @@ fn decode(job: &str, value: &[u8]) -> Result<Marker, String> {
 /// Reads the markers of a job.
 pub(crate) struct Markers {
     job: String,
+    brokers: String,
     topic: String,
     /// Sees what is committed.
     reader: BaseConsumer<Noticed>,
@@ -110,6 +117,7 @@ impl Markers {
         };
         Ok(Markers {
             job: job.to_owned(),
+            brokers: cluster.brokers.clone(),
             topic: topic(job),
             reader: reader("read_committed")?,
             everything: reader("read_uncommitted")?,
@@ -118,17 +126,17 @@ impl Markers {
 
     /// The last marker of a shard; none if there never was one.
     pub(crate) fn read(&self, shard: ShardId) -> Result<Option<Marker>, Fault> {
-        let deadline = Instant::now() + READ_TIMEOUT;
         let partition = i32::from(shard.0);
-        let told = || Fault::told("read the markers in", &self.topic);
+        let told = || Fault::told(READ, &self.topic);
         // Once the leader is known, the first fetch goes to it at once.
         self.reader
-            .fetch_metadata(Some(&self.topic), READ_TIMEOUT)
+            .fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT)
             .map_err(told())?;
         let (low, high) = self
             .everything
-            .fetch_watermarks(&self.topic, partition, READ_TIMEOUT)
+            .fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT)
             .map_err(told())?;
+        let deadline = Instant::now() + READ_TIMEOUT;
         let mut suffix = SUFFIX;
         loop {
             let from = low.max(high - suffix);
@@ -151,7 +159,7 @@ impl Markers {
         if from >= to {
             return Ok(None);
         }
-        let told = || Fault::told("read the markers in", &self.topic);
+        let told = || Fault::told(READ, &self.topic);
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(&self.topic, partition, Offset::Offset(from))
@@ -161,8 +169,7 @@ impl Markers {
         let mut position = from;
         while position < to {
             if Instant::now() > deadline {
-                let error = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-                return Err(told()(error));
+                return Err(self.held(partition, to));
             }
             match self.reader.poll(POLL) {
                 Some(Ok(message)) if message.offset() < to => {
@@ -183,6 +190,35 @@ impl Markers {
             position = self.position(partition).unwrap_or(position);
         }
         Ok(last)
+    }
+
+    /// Why not everything could be read: somebody's transaction is open, or nobody answers.
+    fn held(&self, partition: i32, to: i64) -> Fault {
+        let told = Fault::told(READ, &self.topic);
+        // This reader is told where the first open transaction begins.
+        let asked = self
+            .reader
+            .fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT);
+        let (brokers, topic) = (&self.brokers, &self.topic);
+        match asked {
+            Err(error) => told(error),
+            Ok((_, stable)) if stable < to => {
+                let why = format!(
+                    "whoever reads what is committed waits at {stable} of partition {partition} for the end of a \
+                     transaction. If none of this job's runs has it open, a broker has lost that end: stop the job, \
+                     let `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --topic TOPIC` look through \
+                     this topic and those of the outputs, end with its `abort` what it finds, and start the job again"
+                );
+                Fault {
+                    action: READ,
+                    subject: topic.clone(),
+                    source: std::io::Error::new(std::io::ErrorKind::TimedOut, why),
+                }
+            }
+            Ok(_) => told(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::OperationTimedOut,
+            )),
+        }
     }
 
     /// Up to where the reader has seen everything.

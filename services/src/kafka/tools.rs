@@ -127,6 +127,18 @@ impl Tools {
         Ok(())
     }
 
+    /// Gives a topic another setting of its own.
+    ///
+    /// # Errors
+    /// What the tool says, such as that there is no such setting.
+    pub fn set(&self, topic: &str, setting: &str, value: &str) -> Result<()> {
+        let mut tool = self.tool("kafka.admin.ConfigCommand");
+        tool.args(["--alter", "--topic", topic, "--add-config"])
+            .arg(format!("{setting}={value}"));
+        finish(tool).with_context(|| format!("cannot set `{setting}` of the topic `{topic}`"))?;
+        Ok(())
+    }
+
     /// The topics' names, without Kafka's own.
     ///
     /// # Errors
@@ -171,6 +183,49 @@ impl Tools {
             Some((columns.next()?.to_owned(), columns.nth(2)?.to_owned()))
         });
         Ok(rows.collect())
+    }
+
+    /// Opens a transaction with a record or some in a topic that takes records without a key, by a producer that never ends
+    /// it; the broker does after a minute.
+    ///
+    /// # Errors
+    /// When there is no such topic, or the broker does not take the record.
+    pub fn open_transaction(&self, id: &str, topic: &str) -> Result<()> {
+        self.expect_topic(topic)?;
+        let mut tool = self.tool("org.apache.kafka.tools.ProducerPerformance");
+        tool.args(["--topic", topic, "--transactional-id", id])
+            .args(["--num-records", "3600", "--throughput", "1"])
+            .args(["--record-size", "1", "--transaction-duration-ms", "3600000"])
+            .stdout(Stdio::null());
+        let mut child = tool.spawn().context(STARTING)?;
+        let opened = loop {
+            let open = (id.to_owned(), "Ongoing".to_owned());
+            match self.transactions() {
+                Ok(known) if !known.contains(&open) => {}
+                Ok(_) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if let Some(status) = child.try_wait().context(STARTING)? {
+                break Err(anyhow::anyhow!("the tool ended with {status}"));
+            }
+        };
+        // Killed, it cannot end what it has begun.
+        drop(child.kill());
+        child.wait().context(STARTING)?;
+        opened.with_context(|| format!("cannot open a transaction in the topic `{topic}`"))
+    }
+
+    /// Ends the transaction that has begun at this place, in this partition, as if it had never been.
+    ///
+    /// # Errors
+    /// What the tool says, such as that none has.
+    pub fn abort_transaction(&self, topic: &str, partition: u32, start: u64) -> Result<()> {
+        let mut tool = self.tool("org.apache.kafka.tools.TransactionsCommand");
+        tool.args(["abort", "--topic", topic])
+            .args(["--partition", &partition.to_string()])
+            .args(["--start-offset", &start.to_string()]);
+        finish(tool).with_context(|| format!("cannot end a transaction in the topic `{topic}`"))?;
+        Ok(())
     }
 
     /// Produces records and waits until the broker has all of them. Which partition one goes to follows from its key.
