@@ -114,8 +114,18 @@ pub struct Job {
 enum Output {
     /// As they come.
     AtOnce(OpenSink),
-    /// Epoch by epoch, each when it is durable.
-    ByEpoch(Box<Recovered>, Vec<(OutputStream, String)>, Vec<String>),
+    /// Epoch by epoch.
+    ByEpoch(ByEpoch),
+}
+
+/// Outputs of a job with checkpoints.
+struct ByEpoch {
+    recovered: Box<Recovered>,
+    /// Where each stream goes.
+    places: Vec<(OutputStream, String)>,
+    warnings: Vec<String>,
+    /// Whether they are visible when their epoch is durable, and not before.
+    when_durable: bool,
 }
 
 /// A job that passed its preflight, or has nothing left to do.
@@ -206,7 +216,12 @@ impl Job {
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
             blueprint: blueprint.in_form(form),
             clock,
-            output: Output::ByEpoch(Box::new(recovered), places, warnings),
+            output: Output::ByEpoch(ByEpoch {
+                recovered: Box::new(recovered),
+                places,
+                warnings,
+                when_durable: !pipeline.sink.sends_at_once(),
+            }),
         })))
     }
 
@@ -249,7 +264,7 @@ impl Job {
     pub fn warnings(&self) -> &[String] {
         match &self.output {
             Output::AtOnce(_) => &[],
-            Output::ByEpoch(_, _, warnings) => warnings,
+            Output::ByEpoch(outputs) => &outputs.warnings,
         }
     }
 
@@ -259,11 +274,16 @@ impl Job {
         let group = self.group.watching(blueprint.source());
         let started = self.clock.monotonic();
         let build = move |graph: &Graph<'_>| blueprint.build(graph);
-        let (finished, outputs, by_epoch) = match self.output {
-            Output::AtOnce(OpenSink { sink, places }) => (group.run(sink, build)?, places, false),
-            Output::ByEpoch(recovered, places, _) => {
-                let finished = group.run_in_epochs(*recovered, build)?;
-                (finished, places, true)
+        let (finished, outputs, epochs) = match self.output {
+            Output::AtOnce(OpenSink { sink, places }) => (group.run(sink, build)?, places, None),
+            Output::ByEpoch(outputs) => {
+                let finished = group.run_in_epochs(*outputs.recovered, build)?;
+                let figures = EpochFigures {
+                    visible: outputs.when_durable.then_some(finished.visible),
+                    checkpoints: finished.checkpoints,
+                    restarts: 0,
+                };
+                (finished, outputs.places, Some(figures))
             }
         };
         Ok(Report {
@@ -274,11 +294,7 @@ impl Job {
             elapsed: self.clock.monotonic().saturating_sub(started),
             cpu: processor_time(),
             outputs,
-            epochs: by_epoch.then_some(EpochFigures {
-                visible: finished.visible,
-                checkpoints: finished.checkpoints,
-                restarts: 0,
-            }),
+            epochs,
         })
     }
 }

@@ -32,8 +32,8 @@ pub struct Report {
 /// What only a run with checkpoints has to say. Totals are those of the whole job then; these are of this run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EpochFigures {
-    /// From read to visible.
-    pub visible: Latency,
+    /// From read to visible; none where outputs are sent before they are counted as that.
+    pub visible: Option<Latency>,
     /// What became of its checkpoints.
     pub checkpoints: Checkpoints,
     /// Runs that failed before this one.
@@ -145,7 +145,9 @@ impl Report {
             events_per_second: self.events_per_second(),
             cpu_seconds: rounded(self.cpu.as_secs_f64(), 1e6),
             latency_ms: self.latency.into(),
-            visible_ms: self.epochs.map(|epochs| epochs.visible.into()),
+            visible_ms: self
+                .epochs
+                .and_then(|epochs| epochs.visible.map(Into::into)),
             checkpoints: self.epochs.map(|epochs| epochs.checkpoints.into()),
             restarts: self.epochs.map(|epochs| epochs.restarts),
             outputs: outputs

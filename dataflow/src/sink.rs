@@ -285,7 +285,7 @@ pub trait InPlace: Send {
     /// Writes a chunk after all chunks given before.
     ///
     /// # Errors
-    /// If there was no room nothing was written, and it can be tried again.
+    /// If it passes nothing was written, and it can be tried again.
     fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError>;
 
     /// What makes durable all that was written so far. Done by another thread, while this one goes on; in the order
@@ -293,8 +293,17 @@ pub trait InPlace: Send {
     fn sync(&mut self) -> Syncing;
 }
 
-/// Waits until something is durable.
-pub type Syncing = Box<dyn FnOnce() -> Result<(), SinkError> + Send>;
+/// Waits until something is durable, but not for long; then it is asked again. What fails has failed for good.
+pub type Syncing = Box<dyn FnMut() -> Result<Synced, SinkError> + Send>;
+
+/// Whether something is durable.
+#[derive(Debug)]
+pub enum Synced {
+    /// It is.
+    Durable,
+    /// Who is to keep it does not answer, as this says.
+    NotYet(SinkError),
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 //! - [`markers`]: the topic that says which epoch of each shard was published last.
 //! - [`producer`]: one shard's transactions, and whether it is certain how one has ended.
 //! - [`sink`]: publishes the outputs of durable epochs, each in transactions that end with a marker.
+//! - [`at_once`]: sends outputs as they come, at least once.
 //!
 //! No other crate knows the client library.
 
@@ -17,3 +18,4 @@ pub mod source;
 pub mod markers;
 pub mod producer;
 pub mod sink;
+pub mod at_once;

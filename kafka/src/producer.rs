@@ -13,6 +13,7 @@ use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::util::IntoOpaque;
 use slackwater_dataflow::faults::phases::{Phase, reach};
 use slackwater_dataflow::sink::addressed::AddressedRecord;
 
@@ -50,7 +51,7 @@ pub(crate) struct ProducerConfig {
 }
 
 /// Settings of every producer of ours.
-fn settings(batch_bytes_max: usize) -> Vec<(&'static str, String)> {
+pub(crate) fn settings(batch_bytes_max: usize) -> Vec<(&'static str, String)> {
     vec![
         ("acks", "all".to_owned()),
         ("enable.idempotence", "true".to_owned()),
@@ -182,18 +183,7 @@ impl Transactions {
         } in records
         {
             sent_records += 1;
-            let address = record.address;
-            let mut sent = BaseRecord::to(topic)
-                .partition(address.partition as i32)
-                .timestamp(address.time_ms)
-                .headers(headers);
-            if let Some(key) = address.key {
-                sent = sent.key(key);
-            }
-            if let Some(value) = record.value {
-                sent = sent.payload(value);
-            }
-            self.send(sent, deadline)?;
+            self.send(native(topic, &record, headers, ()), deadline)?;
         }
         if sent_records != counted {
             let subject = format!("outputs as `{}`", self.id);
@@ -319,7 +309,7 @@ impl Transactions {
     }
 }
 
-fn is_full(error: &KafkaError) -> bool {
+pub(crate) fn is_full(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }
 
@@ -352,16 +342,34 @@ fn has_to_be_asked_again(error: &KafkaError) -> bool {
     }
 }
 
-/// Headers that all records of an epoch and shard have.
-pub(crate) fn common_headers(job: &str, epoch: &str, shard: &str) -> OwnedHeaders {
-    let header = |key, value| Header {
-        key,
-        value: Some(value),
-    };
-    OwnedHeaders::new_with_capacity(5)
-        .insert(header("slackwater.job", job))
-        .insert(header("slackwater.epoch", epoch))
-        .insert(header("slackwater.shard", shard))
+/// A record as the client library takes it.
+pub(crate) fn native<'r, D: IntoOpaque>(
+    topic: &'r str,
+    record: &AddressedRecord<'r>,
+    headers: OwnedHeaders,
+    opaque: D,
+) -> BaseRecord<'r, [u8], [u8], D> {
+    let address = record.address;
+    let mut native = BaseRecord::with_opaque_to(topic, opaque)
+        .partition(address.partition as i32)
+        .timestamp(address.time_ms)
+        .headers(headers);
+    if let Some(key) = address.key {
+        native = native.key(key);
+    }
+    if let Some(value) = record.value {
+        native = native.payload(value);
+    }
+    native
+}
+
+/// Headers that many records have.
+pub(crate) fn common_headers(headers: &[(&str, &str)]) -> OwnedHeaders {
+    let all = OwnedHeaders::new_with_capacity(headers.len() + 2);
+    headers.iter().fold(all, |all, &(key, value)| {
+        let value = Some(value);
+        all.insert(Header { key, value })
+    })
 }
 
 /// The headers of one record: those that all have, its number among them, and its own.
@@ -375,7 +383,11 @@ pub(crate) fn headers_of(
         key: "slackwater.sequence",
         value: Some(&sequence),
     };
-    let headers = common.clone().insert(numbered);
+    with_headers(common.clone().insert(numbered), record)
+}
+
+/// The same with a record's own.
+pub(crate) fn with_headers(headers: OwnedHeaders, record: &AddressedRecord<'_>) -> OwnedHeaders {
     record.headers().fold(headers, |headers, (key, value)| {
         headers.insert(Header { key, value })
     })

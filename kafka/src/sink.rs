@@ -15,7 +15,7 @@ use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::records;
 use slackwater_dataflow::sink::destinations::Destinations;
 use slackwater_dataflow::sink::{
-    EpochChunk, EpochSink, Framing, Marker, OutputStream, ShardEpoch, SinkError,
+    EpochChunk, EpochSink, Framing, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError,
 };
 
 use crate::client::{Cluster, Fault};
@@ -30,6 +30,12 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of a record that are not in its frame with us: its headers, and what Kafka puts around it.
 pub const RECORD_OVERHEAD_BYTES: usize = 1_024;
+
+/// The header that names the job.
+pub(crate) const JOB: &str = "slackwater.job";
+
+/// The one that names the shard.
+pub(crate) const SHARD: &str = "slackwater.shard";
 
 /// How often to look whether topics have got more partitions.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -49,15 +55,49 @@ pub struct SinkConfig {
     pub destinations: Destinations,
 }
 
+impl SinkConfig {
+    /// Where a stream's records go.
+    pub(crate) fn topic(&self, stream: OutputStream) -> &str {
+        let topic = self.topics.get(stream.index());
+        topic.map_or("", String::as_str)
+    }
+}
+
+/// Looks now and then whether topics have got more partitions: what is encoded from then on uses them.
+pub(crate) struct Growth {
+    asking: Topics,
+    looked_at: Instant,
+}
+
+impl Growth {
+    pub(crate) fn of(config: &SinkConfig) -> Result<Self, Fault> {
+        Ok(Growth {
+            asking: Topics::of(&config.cluster)?,
+            looked_at: Instant::now(),
+        })
+    }
+
+    /// To be called when brokers are there to answer, such as right after something was published.
+    pub(crate) fn look(&mut self, config: &SinkConfig) {
+        if self.looked_at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked_at = Instant::now();
+        for (stream, topic) in OutputStream::ALL.into_iter().zip(&config.topics) {
+            if let Ok(Some(partitions)) = self.asking.partitions(topic) {
+                config.destinations.of(stream).grow(partitions);
+            }
+        }
+    }
+}
+
 /// Publishes each epoch exactly once, for readers that see what is committed.
 pub struct KafkaSink {
     config: SinkConfig,
     fence: Fence,
     markers: Markers,
     marker_topic: String,
-    asking: Topics,
-    /// When the topics were looked at last.
-    looked_at: Instant,
+    growth: Growth,
     /// By number.
     shards: Vec<Shard>,
 }
@@ -83,27 +123,12 @@ impl KafkaSink {
         let markers = Markers::of(&config.cluster, &config.job)?;
         Ok(KafkaSink {
             marker_topic: markers::topic(&config.job),
-            asking: Topics::of(&config.cluster)?,
-            looked_at: Instant::now(),
+            growth: Growth::of(&config)?,
             shards: (0..config.shards).map(|_| Shard::Unknown).collect(),
             markers,
             config,
             fence,
         })
-    }
-
-    /// Looks now and then whether topics have got more partitions: what is encoded from then on uses them. Right after
-    /// something was published brokers are there to answer.
-    fn look_at_topics(&mut self) {
-        if self.looked_at.elapsed() < LOOK_EVERY {
-            return;
-        }
-        self.looked_at = Instant::now();
-        for (stream, topic) in OutputStream::ALL.into_iter().zip(&self.config.topics) {
-            if let Ok(Some(partitions)) = self.asking.partitions(topic) {
-                self.config.destinations.of(stream).grow(partitions);
-            }
-        }
     }
 
     /// Takes the transactional ids of all shards that have no producer, side by side: each may have to wait for what
@@ -159,7 +184,7 @@ impl KafkaSink {
     ) -> Result<(), Fault> {
         let (number, key) = (usize::from(shard.0), shard.to_string());
         let partition = i32::from(shard.0);
-        let (fence, topics) = (&self.fence, &self.config.topics);
+        let (fence, config) = (&self.fence, &self.config);
         let not_taken = || Fault {
             action: "publish to",
             subject: format!("shard {number}"),
@@ -173,9 +198,13 @@ impl KafkaSink {
             chunk: chunk.chunk + 1,
             ..*epoch
         };
-        let common = common_headers(&self.config.job, &marker.epoch.to_string(), &key);
+        let common = common_headers(&[
+            (JOB, &self.config.job),
+            ("slackwater.epoch", &marker.epoch.to_string()),
+            (SHARD, &key),
+        ]);
         let all = chunk.outputs.iter().flat_map(|part| {
-            let topic = topics.get(part.stream.index()).map_or("", String::as_str);
+            let topic = config.topic(part.stream);
             records(&part.bytes).map(move |record| (topic, record))
         });
         let numbered = (chunk.records_before..).zip(all);
@@ -213,9 +242,8 @@ impl From<FenceError> for Fault {
 }
 
 /// Outputs that can be sent: each record has its address.
-fn check(chunk: &EpochChunk) -> Result<(), Fault> {
-    let mut parts = chunk.outputs.iter();
-    match parts.find(|part| part.framing != Framing::Addressed) {
+pub(crate) fn check(parts: &[OutputChunk]) -> Result<(), Fault> {
+    match parts.iter().find(|part| part.framing != Framing::Addressed) {
         None => Ok(()),
         Some(part) => {
             let subject = format!("outputs of shard {}", part.shard);
@@ -251,10 +279,10 @@ impl EpochSink for KafkaSink {
         };
         for chunk in outputs.chunks()? {
             let chunk = chunk?;
-            check(&chunk)?;
+            check(&chunk.outputs)?;
             self.publish_chunk(shard, &epoch, &chunk)?;
         }
-        self.look_at_topics();
+        self.growth.look(&self.config);
         Ok(())
     }
 }

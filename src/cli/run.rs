@@ -214,6 +214,9 @@ fn sink(pipeline: &Pipeline, replace: bool) -> String {
         SinkKind::File { path } => folder(path, replace),
         SinkKind::Stdout => "stdout (at least once)".to_owned(),
         SinkKind::Discard => "nowhere (discard)".to_owned(),
+        SinkKind::Kafka(cluster) if pipeline.sink.sends_at_once() => {
+            format!("topics at {} (at least once)", cluster.brokers)
+        }
         SinkKind::Kafka(cluster) => format!("topics at {}", cluster.brokers),
     }
 }

@@ -265,8 +265,8 @@ fn publish_to(
     resuming: Resuming,
 ) -> Result<OpenEpochSink, PreflightError> {
     let places = topics.places();
-    let sink = topics.sink(fence, takes)?;
-    Ok((Box::new(sink), places, resuming.choice))
+    let (sink, choice) = topics.sink(fence, takes)?;
+    Ok((sink, places, choice.or(resuming.choice)))
 }
 
 fn shards(pipeline: &Pipeline) -> u16 {

@@ -420,6 +420,13 @@ pub struct SinkSpec {
     pub delivery: Delivery,
 }
 
+impl SinkSpec {
+    /// Whether outputs are sent as they come, and not when the checkpoint behind them is durable.
+    pub fn sends_at_once(&self) -> bool {
+        matches!(self.kind, SinkKind::Kafka(_)) && self.delivery == Delivery::AtLeastOnce
+    }
+}
+
 /// What a crash may do to results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {

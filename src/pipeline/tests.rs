@@ -372,6 +372,9 @@ fn what_may_a_crash_do_to_results() {
     check(&asked(file, "exactly_once"), "[checkpoint]", once);
     check(&asked(discard, "exactly_once"), "[checkpoint]", once);
     check(&asked(stdout, "at_least_once"), "[checkpoint]", least);
+    let kafka = "kind = \"kafka\"\nbrokers = \"b:9092\"";
+    check(kafka, "[checkpoint]", once);
+    check(&asked(kafka, "at_least_once"), "[checkpoint]", least);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use slackwater_dataflow::checkpoint::log::Fence;
+use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::sink::destinations::{Destination, Destinations};
+use slackwater_dataflow::sink::{EpochSink, OutputStream};
 use slackwater_dataflow::source::Partition;
+use slackwater_kafka::at_once::AtOnceSink;
 use slackwater_kafka::client::{Cluster, Fault};
 use slackwater_kafka::markers;
 use slackwater_kafka::sink::{KafkaSink, RECORD_OVERHEAD_BYTES, SinkConfig, TRANSACTION_TIMEOUT};
@@ -120,6 +122,8 @@ pub(crate) struct SinkTopics {
     cluster: Cluster,
     job: String,
     shards: u16,
+    /// Whether outputs are sent as they come, without transactions and markers.
+    at_once: bool,
     /// In the order of [`OutputStream::ALL`].
     names: [String; OutputStream::ALL.len()],
     topics: Topics,
@@ -133,6 +137,7 @@ impl SinkTopics {
             topics: Topics::of(&cluster)?,
             job: pipeline.job.name.clone(),
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
+            at_once: pipeline.sink.sends_at_once(),
             names: OutputStream::ALL.map(|stream| name(&pipeline.sink.streams, stream).to_owned()),
             cluster,
         })
@@ -146,14 +151,16 @@ impl SinkTopics {
             .collect()
     }
 
-    /// The topics, as they would be made, each with its partitions if it is there; last that of the markers.
+    /// The topics, as they would be made, each with its partitions if it is there; last that of the markers, if any are
+    /// kept.
     fn found(&self) -> Result<Vec<(Wanted, Option<u32>)>, PreflightError> {
         let streams = self.names.iter().map(|name| Wanted {
             name: name.clone(),
             partitions: PARTITIONS_MADE,
             settings: Vec::new(),
         });
-        let wanted = streams.chain([markers::wanted(&self.job, self.shards)]);
+        let markers = (!self.at_once).then(|| markers::wanted(&self.job, self.shards));
+        let wanted = streams.chain(markers);
         wanted
             .map(|wanted| {
                 let partitions = self.topics.partitions(&wanted.name)?;
@@ -197,8 +204,10 @@ impl SinkTopics {
             };
             partitions.push(found.ok_or_else(missing)?);
         }
-        self.check_markers(partitions.pop().unwrap_or_default())?;
-        self.check_timeout()?;
+        if !self.at_once {
+            self.check_markers(partitions.pop().unwrap_or_default())?;
+            self.check_timeout()?;
+        }
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let takes = self.topics.takes(&names)?.into_iter();
         let takes: Vec<_> = takes.map(|it| it.unwrap_or(DEFAULT_TAKES)).collect();
@@ -266,8 +275,12 @@ impl SinkTopics {
         }
     }
 
-    /// The sink of a run.
-    pub(crate) fn sink(self, fence: Fence, destinations: Destinations) -> Result<KafkaSink, Fault> {
+    /// The sink of a run, and what it does about outputs of which it cannot tell whether it has them, if that is settled.
+    pub(crate) fn sink(
+        self,
+        fence: Fence,
+        destinations: Destinations,
+    ) -> Result<(Box<dyn EpochSink>, Option<Choice>), Fault> {
         let config = SinkConfig {
             cluster: self.cluster,
             job: self.job,
@@ -275,7 +288,13 @@ impl SinkTopics {
             topics: self.names,
             destinations,
         };
-        KafkaSink::new(config, fence)
+        Ok(match self.at_once {
+            true => (
+                Box::new(AtOnceSink::new(config)?),
+                Some(Choice::AcceptDuplicates),
+            ),
+            false => (Box::new(KafkaSink::new(config, fence)?), None),
+        })
     }
 }
 

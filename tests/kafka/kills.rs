@@ -8,6 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::faults::phases::{Phase, Point};
 
 use crate::cluster::{Cluster, check, end, expected, steady};
+use crate::job::Job;
 
 /// How often a job is killed at random, unless the environment says otherwise.
 const KILLS: u64 = 20;
@@ -19,13 +20,18 @@ fn is_every_record_there_once_however_often_the_job_is_killed() {
     let cluster = Cluster::start();
     let variation = steady("arrival", kills.max(10));
     let mut job = cluster.publishing(variation, Vec::new());
+    kill_at_random(&mut job, kills);
+    check(&cluster, &job, &expected(variation));
+}
+
+/// Runs a job that is killed so often, and goes on with another number of workers now and then.
+pub fn kill_at_random(job: &mut Job, kills: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut below = |bound: u64| rng.next_u64() % bound;
     let mut running = job.start();
     let (mut killed, mut of_workers) = (0, 0);
     while running.ended().is_none() && killed < kills {
         thread::sleep(Duration::from_millis(200 + below(800)));
-        // It goes on with another number of workers now and then.
         if below(3) == 0 {
             of_workers += u64::from(running.kill_worker());
         } else {
@@ -36,10 +42,9 @@ fn is_every_record_there_once_however_often_the_job_is_killed() {
         }
         killed += 1;
     }
-    end(&job, running);
+    end(job, running);
     println!("{killed} kills, {of_workers} of workers alone");
     assert!(killed > kills / 2, "it has ended after {killed} kills");
-    check(&cluster, &job, &expected(variation));
 }
 
 /// In each phase of a publishing, some twice in a row, and of what a recovery does with a sink.

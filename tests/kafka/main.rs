@@ -2,6 +2,7 @@
 //!
 //! - `cluster`: a broker of the test's own, jobs on it, and what they have written to it.
 //! - `kills`: jobs that publish to Kafka, killed at random moments and in each phase of publishing.
+//! - `at_least_once`: jobs that send outputs as they come.
 //! - `networks`: answers that are lost, requests that come late or stall, at each step of the protocol; `proxy` does that.
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
@@ -16,6 +17,7 @@
     reason = "tests"
 )]
 
+mod at_least_once;
 mod cluster;
 #[allow(dead_code, reason = "`tests/kill` has more use for it")]
 #[path = "../kill/content.rs"]

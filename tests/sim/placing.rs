@@ -47,13 +47,14 @@ fn is_every_placed_output_there_once_after_a_crash() {
     }
 }
 
-/// Operations in place that fail, for want of room or for good, and runs that crash besides.
+/// Operations in place that fail, for want of room, for good, or because nobody answers, and runs that crash besides.
 fn survive_faults(scene: &Scene, expected: &Expected, seed: u64) -> Result<u64, String> {
     let mut draws = Draws::new(seed);
     let world = World::placing();
     let mut faults = 0;
     for _ in 0..1 + draws.below(4) {
-        let fault = [PlaceFault::NoRoom, PlaceFault::Broken][draws.below(2)];
+        let faults_there_are = [PlaceFault::NoRoom, PlaceFault::Broken, PlaceFault::Away];
+        let fault = faults_there_are[draws.below(3)];
         world.sink.fail_in_place(draws.next() % 100, fault);
         faults += 1;
     }

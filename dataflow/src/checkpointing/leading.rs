@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Placed(Epoch, Placed),
     /// There was no room for some; they are written again.
     NotPlaced(Epoch, SinkError),
+    /// Who is to keep them does not answer; they wait.
+    PlaceAway(SinkError),
     /// All partitions of a worker have ended.
     AllEnded(usize),
     /// An epoch is published.
@@ -165,6 +167,10 @@ impl Leader {
                 self.meters.note_trouble(error.to_string());
                 self.coordinator
                     .report_failed(now, Reporter::Outputs, epoch)
+            }
+            Event::PlaceAway(error) => {
+                self.meters.note_trouble(error.to_string());
+                self.coordinator.outputs_held_up(now)
             }
             Event::AllEnded(worker) => {
                 if let Some(ended) = self.ended.get_mut(worker) {

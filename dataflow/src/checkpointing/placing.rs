@@ -16,7 +16,7 @@ use crate::faults::{self, Defect};
 use crate::flow::Publication;
 use crate::moment::Epoch;
 use crate::run::{Abandoned, RunError, Stopper, spawn};
-use crate::sink::{InPlace, SinkError, Syncing};
+use crate::sink::{InPlace, SinkError, Synced, Syncing};
 
 /// Bytes after which the disk is set to work, before their epoch ends: what is left to wait for at its end is then the
 /// work of a moment, and not of the whole epoch.
@@ -45,8 +45,8 @@ pub(crate) struct PlacerSetup {
 pub(crate) fn start(setup: PlacerSetup) -> Result<[JoinHandle<()>; 2], RunError> {
     // Unbounded as a channel: there is one entry for each epoch, and at most one besides.
     let (syncs, to_sync) = crossbeam_channel::unbounded();
-    let events = setup.events.clone();
-    let syncer = spawn("syncer", move || sync_all(&to_sync, &events))?;
+    let (events, stopper) = (setup.events.clone(), setup.stopper.clone());
+    let syncer = spawn("syncer", move || sync_all(&to_sync, &events, &stopper))?;
     let placer = spawn("placer", move || {
         let _alarm = Alarm(setup.events.clone());
         let placements = setup.placements.clone();
@@ -67,15 +67,23 @@ struct ToSync {
     epoch: Option<(Epoch, Placed)>,
 }
 
-fn sync_all(to_sync: &Receiver<ToSync>, events: &Sender<Event>) {
+fn sync_all(to_sync: &Receiver<ToSync>, events: &Sender<Event>, stopper: &Stopper) {
     let _alarm = Alarm(events.clone());
-    for ToSync { syncing, epoch } in to_sync {
-        // What a failed sync has lost can't be told, so it can't be tried again.
-        let is_left_out = faults::is_on(Defect::NotSynced);
-        let synced = if is_left_out { Ok(()) } else { syncing() };
-        if let Err(error) = synced {
-            drop(events.send(Event::Failed(RunError::Sink(error))));
-            return;
+    for ToSync { mut syncing, epoch } in to_sync {
+        while !faults::is_on(Defect::NotSynced) {
+            match syncing() {
+                Ok(Synced::Durable) => break,
+                // Who does not listen any more has failed, and said so.
+                Ok(Synced::NotYet(error)) => match events.send(Event::PlaceAway(error)) {
+                    Ok(()) if !stopper.has_failed() => {}
+                    _ => return,
+                },
+                // What a failed sync has lost can't be told, so it can't be tried again.
+                Err(error) => {
+                    drop(events.send(Event::Failed(RunError::Sink(error))));
+                    return;
+                }
+            }
         }
         if let Some((epoch, placed)) = epoch {
             reach(Phase::OutputsSynced);
@@ -131,7 +139,7 @@ impl Placer {
     fn write(&mut self, publication: Publication) -> Result<(), Abandoned> {
         let Publication { chunk, ticket } = publication;
         while let Err(error) = self.place.append(&chunk) {
-            self.wait_for_room(error)?;
+            self.wait(error)?;
         }
         reach(Phase::OutputsBegun);
         let bytes = chunk.bytes.len();
@@ -148,13 +156,17 @@ impl Placer {
         Ok(())
     }
 
-    /// Nothing was written for want of room: the workers go on until their bounds.
-    fn wait_for_room(&self, error: SinkError) -> Result<(), Abandoned> {
-        if !error.is_no_room() {
-            drop(self.events.send(Event::Failed(RunError::Sink(error))));
-            return Err(Abandoned);
-        }
-        drop(self.events.send(Event::NotPlaced(self.open, error)));
+    /// Nothing was written, for want of room, or because nobody takes it: the workers go on until their bounds.
+    fn wait(&self, error: SinkError) -> Result<(), Abandoned> {
+        let event = match (error.is_no_room(), error.passes()) {
+            (true, _) => Event::NotPlaced(self.open, error),
+            (false, true) => Event::PlaceAway(error),
+            (false, false) => {
+                drop(self.events.send(Event::Failed(RunError::Sink(error))));
+                return Err(Abandoned);
+            }
+        };
+        drop(self.events.send(event));
         self.stopper.pause()
     }
 

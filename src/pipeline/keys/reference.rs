@@ -43,11 +43,6 @@ const FEATURES: &[(&str, &str)] = &[
 /// Keys and words that are supported, but not together; the resolver refuses them.
 const TOGETHER: &[(&str, &str)] = &[("feature[].where", "distinct")];
 
-/// What the resolver refuses for now though its keys are supported.
-const REFUSED: &[&str] = &[
-    "`[sink]` `delivery` = `\"at_least_once\"` together with `[checkpoint]`, unless `kind` is `\"stdout\"`",
-];
-
 /// The whole page.
 fn page() -> String {
     include_str!("reference.md")
@@ -288,9 +283,6 @@ fn later() -> String {
         let (table, name) = (header(key.parent()), key.name());
         let selector = selector(key.parent()).map_or("", |(key, _)| key.name());
         let _ = writeln!(text, "- `{table}` `{name}` with `{selector}` `\"{word}\"`");
-    }
-    for refused in REFUSED {
-        let _ = writeln!(text, "- {refused}");
     }
     text.trim_end().to_owned()
 }

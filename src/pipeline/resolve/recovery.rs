@@ -207,6 +207,7 @@ pub(super) fn delivery(
         });
     };
     let is_exact = asked.value == "exactly_once";
+    let may_double = is_stdout || is_kafka;
     let refused = match (is_exact, is_stdout, has_checkpoints) {
         (true, true, _) => Some(
             "`delivery`: what was written to the standard output cannot be taken back after a crash, so with \
@@ -215,9 +216,9 @@ pub(super) fn delivery(
         (true, false, false) if !is_kafka && !findings.broken_header() => {
             Some("`delivery`: \"exactly_once\" needs [checkpoint]")
         }
-        (false, false, true) => Some(
-            "`delivery`: \"at_least_once\" with [checkpoint] is not supported in this version, only with \
-             kind = \"stdout\"",
+        (false, _, true) if !may_double => Some(
+            "`delivery`: with [checkpoint] each output of this kind comes out once, at no cost: leave \
+             \"at_least_once\" out",
         ),
         _ => None,
     };

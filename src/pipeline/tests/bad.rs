@@ -211,8 +211,8 @@ pub(super) const BAD: &[Bad] = &[
         "39:12: `delivery`: expected \"exactly_once\" or \"at_least_once\", got \"once\"",
     ]),
     bad("kind = \"discard\"", "kind = \"discard\"\ndelivery = \"at_least_once\"\n[checkpoint]", &[
-        "39:12: `delivery`: \"at_least_once\" with [checkpoint] is not supported in this version, only with \
-         kind = \"stdout\"",
+        "39:12: `delivery`: with [checkpoint] each output of this kind comes out once, at no cost: leave \
+         \"at_least_once\" out",
     ]),
     bad("kind = \"discard\"", "kind = \"stdout\"\ndelivery = \"exactly_once\"\n[checkpoint]", &[
         "39:12: `delivery`: what was written to the standard output cannot be taken back after a crash, so with \

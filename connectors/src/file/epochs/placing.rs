@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use slackwater_dataflow::sink::{InPlace, OutputChunk, SinkError, Syncing};
+use slackwater_dataflow::sink::{InPlace, OutputChunk, SinkError, Synced, Syncing};
 
 use crate::file::epochs::part::{Tail, Unsynced};
 use crate::file::sink::invalid;
@@ -42,6 +42,9 @@ impl InPlace for PartsInPlace {
     fn sync(&mut self) -> Syncing {
         let tails = self.shards.iter_mut().flatten();
         let unsynced: Vec<Unsynced> = tails.filter_map(Tail::take_unsynced).collect();
-        Box::new(move || unsynced.iter().try_for_each(Unsynced::sync))
+        Box::new(move || {
+            unsynced.iter().try_for_each(Unsynced::sync)?;
+            Ok(Synced::Durable)
+        })
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::sink::{
-    Framing, InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError, Syncing,
+    Framing, InPlace, Lengths, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError, Synced,
+    Syncing,
 };
 
 use super::{Committed, MemoryEpochSink, Place, PublishFault, failed};
@@ -13,6 +14,8 @@ use super::{Committed, MemoryEpochSink, Place, PublishFault, failed};
 /// How an operation in place fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaceFault {
+    /// Nobody answers: nothing is done.
+    Away,
     /// There is no room: nothing is done.
     NoRoom,
     /// A half of it is done, and the run can't go on.
@@ -160,7 +163,7 @@ impl InPlace for MemoryPlace {
         let shard = place.shards.get_mut(usize::from(chunk.shard.0));
         let shard = shard.ok_or_else(|| failed("append to", "there is no such shard"))?;
         let half = match fault {
-            Some(PlaceFault::NoRoom) => 0,
+            Some(PlaceFault::NoRoom | PlaceFault::Away) => 0,
             Some(PlaceFault::Broken) => chunk.bytes.len() / 2,
             None => chunk.bytes.len(),
         };
@@ -185,13 +188,17 @@ impl InPlace for MemoryPlace {
             if place.generation != generation {
                 return Err(failed("sync", "a newer run has taken over"));
             }
-            if let Some(fault) = place.place_fault() {
-                return Err(faulty("sync", fault));
+            match place.place_fault() {
+                None => {}
+                Some(PlaceFault::Away) => {
+                    return Ok(Synced::NotYet(faulty("sync", PlaceFault::Away)));
+                }
+                Some(fault) => return Err(faulty("sync", fault)),
             }
-            for (shard, lengths) in place.shards.iter_mut().zip(lengths) {
-                shard.tail.synced = lengths;
+            for (shard, lengths) in place.shards.iter_mut().zip(&lengths) {
+                shard.tail.synced = *lengths;
             }
-            Ok(())
+            Ok(Synced::Durable)
         })
     }
 }
@@ -199,10 +206,15 @@ impl InPlace for MemoryPlace {
 fn faulty(action: &'static str, fault: PlaceFault) -> SinkError {
     match fault {
         PlaceFault::Broken => failed(action, "told to fail"),
-        PlaceFault::NoRoom => SinkError {
-            action,
-            subject: "memory".to_owned(),
-            source: io::ErrorKind::StorageFull.into(),
-        },
+        PlaceFault::NoRoom => passing(action, io::ErrorKind::StorageFull),
+        PlaceFault::Away => passing(action, io::ErrorKind::NotConnected),
+    }
+}
+
+fn passing(action: &'static str, kind: io::ErrorKind) -> SinkError {
+    SinkError {
+        action,
+        subject: "memory".to_owned(),
+        source: kind.into(),
     }
 }

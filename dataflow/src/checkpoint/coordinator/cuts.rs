@@ -172,6 +172,17 @@ impl Cuts {
         }
     }
 
+    /// What waits for this reporter has time until then.
+    pub(super) fn extend_all(&mut self, reporter: Reporter, until: Duration) {
+        for cut in &mut self.cuts {
+            if let Stage::Pending { deadline, .. } = &mut cut.stage
+                && cut.missing.contains(&reporter)
+            {
+                *deadline = until;
+            }
+        }
+    }
+
     /// Issues the next put, if none is under way and all that the manifest has to list has been reported. The one
     /// under way is always that of the oldest pending checkpoint.
     pub(super) fn next_put(&mut self) -> Option<(Epoch, Vec<Epoch>)> {

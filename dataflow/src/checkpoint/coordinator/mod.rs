@@ -12,6 +12,8 @@
 //!   failed checkpoint loses nothing: what workers keep of it, and report late, goes into the next manifest.
 //! - **One put at a time, in the order of epochs.** While its result is unknown its epoch is neither durable
 //!   nor failed, and the same put is tried until it is known: any other manifest could contradict it.
+//! - **Nobody is to blame for who does not answer**: while outputs wait for somebody else's system to come back, the time
+//!   of the checkpoints that wait for them does not run.
 //! - **The final checkpoint has no next one.** When it fails it has as much time again, until more have failed in a
 //!   row than the job survives.
 //! - **The first epoch of a run ends as soon as it holds an output**: after a restart nobody should wait an interval
@@ -179,6 +181,15 @@ impl Coordinator {
                 this.fail(epoch, CheckpointFailure::NotWritten { of });
             }
         })
+    }
+
+    /// Who is to keep the outputs does not answer. No checkpoint that waits for them is to blame: it has all its time
+    /// again.
+    #[must_use]
+    pub fn outputs_held_up(&mut self, now: Duration) -> Vec<Action> {
+        self.now = self.now.max(now);
+        self.cuts.extend_all(Reporter::Outputs, self.deadline());
+        self.after(now, |_| {})
     }
 
     /// The last epoch has closed: nothing of it is on its way any more. A report of it says the same.

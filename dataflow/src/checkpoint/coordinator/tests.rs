@@ -5,7 +5,7 @@ mod race;
 
 use std::time::Duration;
 
-use crate::checkpoint::coordinator::{Action, CheckpointSettings, Coordinator};
+use crate::checkpoint::coordinator::{Action, CheckpointSettings, Coordinator, Reporter};
 use crate::moment::{Epoch, EventTime};
 
 /// A call of the coordinator.
@@ -140,6 +140,32 @@ fn does_the_first_epoch_end_with_its_first_output() {
         (107, Tick, "start 3"),
     ];
     check(SETTINGS, 1, &script);
+}
+
+#[test]
+fn does_no_checkpoint_fail_because_nobody_takes_its_outputs() {
+    let mut coordinator = Coordinator::new(SETTINGS, 1, Epoch(1), None, ms(0)).awaiting_outputs();
+    let check = |actions: Vec<Action>, expected: &str| {
+        let actions: Vec<String> = actions.iter().map(words).collect();
+        assert_eq!(actions.join(", "), expected);
+    };
+    check(coordinator.tick(ms(100)), "start 2");
+    check(coordinator.reported(ms(101), 0, Epoch(1)), "");
+    for at in (1_000..70_000).step_by(900) {
+        check(coordinator.outputs_held_up(ms(at)), "");
+        check(coordinator.tick(ms(at + 899)), "");
+    }
+    let reported = coordinator.reported(ms(70_300), Reporter::Outputs, Epoch(1));
+    check(reported, "put 1 of 1");
+    let created = coordinator.put_created(ms(70_301), Epoch(1));
+    check(created, "durable 1 of 1");
+    check(coordinator.published(ms(70_302), Epoch(1)), "");
+    // What a worker's parts are missing of has its time and no more.
+    check(coordinator.tick(ms(70_332)), "start 3");
+    let reported = coordinator.reported(ms(70_333), Reporter::Outputs, Epoch(2));
+    check(reported, "");
+    check(coordinator.outputs_held_up(ms(71_331)), "");
+    check(coordinator.tick(ms(71_332)), "failed 2");
 }
 
 #[test]
