@@ -60,6 +60,14 @@ pub enum Defect {
     IdleUnrecorded,
     /// The watermark goes beyond the floor that idle partitions are raised to.
     IdleWithoutReserve,
+    /// What a marker's epoch number is as high as counts as published, whatever its checkpoint.
+    SkippedByEpoch,
+    /// A marker counts before what it stands for.
+    MarkerFirst,
+    /// Markers are read while an older run can still write.
+    ReadBeforeFence,
+    /// A producer whose commit was in doubt is asked again, and goes on.
+    ReusedProducer,
     /// The process ends when an event with [`POISON`] in its record reaches the model: a poison that no dead letter
     /// can be made of.
     Poison,
@@ -67,7 +75,7 @@ pub enum Defect {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 14] = [
+    pub const ALL: [Defect; 18] = [
         Defect::NotSynced,
         Defect::PublishedEarly,
         Defect::PositionBehind,
@@ -81,6 +89,10 @@ impl Defect {
         Defect::WaitingNotSaved,
         Defect::IdleUnrecorded,
         Defect::IdleWithoutReserve,
+        Defect::SkippedByEpoch,
+        Defect::MarkerFirst,
+        Defect::ReadBeforeFence,
+        Defect::ReusedProducer,
         Defect::Poison,
     ];
 
@@ -100,6 +112,10 @@ impl Defect {
             Defect::WaitingNotSaved => "waiting-not-saved",
             Defect::IdleUnrecorded => "idle-unrecorded",
             Defect::IdleWithoutReserve => "idle-without-reserve",
+            Defect::SkippedByEpoch => "skipped-by-epoch",
+            Defect::MarkerFirst => "marker-first",
+            Defect::ReadBeforeFence => "read-before-fence",
+            Defect::ReusedProducer => "reused-producer",
             Defect::Poison => "poison",
         }
     }

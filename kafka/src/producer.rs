@@ -15,6 +15,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::util::IntoOpaque;
 use slackwater_dataflow::faults::phases::{Phase, reach};
+use slackwater_dataflow::faults::{self, Defect};
 use slackwater_dataflow::sink::addressed::AddressedRecord;
 
 use crate::client::{Cluster, Fault, Noticed};
@@ -172,9 +173,14 @@ impl Transactions {
         is_ours: impl FnOnce() -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let deadline = Instant::now() + self.timeout;
-        self.producer
-            .begin_transaction()
-            .map_err(self.told("begin a"))?;
+        self.begin()?;
+        if faults::is_on(Defect::MarkerFirst) {
+            self.send_marker(marker, deadline)?;
+            self.await_delivery(deadline)?;
+            let committed = self.producer.commit_transaction(self.timeout);
+            committed.map_err(self.told("commit a"))?;
+            self.begin()?;
+        }
         let mut sent_records = 0;
         for Outgoing {
             topic,
@@ -190,19 +196,22 @@ impl Transactions {
             let reason = format!("they are {sent_records} records, and {counted} were counted");
             return Err(Fault::new("publish", subject, reason));
         }
-        let last = BaseRecord::to(marker.topic)
-            .partition(marker.partition)
-            .key(marker.key)
-            .payload(marker.value);
-        self.send(last, deadline)?;
+        if !faults::is_on(Defect::MarkerFirst) {
+            self.send_marker(marker, deadline)?;
+        }
         self.await_delivery(deadline)?;
         reach(Phase::PartsSynced);
         is_ours()?;
         let begun = Instant::now();
         let left = deadline.saturating_duration_since(begun);
-        self.producer
-            .commit_transaction(left)
-            .map_err(self.told("commit a"))?;
+        let mut committed = self.producer.commit_transaction(left);
+        if faults::is_on(Defect::ReusedProducer) {
+            while committed.as_ref().is_err_and(is_retriable) {
+                committed = self.producer.commit_transaction(left);
+            }
+            return committed.map_err(self.told("commit a"));
+        }
+        committed.map_err(self.told("commit a"))?;
         reach(Phase::MarkerWritten);
         let took = begun.elapsed();
         self.drain();
@@ -214,6 +223,19 @@ impl Transactions {
             Ended::Committed => Ok(()),
             Ended::Unclear(why) => Err(self.unclear(why)),
         }
+    }
+
+    fn begin(&self) -> Result<(), Fault> {
+        let begun = self.producer.begin_transaction();
+        begun.map_err(self.told("begin a"))
+    }
+
+    fn send_marker(&self, marker: &MarkerRecord<'_>, deadline: Instant) -> Result<(), Fault> {
+        let record = BaseRecord::to(marker.topic)
+            .partition(marker.partition)
+            .key(marker.key)
+            .payload(marker.value);
+        self.send(record, deadline)
     }
 
     /// Takes in all that waits to be told: the loss of a connection may.

@@ -3,10 +3,12 @@
 //! - `cluster`: a broker of the test's own, jobs on it, and what they have written to it.
 //! - `kills`: jobs that publish to Kafka, killed at random moments and in each phase of publishing.
 //! - `at_least_once`: jobs that send outputs as they come.
+//! - `fences`: sinks of two runs of one job.
 //! - `networks`: answers that are lost, requests that come late or stall, at each step of the protocol; `proxy` does that.
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
 //! - `preflight`: what a person is told before anything runs.
+//! - `defects`: whether these tests find what they are there for.
 //!
 //! Needs Java, and Maven with the network the first time; where they are missing these tests fail and say so.
 
@@ -25,6 +27,13 @@ mod content;
 #[allow(dead_code, reason = "`tests/kill` has more use for it")]
 #[path = "../kill/job.rs"]
 mod job;
+#[path = "../sim/red.rs"]
+mod red;
+#[allow(dead_code, reason = "`tests/sim` has more use for it")]
+#[path = "../sim/hooked.rs"]
+mod hooked;
+mod defects;
+mod fences;
 mod kills;
 mod networks;
 mod outages;

@@ -4,42 +4,9 @@
 //! Each of these tests is run by itself with the defect on, and must fail. One more defect is found beside the engine's
 //! adapter, `dataflow/src/adapter/tests/effects.rs`.
 
-use std::process::{Command, Output};
+use slackwater_dataflow::faults::Defect;
 
-use slackwater_dataflow::faults::{Defect, VARIABLE};
-
-/// How a test program ends that has found something.
-const RED: i32 = 101;
-
-/// Runs a test with a defect of this name.
-fn run(defect: &str, test: &str) -> Output {
-    let mut run = Command::new(std::env::current_exe().unwrap());
-    run.args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    run.env(VARIABLE, defect).env("RUST_BACKTRACE", "0");
-    run.output().unwrap()
-}
-
-fn check(defect: Defect, test: &str) {
-    let run = run(defect.name(), test);
-    let said = String::from_utf8_lossy(&run.stdout);
-    let why = String::from_utf8_lossy(&run.stderr);
-    assert!(
-        said.contains("running 1 test"),
-        "`{test}` is no test: {said}"
-    );
-    assert_eq!(
-        run.status.code(),
-        Some(RED),
-        "{defect:?} is not found by {test}: {said}{why}"
-    );
-    let mut lines = why.lines().skip_while(|line| !line.contains("panicked"));
-    let why = lines.nth(1).unwrap_or_default();
-    println!(
-        "{:<20} {test}\n    {}",
-        defect.name(),
-        why.get(..160).unwrap_or(why)
-    );
-}
+use crate::red::{RED, check, run};
 
 #[test]
 fn is_an_object_that_is_not_durable_found() {
@@ -65,6 +32,12 @@ fn is_a_position_that_is_off_by_one_found() {
 fn is_state_that_was_not_written_found() {
     let test = "crashes::is_every_output_there_once_after_a_crash_in_arrival_order";
     check(Defect::LostDelta, test);
+}
+
+#[test]
+fn is_a_marker_that_counts_whatever_its_checkpoint_found() {
+    let test = "markers::does_a_marker_that_does_not_fit_halt_the_run";
+    check(Defect::SkippedByEpoch, test);
 }
 
 #[test]

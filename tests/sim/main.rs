@@ -12,7 +12,7 @@
 //! - `damage`: objects that are not what they were.
 //! - `alignment`: workers that end an epoch at different instants.
 //! - `silence`: partitions that fall silent, wake, and are found; `quiet`: a source whose partitions do.
-//! - `defects`: whether all these tests find what they are there for.
+//! - `defects`: whether all these tests find what they are there for; `red` runs them so.
 //!
 //! The gate tries some cases of each kind, always the same ones; `SLACKWATER_SIM=all` tries all.
 
@@ -37,6 +37,7 @@ mod markers;
 mod placing;
 mod publishing;
 mod quiet;
+mod red;
 mod scene;
 mod silence;
 mod sips;

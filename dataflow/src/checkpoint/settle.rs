@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use crate::faults::{self, Defect};
 use crate::identity::CheckpointId;
 use crate::moment::Epoch;
 use crate::sink::Marker;
@@ -208,6 +209,14 @@ pub fn decide(
             Some(_) => Err(halt(Finding::MarkerMissing)),
         };
     };
+    if faults::is_on(Defect::SkippedByEpoch) {
+        let is_there = |listed: &Unpublished| marker.epoch >= listed.epoch;
+        let step = |listed| match is_there(listed) {
+            true => Step::skip(listed),
+            false => Step::publish(listed),
+        };
+        return Ok(unconfirmed.iter().map(step).collect());
+    }
     if marker.chunk == 0 || marker.chunk > marker.chunks {
         return Err(halt(Finding::MarkerDamaged { marker }));
     }
