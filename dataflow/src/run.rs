@@ -180,6 +180,21 @@ impl RunShared {
         self.stopper.abort();
     }
 
+    /// The run ends with this failure as well, but as if it had been asked to stop: what was read is handled and kept.
+    pub(crate) fn fail_once_stopped(&self, error: RunError) {
+        self.meters.note_trouble(error.to_string());
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        drop(failure);
+        self.stopper.stop();
+    }
+
+    /// Whether the run will end with a failure.
+    pub(crate) fn is_doomed(&self) -> bool {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.is_some()
+    }
+
     /// Whether the run is to end at once, with what is in the graph left where it is.
     pub(crate) fn has_failed(&self) -> bool {
         self.stopper.has_failed()

@@ -7,6 +7,7 @@
 //! - `networks`: answers that are lost, requests that come late or stall, at each step of the protocol; `proxy` does that.
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
+//! - `poison`: records and batches that are not as they should be.
 //! - `preflight`: what a person is told before anything runs.
 //! - `defects`: whether these tests find what they are there for.
 //!
@@ -37,6 +38,7 @@ mod fences;
 mod kills;
 mod networks;
 mod outages;
+mod poison;
 mod preflight;
 mod proxy;
 mod reading;

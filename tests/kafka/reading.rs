@@ -12,7 +12,7 @@ use crate::content::{STREAMS, lost_and_doubled};
 use crate::job::{Job, Variation};
 use crate::kills::with_workers;
 
-const VARIATION: Variation = Variation {
+pub const VARIATION: Variation = Variation {
     seed: 3,
     order: "arrival",
     events: 20_000,
@@ -121,7 +121,7 @@ fn are_partitions_read_that_come_while_the_job_runs() {
     assert_eq!(written as u64, all);
 }
 
-fn event(number: u64) -> Record {
+pub fn event(number: u64) -> Record {
     let value = format!(
         "{{\"user_id\":\"u{number}\",\"product_id\":\"p\",\"category\":\"c\",\"event_type\":\"view\",\"timestamp_ms\":{}}}",
         1_767_225_600_000 + number
@@ -130,14 +130,14 @@ fn event(number: u64) -> Record {
 }
 
 /// Runs a job until it has read so many, and stops it.
-fn run_to(job: &Job, events: u64) {
+pub fn run_to(job: &Job, events: u64) {
     let running = job.start();
     wait_until(job, "all is read", |it| read(it) == events);
     stop(job, running);
 }
 
 /// What a job says that ends by itself.
-fn said_at_its_end(job: &Job) -> String {
+pub fn said_at_its_end(job: &Job) -> String {
     let mut run = job.command(&["run"]);
     let ran = run.output().unwrap();
     assert!(!ran.status.success());

@@ -8,7 +8,7 @@
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
 //!   them in the recoveries that follow. `folds`: the same while chains are folded, and whether they stay short.
 //! - `placing`: outputs that are written in their place. `publishing`: a sink that fails. `markers`: outputs that do not fit. `storing`: a store that fails for a while.
-//! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on.
+//! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on. `breaking`: a source that breaks.
 //! - `damage`: objects that are not what they were.
 //! - `alignment`: workers that end an epoch at different instants.
 //! - `silence`: partitions that fall silent, wake, and are found; `quiet`: a source whose partitions do.
@@ -25,6 +25,7 @@ mod canonical;
 mod reference;
 
 mod alignment;
+mod breaking;
 mod crashes;
 mod damage;
 #[cfg(feature = "faults")]

@@ -224,7 +224,7 @@ struct OpenEpoch {
     ended: Vec<PartitionCut>,
     /// Whether the coordinator knows that all have.
     told_all_ended: bool,
-    /// Whether nothing is read any more.
+    /// Whether nothing is read any more: it was told so, or reading has failed.
     is_stopped: bool,
     read: u64,
     dropped: u64,
@@ -416,7 +416,16 @@ impl<I: Ingest> Head<I> {
             epoch.note(&polled);
             poll.take(ingest, &resting, polled)
         });
-        let readiness = polled.map_err(|error| self.fail(RunError::Source(error)))?;
+        let readiness = match polled {
+            Ok(readiness) => readiness,
+            // What was read before is worth its checkpoint: the next run begins at what can't be read.
+            Err(error) if self.epochs.is_some() => {
+                self.epoch.is_stopped = true;
+                self.job.fail_once_stopped(RunError::Source(error));
+                Readiness::Waiting
+            }
+            Err(error) => return Err(self.fail(RunError::Source(error))),
+        };
         self.resting.held_back(paced);
         self.wake(&poll.woken);
         if poll.records > 0 {

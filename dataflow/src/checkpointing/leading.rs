@@ -337,7 +337,10 @@ impl Leader {
 
     fn durable(&mut self, covers: &[Epoch]) {
         let counts = self.coordinator.counts();
-        if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration) {
+        if let (Some(epoch), Some(duration)) = (counts.last_durable, counts.last_duration)
+            && !self.job.is_doomed()
+        {
+            // The last one of a run that fails is no sign that it came further than the one before.
             self.meters.record_checkpoint(epoch, duration);
         }
         if !faults::is_on(Defect::PublishedEarly) {

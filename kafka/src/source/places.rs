@@ -2,14 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::Partition;
 
 use crate::client::{Fault, Noticed};
 use crate::source::{ANSWER_TIMEOUT, Place, offset, raw};
+
+/// How long a leader may take to be found.
+const SETTLING_MAX: Duration = Duration::from_secs(5);
+
+/// From one question for it to the next.
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a partition begins of which nothing was read before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +77,30 @@ pub(super) fn watermarks(
     asking: &BaseConsumer<Noticed>,
     place: &Place,
 ) -> Result<(i64, i64), Fault> {
-    asking
-        .fetch_watermarks(&place.topic, place.partition, ANSWER_TIMEOUT)
-        .map_err(Fault::told("ask for the offsets of", place.to_string()))
+    ask(place, || {
+        asking.fetch_watermarks(&place.topic, place.partition, ANSWER_TIMEOUT)
+    })
+}
+
+/// Asks for offsets, again and again while a leader is being found: brokers that have just started know less than they will.
+fn ask<T>(place: &Place, mut question: impl FnMut() -> KafkaResult<T>) -> Result<T, Fault> {
+    let begun = Instant::now();
+    loop {
+        let error = match question() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let is_settling = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+        );
+        if !is_settling || begun.elapsed() > SETTLING_MAX {
+            return Err(Fault::told("ask for the offsets of", place.to_string())(
+                error,
+            ));
+        }
+        thread::sleep(SETTLING_PAUSE);
+    }
 }
 
 fn first_from(
@@ -78,11 +108,11 @@ fn first_from(
     place: &Place,
     ms: i64,
 ) -> Result<Option<i64>, Fault> {
-    let mut times = TopicPartitionList::new();
-    let found = times
-        .add_partition_offset(&place.topic, place.partition, KafkaOffset::Offset(ms))
-        .and_then(|()| asking.offsets_for_times(times, ANSWER_TIMEOUT));
-    let found = found.map_err(Fault::told("ask for the offsets of", place.to_string()))?;
+    let found = ask(place, || {
+        let mut times = TopicPartitionList::new();
+        times.add_partition_offset(&place.topic, place.partition, KafkaOffset::Offset(ms))?;
+        asking.offsets_for_times(times, ANSWER_TIMEOUT)
+    })?;
     let found = found.find_partition(&place.topic, place.partition);
     Ok(found.and_then(|found| match found.offset() {
         KafkaOffset::Offset(offset) => Some(offset),

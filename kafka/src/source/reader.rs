@@ -16,7 +16,7 @@ use slackwater_dataflow::source::{
     Topics, Wake,
 };
 
-use crate::client::{Fault, Noticed};
+use crate::client::{Fault, Noticed, io_error};
 use crate::source::places::{FetchFrom, OnLostOffset, lost_fault};
 use crate::source::silence::Silences;
 use crate::source::{Place, SourceConfig, offset};
@@ -118,6 +118,8 @@ impl KafkaReader {
             ("group.id", config.group.clone()),
             ("enable.auto.offset.store", "false".to_owned()),
             ("enable.partition.eof", "true".to_owned()),
+            // As Java's clients do: a bit that a disk has changed is no event.
+            ("check.crcs", "true".to_owned()),
             ("isolation.level", "read_committed".to_owned()),
             // A partition that one broker knows and another does not yet is asked for again soon.
             ("topic.metadata.refresh.interval.ms", "5000".to_owned()),
@@ -330,6 +332,23 @@ impl Assigned {
                 tracing::warn!("{fault}");
             }
             return Err(fault.into());
+        }
+        let is_damaged = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::BadMessage
+                    | RDKafkaErrorCode::BadCompression
+                    | RDKafkaErrorCode::NotImplemented
+            )
+        );
+        if is_damaged {
+            let (offset, error) = (self.position, io_error(error));
+            let reason = format!(
+                "the batch of records that offset {offset} is in is damaged: {error}. All before it is handled, and \
+                 nothing behind it is read. If no replica has it whole, `kafka-delete-records.sh` takes it out of the \
+                 partition, and with `[source] on_lost_offset = \"earliest\"` the job goes on behind it"
+            );
+            return Err(Fault::new("read", self.place.to_string(), reason).into());
         }
         refuse("read", self.place.to_string(), error)
     }
