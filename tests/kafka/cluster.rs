@@ -7,11 +7,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use slackwater_dataflow::faults::phases::Point;
 use slackwater_services::kafka::{Broker, Read, Reading, Settings, Tools, install};
 
 use crate::content::{Content, STREAMS, content, digest, key, lost_and_doubled};
+use crate::findings::store;
 use crate::job::{Job, Running, Variation};
 
 /// Longest wait for anything; only a failure takes so long.
@@ -19,6 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The topic that jobs read.
 pub const INPUT: &str = "user_events";
+
+/// By how much longer than in the gate tests take, as the environment says.
+pub fn scale() -> u64 {
+    let scale = std::env::var("SLACKWATER_SCALE").ok();
+    scale.map_or(1, |scale| scale.parse().unwrap())
+}
+
+/// Keeps what a test has found for the report of a campaign.
+pub fn found(text: &str) {
+    println!("{text}");
+    store(&json!({ "kafka": text }));
+}
 
 /// A job that makes up events at a steady rate for so many seconds, with ten checkpoints a second.
 pub fn steady(order: &'static str, seconds: u64) -> Variation {

@@ -7,25 +7,30 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slackwater_dataflow::faults::phases::{Phase, Point};
 
-use crate::cluster::{Cluster, check, end, expected, steady};
+use crate::cluster::{Cluster, check, end, expected, found, scale, steady};
 use crate::job::Job;
 
-/// How often a job is killed at random, unless the environment says otherwise.
+/// How often a job is killed at random in the gate.
 const KILLS: u64 = 20;
 
 #[test]
 fn is_every_record_there_once_however_often_the_job_is_killed() {
-    let kills = std::env::var("SLACKWATER_KILLS").ok();
-    let kills: u64 = kills.map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = KILLS * scale();
     let cluster = Cluster::start();
     let variation = steady("arrival", kills.max(10));
     let mut job = cluster.publishing(variation, Vec::new());
-    kill_at_random(&mut job, kills);
+    let killed = kill_at_random(&mut job, kills);
     check(&cluster, &job, &expected(variation));
+    found(&format!(
+        "Jobs killed at random moments: {killed}. {} events.",
+        variation.events
+    ));
 }
 
 /// Runs a job that is killed so often, and goes on with another number of workers now and then.
-pub fn kill_at_random(job: &mut Job, kills: u64) {
+///
+/// Says how often, in words.
+pub fn kill_at_random(job: &mut Job, kills: u64) -> String {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut below = |bound: u64| rng.next_u64() % bound;
     let mut running = job.start();
@@ -43,8 +48,10 @@ pub fn kill_at_random(job: &mut Job, kills: u64) {
         killed += 1;
     }
     end(job, running);
-    println!("{killed} kills, {of_workers} of workers alone");
     assert!(killed > kills / 2, "it has ended after {killed} kills");
+    format!(
+        "{killed} kills, {of_workers} of them of the worker alone, each other one followed by 1, 2 or 4 workers"
+    )
 }
 
 /// In each phase of a publishing, some twice in a row, and of what a recovery does with a sink.
@@ -70,12 +77,18 @@ fn is_every_record_there_once_after_a_kill_in_each_phase() {
         (Phase::AfterClaim, 1),
     ];
     let points: Vec<Point> = points.map(|(phase, time)| Point { phase, time }).into();
-    let variation = steady("event_time", 15);
+    let points = points.repeat(scale().div_ceil(3) as usize);
+    let variation = steady("event_time", points.len() as u64);
     let job = cluster.publishing(variation, points.clone());
     end(&job, job.start());
     let crashed = job.crashed();
     assert_eq!(crashed.len(), points.len(), "{crashed:?}");
     check(&cluster, &job, &expected(variation));
+    found(&format!(
+        "Jobs that kill themselves in phases of publishing and of recovery: {} kills. {} events.",
+        crashed.len(),
+        variation.events
+    ));
 }
 
 /// The pipeline with another number of workers.

@@ -28,6 +28,8 @@ mod content;
 #[allow(dead_code, reason = "`tests/kill` has more use for it")]
 #[path = "../kill/job.rs"]
 mod job;
+#[path = "../kill/findings.rs"]
+mod findings;
 #[path = "../sim/red.rs"]
 mod red;
 #[allow(dead_code, reason = "`tests/sim` has more use for it")]

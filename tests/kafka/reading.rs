@@ -96,6 +96,9 @@ fn is_every_event_read_once_through_kills_and_other_numbers_of_workers() {
     let records: usize = found.values().map(Vec::len).sum();
     assert_eq!(records as u64, there);
     cluster.check_transactions();
+    crate::cluster::found(&format!(
+        "A job that reads a topic, killed and gone on with by 1, 4 and 2 workers: {there} events, each once."
+    ));
 }
 
 #[test]

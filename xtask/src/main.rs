@@ -51,7 +51,7 @@ const COMMANDS: [(&str, &str, &str); 6] = [
     ),
     (
         "campaign",
-        "fuzz [--runs N] [--seed S] | kill [--n KILLS] | stall",
+        "fuzz [--runs N] [--seed S] | kafka [--scale N] | kill [--n KILLS] | stall",
         "a long run with a stored report under docs/reports/",
     ),
     (

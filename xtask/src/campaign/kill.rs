@@ -1,15 +1,10 @@
 //! Processes of a job killed at random moments and in each phase of a checkpoint and of a recovery: the gate's own tests,
 //! only longer and with release builds.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::campaign::{commit, write_report};
-use crate::process::{self, cargo};
-use crate::tools;
+use crate::campaign::{commit, longer, write_report};
 
 /// Kills, unless another number is asked for: about half of them at random moments.
 const KILLS: u32 = 300;
@@ -17,10 +12,6 @@ const KILLS: u32 = 300;
 const TESTS: u32 = 4;
 /// The report, from the root of the repository.
 const REPORT: &str = "docs/reports/kill.md";
-/// Where the tests put what they have found, in the target folder.
-const FOUND: &str = "kill.jsonl";
-/// Where the two programs are, in the target folder: cargo has one place for both.
-const PROGRAMS: &str = "kill";
 
 /// Runs the tests with many kills and keeps what they have found.
 ///
@@ -37,54 +28,13 @@ pub fn run(options: &[String]) -> Result<()> {
             options.join(" ")
         ),
     };
-    let target = process::root().join(process::target());
-    let with_faults = program(&target, "with-faults", &["--features", "faults"])?;
-    // Last, so that it is what lies where a release build is looked for.
-    let shipped = program(&target, "shipped", &[])?;
-    let found = target.join(FOUND);
-    if found.exists() {
-        fs::remove_file(&found).with_context(|| format!("cannot remove {}", found.display()))?;
-    }
-    let mut command = process::command(tools::program(&tools::NEXTEST)?);
-    // Features as in the gate, so that nothing is built twice; what is killed are the release builds.
-    command.args(["nextest", "run", "--locked", "--workspace"]);
-    command.args(["--features", "faults,s3"]);
-    // Kills are random in time: two campaigns at once would each measure the other's load.
-    command.args(["--test-threads", "1", "--no-fail-fast"]);
-    command.args(["--profile", "campaign"]);
-    command.args(["-E", "binary(kill) and test(/_order$/)"]);
-    command.env("SLACKWATER_KILLS", kills.div_ceil(TESTS).to_string());
-    command.env("SLACKWATER_KILL_BINARY", shipped);
-    command.env("SLACKWATER_KILL_BINARY_WITH_FAULTS", with_faults);
-    command.env("SLACKWATER_KILL_REPORT", &found);
-    process::run(&mut command)?;
-    let lines =
-        fs::read_to_string(&found).with_context(|| format!("cannot read {}", found.display()))?;
+    let kills = kills.div_ceil(TESTS).to_string();
+    let environment = [("SLACKWATER_KILLS", kills.as_str())];
+    let lines = longer::run("binary(kill) and test(/_order$/)", &environment)?;
     let found = Found::read(&lines)?;
-    write_report(REPORT, &found.report(&load(), &commit()?))?;
+    write_report(REPORT, &found.report(&longer::load(), &commit()?))?;
     println!("campaign kill: 0 violations (report: {REPORT})");
     Ok(())
-}
-
-/// A release build, where the next one does not take its place.
-fn program(target: &Path, name: &str, features: &[&str]) -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["build", "--release", "--locked", "--bin", "slackwater"]);
-    process::run(build.args(features))?;
-    let built = target.join("release").join("slackwater");
-    let folder = target.join(PROGRAMS);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let place = folder.join(name);
-    fs::copy(&built, &place).with_context(|| format!("cannot copy {}", built.display()))?;
-    Ok(place)
-}
-
-/// How busy the machine was that all of this ran on, at the end: what the times must be read with.
-fn load() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let of_minutes = average.split_whitespace().nth(2).unwrap_or("unknown");
-    format!("{cores} cores, with a load average of {of_minutes} in the last 15 minutes")
 }
 
 /// What the tests have found.

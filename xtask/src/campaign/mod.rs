@@ -3,14 +3,19 @@
 //! million cases" has a place where it can be checked and a line that repeats it.
 
 mod fuzz;
+mod kafka;
 mod kill;
 mod stall;
+mod longer;
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process;
+
+/// In words.
+const CAMPAIGNS: &str = "`fuzz`, `kafka`, `kill` and `stall`";
 
 /// Runs the campaign named by the first argument.
 ///
@@ -19,10 +24,11 @@ use crate::process;
 pub fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((name, options)) if name == "fuzz" => fuzz::run(options),
+        Some((name, options)) if name == "kafka" => kafka::run(options),
         Some((name, options)) if name == "kill" => kill::run(options),
         Some((name, options)) if name == "stall" => stall::run(options),
-        Some((name, _)) => bail!("no campaign `{name}`; there are `fuzz`, `kill` and `stall`"),
-        None => bail!("which campaign? there are `fuzz`, `kill` and `stall`"),
+        Some((name, _)) => bail!("no campaign `{name}`; there are {CAMPAIGNS}"),
+        None => bail!("which campaign? there are {CAMPAIGNS}"),
     }
 }
 
