@@ -16,7 +16,7 @@ use slackwater_dataflow::adapter::Graph;
 use slackwater_dataflow::checkpoint::log::newest_claim;
 use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
-use slackwater_dataflow::meters::{Latency, Trouble};
+use slackwater_dataflow::meters::{Latency, Meters, Trouble};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::OutputStream;
@@ -228,6 +228,11 @@ impl Job {
     /// A handle that ends the run early: what has been read is still handled and written.
     pub fn stopper(&self) -> Stopper {
         self.group.stopper()
+    }
+
+    /// What is counted of the run.
+    pub fn meters(&self) -> Arc<Meters> {
+        self.group.meters()
     }
 
     /// Watches the run, which must begin now.

@@ -125,6 +125,10 @@ impl Topics {
     /// # Errors
     /// No broker answers, or a topic can't be made.
     pub fn create(&self, wanted: &[Wanted]) -> Result<(), Fault> {
+        if wanted.is_empty() {
+            // The client refuses to ask for nothing.
+            return Ok(());
+        }
         let new = wanted.iter().map(|topic| {
             // Replicas as the cluster has it.
             let replication = TopicReplication::Fixed(-1);

@@ -7,6 +7,7 @@ use slackwater_connectors::file::Existing;
 use crate::cli::run::{announce, folder, run_live, show};
 use crate::cli::{Failure, PipelineArgument, load};
 use crate::job::{Job, Product};
+use crate::status::warnings::Warnings;
 
 /// Writes the feature vector of each event to `<folder>/features/shard-<n>.jsonl`, and rejected
 /// events beside them.
@@ -34,8 +35,12 @@ impl Features {
             Existing::Refuse
         };
         let to = folder(&self.out.display().to_string(), self.overwrite);
+        let warnings = Warnings::listen();
         let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
         announce(&pipeline, &to);
-        show(&run_live(&pipeline, job, false, None)?, self.json)
+        show(
+            &run_live(&pipeline, job, &warnings, false, None)?,
+            self.json,
+        )
     }
 }

@@ -21,6 +21,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
 use crate::status::live::{Live, Manner, Voice, has_another_end};
+use crate::status::warnings::Warnings;
 use crate::supervisor::protocol::Command;
 use crate::supervisor::reporter::Reporter;
 
@@ -102,6 +103,7 @@ impl Run {
         } else {
             Existing::Refuse
         };
+        let warnings = Warnings::listen();
         let job = match &pipeline.checkpoint {
             None => Job::prepare(pipeline, &Product::Predictions, existing)?,
             Some(checkpoint) => {
@@ -120,7 +122,7 @@ impl Run {
         job.warnings().iter().for_each(|warning| say(warning));
         announce(pipeline, &sink(pipeline, replace));
         let records_to_stdout = pipeline.sink.kind == SinkKind::Stdout;
-        let mut ran = run_live(pipeline, job, records_to_stdout, reporter);
+        let mut ran = run_live(pipeline, job, &warnings, records_to_stdout, reporter);
         if let Ok(Report {
             epochs: Some(epochs),
             ..
@@ -139,6 +141,7 @@ impl Run {
 pub(super) fn run_live(
     pipeline: &Pipeline,
     job: Job,
+    warnings: &Warnings,
     records_to_stdout: bool,
     reporter: Option<&Reporter>,
 ) -> Result<Report, RunError> {
@@ -146,6 +149,7 @@ pub(super) fn run_live(
     let is_fed = pipeline.source == SourceSpec::Stdin && has_another_end(io::stdin());
     let is_read = records_to_stdout && has_another_end(io::stdout());
     let live = Live::start(job.watch(), Manner::fit(is_fed || is_read));
+    warnings.of_run(job.meters(), live.voice());
     let brakes = Brakes {
         stopper: job.stopper(),
         voice: live.voice(),

@@ -3,6 +3,7 @@
 //! One thread writes all of it to stderr, and nobody waits long for that thread: it may be inside a write that
 //! never returns, to a terminal that was frozen or to a pipe that nobody reads.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -72,7 +73,7 @@ pub fn has_another_end(stream: impl AsFd) -> bool {
 /// What the thread that shows a job is told.
 pub(super) enum Told {
     /// To say something, above the block.
-    Say(&'static str),
+    Say(Cow<'static, str>),
     /// To take the block away for ever, and to hang up.
     StandAside(Sender<()>),
     /// That the run is over.
@@ -91,7 +92,7 @@ impl Live {
     pub fn start(mut watch: Watch, manner: Manner) -> Self {
         let (tell, told) = channel();
         let (doing, done) = channel::<()>();
-        let voice = Voice(tell);
+        let voice = Voice::new(tell);
         if manner == Manner::Block {
             make_way_for_panics(voice.clone());
         }
@@ -123,9 +124,13 @@ impl Drop for Live {
 pub struct Voice(Sender<Told>);
 
 impl Voice {
+    pub(super) fn new(tell: Sender<Told>) -> Self {
+        Voice(tell)
+    }
+
     /// Has it said on stderr, above the block. Waits for nothing.
-    pub fn say(&self, text: &'static str) {
-        self.tell(Told::Say(text));
+    pub fn say(&self, text: impl Into<Cow<'static, str>>) {
+        self.tell(Told::Say(text.into()));
     }
 
     /// Takes the block away for ever, since others are to write or the process is to die; or gives up soon.
@@ -183,7 +188,7 @@ pub(super) fn show<W>(
                     showing.show(&watch.look());
                     due = Instant::now() + between;
                 }
-                Ok(Told::Say(text)) => showing.say(text),
+                Ok(Told::Say(text)) => showing.say(&text),
                 Ok(Told::StandAside(doing)) => {
                     showing.stand_aside();
                     drop(doing);

@@ -3,7 +3,8 @@
 //!
 //! - [`Watch`] looks at the counters of a run, which are there anyway, and makes a [`Status`] of them;
 //! - `rate` is how fast it is now; `trouble` is what went wrong of late; `text` is the block as lines, for any width; `line` is the line of a log;
-//! - `screen` draws on the terminal; [`live`] does all of it in time, on a thread of its own.
+//! - `screen` draws on the terminal; [`live`] does all of it in time, on a thread of its own;
+//! - [`warnings`] hears what sources and sinks warn of.
 
 mod rate;
 mod trouble;
@@ -11,6 +12,7 @@ mod text;
 mod line;
 mod screen;
 pub mod live;
+pub mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
