@@ -353,6 +353,12 @@ pub trait Source: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// A checkpoint is durable in which partitions stand here: what is to be read next. For whoever shows elsewhere how far
+    /// the job is; nothing goes by that, so it must neither take time nor fail.
+    fn durable(&self, positions: &[(PartitionId, Offset)]) {
+        let _ = positions;
+    }
+
     /// What its partitions are called, also those that are found later.
     fn topics(&self) -> Arc<Topics> {
         Arc::new(Topics::of(self.partitions()))

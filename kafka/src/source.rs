@@ -1,11 +1,12 @@
 //! Reads all partitions of some topics.
 //!
 //! Partitions are assigned by hand: partition `p` of the source to worker `p mod workers`, with no group to join and none to
-//! be thrown out of. Where each stands is in the checkpoints; nothing is committed to a group.
+//! be thrown out of. Where each stands is in the checkpoints; a group is told for whoever watches its lag.
 //! Each partition has a queue of its own, so one that may not be read now is left alone, and the client stops to fetch it when
 //! its queue is full.
 
 mod places;
+mod progress;
 mod reader;
 mod silence;
 
@@ -23,6 +24,7 @@ use slackwater_dataflow::source::{
 };
 
 use crate::client::{Cluster, Fault, Noticed};
+use crate::source::progress::Progress;
 use crate::source::reader::KafkaReader;
 use crate::source::silence::Silences;
 use crate::topics::partitions;
@@ -39,7 +41,7 @@ pub struct SourceConfig {
     pub cluster: Cluster,
     /// The topics; at least one, all different.
     pub topics: Vec<String>,
-    /// Name of a group that nobody joins, and nothing is committed to; the client library wants one.
+    /// Name of the group that is told how far the job is. Nobody joins it.
     pub group: String,
     /// Where partitions begin of which nothing was read before.
     pub from: Beginning,
@@ -68,6 +70,7 @@ pub struct KafkaSource {
     /// A look for new partitions that is under way.
     looking: Mutex<Option<JoinHandle<Found>>>,
     silences: Option<Arc<Silences>>,
+    progress: Progress,
 }
 
 /// Partitions that were not known.
@@ -100,11 +103,15 @@ impl KafkaSource {
                           over with `--fresh`";
             return Err(Fault::new("leave out topic", &**topic, reason).into());
         }
-        let all = [("isolation.level", "read_uncommitted".to_owned())];
-        let asking = Arc::new(config.cluster.consumer(all)?);
+        let settings = [
+            ("group.id", config.group.clone()),
+            ("isolation.level", "read_uncommitted".to_owned()),
+        ];
+        let asking = Arc::new(config.cluster.consumer(settings)?);
         let silences = config
             .silent_after
             .map(|after| Silences::start(after, Arc::clone(&asking), clock));
+        let progress = Progress::start(config.group.clone(), Arc::clone(&asking))?;
         let finder = Finder {
             known: Mutex::new(places::of(known)),
             asking,
@@ -124,6 +131,7 @@ impl KafkaSource {
             finder: Arc::new(finder),
             looking: Mutex::default(),
             silences: silences.transpose()?.map(Arc::new),
+            progress,
         };
         source.partitions.iter().for_each(|it| source.name(it));
         Ok(source)
@@ -252,6 +260,14 @@ impl Source for KafkaSource {
 
     fn topics(&self) -> Arc<Topics> {
         Arc::clone(&self.names)
+    }
+
+    fn durable(&self, positions: &[(PartitionId, Offset)]) {
+        let places = positions.iter().filter_map(|(id, position)| {
+            let place = Place::from(self.names.name(*id)?);
+            Some((place, raw(*position)))
+        });
+        self.progress.tell(places.collect());
     }
 }
 

@@ -96,6 +96,10 @@ fn is_every_event_read_once_through_kills_and_other_numbers_of_workers() {
     let records: usize = found.values().map(Vec::len).sum();
     assert_eq!(records as u64, there);
     cluster.check_transactions();
+    let mut lag = cluster.tools.lag("user-events").unwrap();
+    lag.sort();
+    let none = (0..4).map(|partition| (INPUT.to_owned(), partition, 0));
+    assert_eq!(lag, none.collect::<Vec<_>>(), "what the group was told");
     crate::cluster::found(&format!(
         "A job that reads a topic, killed and gone on with by 1, 4 and 2 workers: {there} events, each once."
     ));
@@ -221,6 +225,13 @@ fn are_records_missed_that_were_deleted_before_they_were_read() {
         )
     });
     run_to(&job, 25);
+    let said = job.said();
+    let goes_on =
+        "WARNING: partition 0 of topic user_events goes on at its oldest record, offset 15";
+    assert!(
+        said.contains(goes_on) && said.contains("deleted before they were read"),
+        "{said}"
+    );
 }
 
 #[test]

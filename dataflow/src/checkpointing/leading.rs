@@ -347,6 +347,11 @@ impl Leader {
             self.publish(covers);
         }
         if let Some((manifest, _)) = self.putting.take() {
+            if let Some(source) = self.job.source() {
+                let partitions = manifest.partitions.iter();
+                let positions: Vec<_> = partitions.map(|it| (it.id, it.position)).collect();
+                source.durable(&positions);
+            }
             let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
             drop(self.collector.send(deletable));
@@ -392,7 +397,12 @@ impl Leader {
 
     fn failed(&self, epoch: Epoch, reason: &CheckpointFailure) {
         self.meters.count_failed_checkpoint();
-        self.meters
-            .note_trouble(format!("the checkpoint of epoch {epoch} failed: {reason}"));
+        let mut what = format!("the checkpoint of epoch {epoch} failed: {reason}");
+        // Why was noted right before, and is not to be hidden by this.
+        if let (CheckpointFailure::NotWritten { .. }, Some(cause)) = (reason, self.meters.trouble())
+        {
+            what = format!("{what}: {}", cause.what);
+        }
+        self.meters.note_trouble(what);
     }
 }

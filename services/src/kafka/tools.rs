@@ -169,6 +169,24 @@ impl Tools {
         Ok(())
     }
 
+    /// How many records of each topic and partition a consumer group is behind, by what it was told.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub fn lag(&self, group: &str) -> Result<Vec<(String, u32, u64)>> {
+        let mut tool = self.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");
+        tool.args(["--describe", "--group", group]);
+        let said = finish(tool).with_context(|| format!("cannot ask for the group `{group}`"))?;
+        // A table whose first line names its columns: group, topic, partition, offset, end, lag.
+        let rows = said.lines().filter_map(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            let topic = columns.next()?.to_owned();
+            let partition = columns.next()?.parse().ok()?;
+            Some((topic, partition, columns.nth(2)?.parse().ok()?))
+        });
+        Ok(rows.collect())
+    }
+
     /// Transactional ids that the broker knows, and the state of the last transaction of each.
     ///
     /// # Errors
