@@ -189,6 +189,13 @@ impl RunShared {
         self.stopper.stop();
     }
 
+    /// Ends a run at once that will end with a failure: what its last checkpoint needs is not to be had.
+    pub(crate) fn wait_no_longer(&self) {
+        if self.is_doomed() {
+            self.stopper.abort();
+        }
+    }
+
     /// Whether the run will end with a failure.
     pub(crate) fn is_doomed(&self) -> bool {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);

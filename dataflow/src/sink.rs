@@ -285,7 +285,7 @@ pub trait InPlace: Send {
     /// Writes a chunk after all chunks given before.
     ///
     /// # Errors
-    /// If it passes nothing was written, and it can be tried again.
+    /// If it passes it is to be tried again, with the same chunk: what of it was written before is not written twice.
     fn append(&mut self, chunk: &OutputChunk) -> Result<(), SinkError>;
 
     /// What makes durable all that was written so far. Done by another thread, while this one goes on; in the order

@@ -376,13 +376,13 @@ pub trait SourceReader {
         demand: Demand<'_>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
     ) -> Result<Readiness, SourceError>;
-    /// The offset of the next record that would be handed out of `partition`, exact after any poll that did
-    /// not fail: whoever opens the partition there reads on without a gap or a repetition. Of a record
+    /// The offset of the next record that would be handed out of `partition`, exact after any poll, also one that failed:
+    /// whoever opens the partition there reads on without a gap or a repetition. Of a record
     /// that is not complete yet it is the beginning; of a partition whose end was told, what is behind its
     /// last record. None for a partition that this reader does not read.
     fn position(&self, partition: PartitionId) -> Option<Offset>;
 
-    /// What stands right before a partition's position; none if it can't be told.
+    /// What stands right before a partition's position; none if it can't be told. After a poll that failed as well.
     fn mark(&self, partition: PartitionId) -> Option<Mark> {
         let _ = partition;
         None

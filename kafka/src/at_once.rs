@@ -17,19 +17,23 @@ use slackwater_dataflow::identity::Generation;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::{AddressedRecord, records};
 use slackwater_dataflow::sink::{
-    EpochSink, InPlace, Lengths, Marker, OutputChunk, ShardEpoch, ShardOutputs, SinkError, Synced,
-    Syncing,
+    Chunks, EpochSink, InPlace, Lengths, Marker, OutputChunk, ShardEpoch, ShardOutputs, SinkError,
+    Synced, Syncing,
 };
 
 use crate::client::Fault;
 use crate::producer::{common_headers, is_full, native, settings, with_headers};
 use crate::sink::{Growth, JOB, RECORD_OVERHEAD_BYTES, SHARD, SinkConfig, check};
+use crate::topics::partitions;
 
 /// Between two looks whether something has come.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// How long to wait for brokers before that is told.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an epoch may take that a run before this one has left, to be published as a whole.
+const PUBLISHING_MAX: Duration = Duration::from_secs(60);
 
 /// Sends all that is given to it, each record at least once.
 pub struct AtOnceSink {
@@ -62,24 +66,48 @@ impl EpochSink for AtOnceSink {
     }
 
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
-        self.growth.look(&self.sending.config);
         // What is in its place has been acknowledged. The rest is of a run that published by epochs.
-        let ShardOutputs::Chunks(chunks) = outputs.outputs else {
-            return Ok(());
-        };
-        for chunk in chunks {
-            for output in &chunk?.outputs {
-                self.sending.append(output)?;
-            }
+        if let ShardOutputs::Chunks(chunks) = outputs.outputs {
+            self.send_all(chunks)?;
         }
-        match self.sending.sync()()? {
-            Synced::Durable => Ok(()),
-            Synced::NotYet(error) => Err(error),
-        }
+        let Sending {
+            producer, config, ..
+        } = &self.sending;
+        self.growth.look(config, |topic| {
+            partitions(producer.client(), &config.cluster.brokers, topic)
+        });
+        Ok(())
     }
 
     fn in_place(&mut self, _: &[Lengths]) -> Result<Option<Box<dyn InPlace>>, SinkError> {
         Ok(Some(Box::new(self.sending.clone())))
+    }
+}
+
+impl AtOnceSink {
+    /// Sends chunks and waits until all is acknowledged: for a while, since who is told that it was not sends all of it
+    /// again.
+    fn send_all(&mut self, chunks: Chunks<'_>) -> Result<(), SinkError> {
+        let begun = Instant::now();
+        let may_wait = || begun.elapsed() < PUBLISHING_MAX;
+        self.sending.sent = 0;
+        for chunk in chunks {
+            for output in &chunk?.outputs {
+                while let Err(error) = self.sending.append(output) {
+                    if !error.passes() || !may_wait() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let mut syncing = self.sending.sync();
+        loop {
+            match syncing()? {
+                Synced::Durable => return Ok(()),
+                Synced::NotYet(error) if !may_wait() => return Err(error),
+                Synced::NotYet(_) => {}
+            }
+        }
     }
 }
 

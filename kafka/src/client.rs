@@ -27,7 +27,7 @@ pub struct Cluster {
 }
 
 /// Settings that belong to the job: what exactly once rests on, and what is said elsewhere in a pipeline file.
-const RESERVED: [(&str, &str); 24] = [
+const RESERVED: [(&str, &str); 27] = [
     ("acks", SET),
     ("allow.auto.create.topics", SET),
     ("auto.offset.reset", "`on_lost_offset` and `start` say that"),
@@ -37,6 +37,8 @@ const RESERVED: [(&str, &str); 24] = [
     ("log.queue", LOGS),
     ("log_level", LOGS),
     ("client.id", "it is the job's name"),
+    ("delivery.report.only.error", SET),
+    ("delivery.timeout.ms", WAITED_FOR),
     ("enable.auto.commit", SET),
     ("enable.auto.offset.store", SET),
     ("enable.idempotence", SET),
@@ -49,12 +51,16 @@ const RESERVED: [(&str, &str); 24] = [
     ("max.in.flight.requests.per.connection", SET),
     ("metadata.broker.list", "`brokers` says that"),
     ("message.max.bytes", "it is what the topics take"),
+    ("message.timeout.ms", WAITED_FOR),
     ("request.required.acks", SET),
     ("transaction.timeout.ms", SET),
     ("transactional.id", SET),
 ];
 
 const LOGS: &str = "the job reads what the client logs: a lost connection is told nowhere else";
+
+const WAITED_FOR: &str =
+    "brokers that are away are waited for, and transactions have their own time";
 
 const SET: &str = "the job sets it itself, and what is exactly once rests on it";
 

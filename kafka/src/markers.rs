@@ -205,9 +205,10 @@ impl Markers {
             Ok((_, stable)) if stable < to => {
                 let why = format!(
                     "whoever reads what is committed waits at {stable} of partition {partition} for the end of a \
-                     transaction. If none of this job's runs has it open, a broker has lost that end: stop the job, \
-                     let `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --topic TOPIC` look through \
-                     this topic and those of the outputs, end with its `abort` what it finds, and start the job again"
+                     transaction. If no program has it open, brokers have lost that end: stop the job, let \
+                     `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --max-transaction-timeout 1 \
+                     --topic TOPIC` look through this topic and those of the outputs, end with its `abort` what it \
+                     finds, and start the job again"
                 );
                 Fault {
                     action: READ,

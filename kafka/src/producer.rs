@@ -19,6 +19,7 @@ use slackwater_dataflow::faults::{self, Defect};
 use slackwater_dataflow::sink::addressed::AddressedRecord;
 
 use crate::client::{Cluster, Fault, Noticed};
+use crate::topics::partitions;
 
 /// A commit that took longer may have been sent twice.
 const COMMIT_MAX: Duration = Duration::from_secs(2);
@@ -223,6 +224,11 @@ impl Transactions {
             Ended::Committed => Ok(()),
             Ended::Unclear(why) => Err(self.unclear(why)),
         }
+    }
+
+    /// How many partitions a topic has, none if there is no such topic. From then on it can send to them.
+    pub(crate) fn partitions(&self, brokers: &str, topic: &str) -> Result<Option<u32>, Fault> {
+        partitions(self.producer.client(), brokers, topic)
     }
 
     fn begin(&self) -> Result<(), Fault> {

@@ -16,7 +16,8 @@ use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::records;
 use slackwater_dataflow::sink::destinations::Destinations;
 use slackwater_dataflow::sink::{
-    EpochChunk, EpochSink, Framing, Marker, OutputChunk, OutputStream, ShardEpoch, SinkError,
+    EpochChunk, EpochSink, Framing, Marker, OutputChunk, OutputStream, ShardEpoch, ShardOutputs,
+    SinkError,
 };
 
 use crate::client::{Cluster, Fault};
@@ -39,7 +40,7 @@ pub(crate) const JOB: &str = "slackwater.job";
 pub(crate) const SHARD: &str = "slackwater.shard";
 
 /// How often to look whether topics have got more partitions.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Where outputs go.
 #[derive(Clone, Debug)]
@@ -78,15 +79,25 @@ impl Growth {
         })
     }
 
-    /// To be called when brokers are there to answer, such as right after something was published.
-    pub(crate) fn look(&mut self, config: &SinkConfig) {
+    /// To be called when brokers are there to answer, such as right after something was published. `ask` has all who send
+    /// to a topic ask for its partitions, so that they know them, and gives how many they all know.
+    pub(crate) fn look(
+        &mut self,
+        config: &SinkConfig,
+        ask: impl Fn(&str) -> Result<Option<u32>, Fault>,
+    ) {
         if self.looked_at.elapsed() < LOOK_EVERY {
             return;
         }
         self.looked_at = Instant::now();
         for (stream, topic) in OutputStream::ALL.into_iter().zip(&config.topics) {
-            if let Ok(Some(partitions)) = self.asking.partitions(topic) {
-                config.destinations.of(stream).grow(partitions);
+            let known = config.destinations.of(stream);
+            // A client that sends refuses partitions of which it has not heard itself.
+            if let Ok(Some(there)) = self.asking.partitions(topic)
+                && there > known.partitions()
+                && let Ok(Some(heard_of)) = ask(topic)
+            {
+                known.grow(heard_of.min(there));
             }
         }
     }
@@ -283,6 +294,10 @@ impl EpochSink for KafkaSink {
     }
 
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError> {
+        if let ShardOutputs::InPlace = outputs.outputs {
+            // Of a run that sent as it went: brokers have acknowledged it before its checkpoint was durable.
+            return Ok(());
+        }
         let shard = outputs.shard;
         let epoch = Marker {
             generation: outputs.generation,
@@ -296,7 +311,18 @@ impl EpochSink for KafkaSink {
             check(&chunk.outputs)?;
             self.publish_chunk(shard, &epoch, &chunk)?;
         }
-        self.growth.look(&self.config);
+        let (brokers, shards) = (&self.config.cluster.brokers, &self.shards);
+        self.growth.look(&self.config, |topic| {
+            let mut least = u32::MAX;
+            for shard in shards {
+                // One that is made later asks by itself.
+                if let Shard::Ready(transactions, _) | Shard::Taken(transactions) = shard {
+                    let heard_of = transactions.partitions(brokers, topic)?;
+                    least = least.min(heard_of.unwrap_or_default());
+                }
+            }
+            Ok(Some(least))
+        });
         Ok(())
     }
 }

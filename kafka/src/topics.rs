@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -171,7 +172,7 @@ impl Topics {
 
 /// How many partitions a topic has; none if there is no such topic. From then on the client that asks knows them.
 pub(crate) fn partitions(
-    client: &Client<Noticed>,
+    client: &Client<impl ClientContext>,
     brokers: &str,
     topic: &str,
 ) -> Result<Option<u32>, Fault> {

@@ -1,4 +1,4 @@
-//! What sources and sinks warn of: said at once, each once, and kept as the trouble of the run if there is one.
+//! What sources and sinks warn of: said at once, none twice in a row, and kept as the trouble of the run if there is one.
 
 use std::fmt::{Debug, Write as _};
 use std::io;
@@ -54,8 +54,10 @@ impl Warnings {
         }
         let warning = format!("WARNING: {message}");
         heard.last = message;
-        match &heard.run {
-            Some((_, voice)) => voice.say(warning),
+        let voice = heard.run.as_ref().map(|(_, voice)| voice.clone());
+        drop(heard);
+        match voice {
+            Some(voice) => voice.say(warning),
             // What cannot be written is no reason to fail.
             None => drop(writeln!(output, "{warning}")),
         }
@@ -83,7 +85,8 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        self.hear(text.0, &mut io::stderr().lock());
+        // Locked only to write: whoever shows a run may be inside a write that never returns.
+        self.hear(text.0, &mut io::stderr());
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -116,10 +116,21 @@ fn are_partitions_read_that_come_while_the_job_runs() {
     wait_until(&job, "two partitions are read", |it| read(it) == first);
     cluster.tools.set_partitions(INPUT, 5).unwrap();
     cluster.tools.set_partitions("ml_predictions", 6).unwrap();
-    produce_generated(&cluster, 2, 2_000);
-    let all = input_count(&cluster);
-    wait_until(&job, "five partitions are read", |it| read(it) == all);
+    let mut all = 0;
+    for round in 0..2 {
+        // What is published has the sink look at its topics, which it does not do again and again.
+        thread::sleep(Duration::from_secs(2));
+        produce_generated(&cluster, 2 + round, 2_000);
+        all = input_count(&cluster);
+        wait_until(&job, "five partitions are read", |it| read(it) == all);
+    }
     stop(&job, running);
+    let predictions = cluster.committed("ml_predictions");
+    let new = predictions.iter().filter(|it| it.partition > 3).count();
+    assert!(
+        new > 0,
+        "nothing is in the partitions that the sink has found"
+    );
     assert!(!job.said().contains("attempt 2"), "{}", job.said());
     let written: usize = STREAMS
         .map(|stream| cluster.committed(stream).len())
@@ -186,9 +197,12 @@ fn is_a_topic_that_was_made_anew_noticed() {
         cluster.tools.delete_topic(INPUT).unwrap();
         wait_until_gone(&cluster);
         make(events);
-        let said = said_at_its_end(&job);
-        assert!(said.contains(expected), "{said}");
-        assert!(said.contains("on_lost_offset = \"earliest\""), "{said}");
+        // However often it is tried.
+        for _ in 0..2 {
+            let said = said_at_its_end(&job);
+            assert!(said.contains(expected), "{said}");
+            assert!(said.contains("on_lost_offset = \"earliest\""), "{said}");
+        }
     }
 }
 

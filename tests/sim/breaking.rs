@@ -11,6 +11,7 @@ use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::source::{Demand, Polled, Readiness, Source, SourceError, SourceReader};
 
 use crate::expected::{Expected, newest};
+use crate::hooked::{Hook, HookedSink};
 use crate::sampling::{Draws, seeds, sweep};
 use crate::scene::{Attempt, Failure, Scene, World};
 use crate::sips::sips;
@@ -114,4 +115,27 @@ fn is_what_was_read_before_a_source_broke_kept() {
             break_often(&scene, &expected, seed)
         });
     }
+}
+
+/// A run that has nothing more to read, and a sink that takes nothing: it fails, and leaves what is unpublished to the next.
+#[test]
+fn does_a_run_whose_source_broke_wait_for_no_sink() {
+    let scene = Scene::new(47, 100, "arrival");
+    let expected = Expected::of(&scene);
+    let world = World::new();
+    let hook: Hook = Arc::new(|_, action, _: &str| match action {
+        "take over" => Ok(()),
+        _ => Err(io::ErrorKind::TimedOut.into()),
+    });
+    let inner = world.sink.clone();
+    let sink = Box::new(HookedSink { inner, hook });
+    let source = breaking(sips(scene.source.clone()), 40);
+    let store = Arc::new(world.store.clone());
+    let ended = scene.run_from(source, store, sink, &Attempt::new(0, 2), &|_| {});
+    assert!(
+        matches!(ended, Err(Failure::Run(RunError::Source(_)))),
+        "{ended:?}"
+    );
+    scene.run(&world, &Attempt::new(1, 2)).unwrap();
+    expected.check(&scene, &world).unwrap();
 }

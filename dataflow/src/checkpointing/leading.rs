@@ -170,6 +170,7 @@ impl Leader {
             }
             Event::PlaceAway(error) => {
                 self.meters.note_trouble(error.to_string());
+                self.job.wait_no_longer();
                 self.coordinator.outputs_held_up(now)
             }
             Event::AllEnded(worker) => {
@@ -194,6 +195,7 @@ impl Leader {
             }
             Event::NotPublished(error) => {
                 self.meters.note_trouble(error.to_string());
+                self.job.wait_no_longer();
                 Vec::new()
             }
             Event::Folded(order, into) => {

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use crate::client::{Fault, Noticed, io_error};
+use crate::client::{Fault, Noticed};
 use crate::source::Place;
 
 /// From one telling to the next, at least.
@@ -79,11 +79,18 @@ fn tell_all(group: &str, asking: &BaseConsumer<Noticed>, to_tell: &Receiver<Posi
             positions.extend(later);
         }
 
-        if let Err(error) = commit(asking, &positions)
-            && !std::mem::replace(&mut is_warned, true)
-        {
-            let why = io_error(error);
-            tracing::warn!("cannot tell the consumer group `{group}` how far the job is: {why}");
+        let committed = commit(asking, &positions);
+        let told = committed.map_err(Fault::told("tell how far the job is", group));
+        match told {
+            // Brokers that are away hear of it when they are back.
+            Ok(()) => {}
+            Err(fault) if fault.passes() || is_warned => tracing::debug!("{fault}"),
+            Err(fault) => {
+                tracing::warn!(
+                    "{fault}; who watches the lag of that consumer group does not see it"
+                );
+                is_warned = true;
+            }
         }
     }
 }

@@ -257,7 +257,7 @@ impl Assigned {
                 }
             };
             let traits = Traits::of(&message);
-            if let Some((expected, mark)) = self.expected.take()
+            if let Some((expected, mark)) = self.expected
                 && traits.offset == expected
             {
                 if traits.mark() == mark {
@@ -266,8 +266,10 @@ impl Assigned {
                     drop(message);
                     self.begin_anew(consumer, expected, lost)?;
                 }
+                self.expected = None;
                 continue;
             }
+            self.expected = None;
             let flow = emit(Polled::Record {
                 partition: id,
                 offset: offset(traits.offset),
@@ -326,11 +328,14 @@ impl Assigned {
         );
         if is_gone {
             let reason = format!("offset {} is not there any more", self.position);
-            let fault = lost_fault(&self.place, &reason);
-            if lost == OnLostOffset::Earliest {
-                // The next run looks for the oldest record there is.
-                tracing::warn!("{fault}");
-            }
+            let fault = match lost {
+                OnLostOffset::Stop => lost_fault(&self.place, &reason),
+                OnLostOffset::Earliest => {
+                    let reason =
+                        format!("{reason}: the next run goes on at the oldest record there is");
+                    Fault::new("go on in", self.place.to_string(), reason)
+                }
+            };
             return Err(fault.into());
         }
         let is_damaged = matches!(
@@ -422,6 +427,10 @@ impl SourceReader for KafkaReader {
 
     fn mark(&self, partition: PartitionId) -> Option<Mark> {
         let assigned = self.assigned.get(&partition)?;
+        if let Some((_, mark)) = assigned.expected {
+            // It was not seen again yet, or is not what it was: whoever goes on from here has to look, too.
+            return Some(mark);
+        }
         let last = assigned.last?;
         (last.offset + 1 == assigned.position).then(|| last.mark())
     }

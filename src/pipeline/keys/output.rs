@@ -42,7 +42,7 @@ pub(super) static KEYS: &[Key] = &[
         "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
     Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA),
     Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs. `exactly_once`: nothing; they come out when the checkpoint behind them is \
-         durable, which needs `[checkpoint]`. `at_least_once`: some may come out twice; to Kafka they are sent as they come, and checkpoints wait until brokers have them. `exactly_once` with `[checkpoint]`, unless results go to the standard output, \
+         durable, which needs `[checkpoint]`. `at_least_once`: some may come out twice; to Kafka they are sent as they come, and checkpoints wait until brokers have them. A job that goes back from that to `exactly_once` finds no markers, and is told once with `--accept-duplicates` to go on. `exactly_once` with `[checkpoint]`, unless results go to the standard output, \
          which cannot be taken back; else `at_least_once`."),
     Key::new("sink.shards", Kind::Integer(1, MAX_SHARDS),
         "Files per stream, or producers of Kafka; fixed for the life of a job.").or("2"),
