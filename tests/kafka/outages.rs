@@ -82,8 +82,8 @@ fn is_every_record_there_once_after_a_long_outage() {
     let mut cluster = Cluster::start();
     let away = if scale() > 1 { 60 } else { 5 };
     let variation = Variation {
-        rate: 20_000,
-        events: 20_000 * (away + 8),
+        rate: 10_000,
+        events: 10_000 * (away + 6),
         ..steady("arrival", 0)
     };
     let job = cluster.publishing(variation, Vec::new());

@@ -42,19 +42,19 @@ const STEPS: [Step; 14] = [
     Step {
         name: "clippy",
         purpose: "no lint speaks, anywhere",
-        share_minutes: 12,
+        share_minutes: 8,
         run: lints,
     },
     Step {
         name: "docs",
         purpose: "the documentation builds without a warning",
-        share_minutes: 5,
+        share_minutes: 3,
         run: documentation,
     },
     Step {
         name: "build",
         purpose: "the binary, the examples and all tests compile",
-        share_minutes: 25,
+        share_minutes: 23,
         run: build,
     },
     Step {
@@ -72,7 +72,7 @@ const STEPS: [Step; 14] = [
     Step {
         name: "kafka",
         purpose: "whole jobs on a real Kafka, read back by Java's own consumer",
-        share_minutes: 8,
+        share_minutes: 16,
         run: kafka_tests,
     },
     Step {
