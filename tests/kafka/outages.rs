@@ -12,7 +12,7 @@ use crate::job::Variation;
 #[test]
 fn is_every_record_there_once_after_brokers_were_killed_and_stopped() {
     let mut cluster = Cluster::start();
-    let rounds = 3 * scale();
+    let rounds = 4 * scale();
     let variation = steady("arrival", 5 * rounds);
     let job = cluster.publishing(variation, Vec::new());
     let mut running = job.start();

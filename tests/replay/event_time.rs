@@ -298,8 +298,9 @@ fn does_a_partition_two_hours_ahead_stop_or_fill_nothing() {
             assert_eq!(totals.outcomes[0], 2 * EVENTS as u64);
             assert!(inner.finished());
             // What is in flight counts by its records alone, and waits with its tables: up to three times as
-            // much. Beyond that, what one poll brings. Without a pace it is 7 MB and more.
-            let slack = 2 * 1_024 * 700;
+            // much. Beyond that, what some polls bring: while one worker stands still, since somebody else has its
+            // core, the other reads on. Without a pace it is 7 MB and more.
+            let slack = 4 * 1_024 * 700;
             let most = *most.lock().unwrap();
             assert!(
                 most > 0 && most < 3 * BOUND * workers as u64 + slack,
