@@ -23,7 +23,7 @@ use slackwater_dataflow::sink::{
 
 use crate::client::Fault;
 use crate::producer::{common_headers, is_full, native, settings, with_headers};
-use crate::sink::{Growth, JOB, RECORD_OVERHEAD_BYTES, SHARD, SinkConfig, check};
+use crate::sink::{Growth, JOB, SHARD, SinkConfig, check};
 use crate::topics::partitions;
 
 /// Between two looks whether something has come.
@@ -54,6 +54,31 @@ impl AtOnceSink {
             sending: Sending::new(config)?,
         })
     }
+
+    /// Sends chunks and waits until all is acknowledged: for a while, since who is told that it was not sends all of it
+    /// again.
+    fn send_all(&mut self, chunks: Chunks<'_>) -> Result<(), SinkError> {
+        let begun = Instant::now();
+        let may_wait = || begun.elapsed() < PUBLISHING_MAX;
+        self.sending.sent = 0;
+        for chunk in chunks {
+            for output in &chunk?.outputs {
+                while let Err(error) = self.sending.append(output) {
+                    if !error.passes() || !may_wait() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let mut syncing = self.sending.sync();
+        loop {
+            match syncing()? {
+                Synced::Durable => return Ok(()),
+                Synced::NotYet(error) if !may_wait() => return Err(error),
+                Synced::NotYet(_) => {}
+            }
+        }
+    }
 }
 
 impl EpochSink for AtOnceSink {
@@ -81,33 +106,6 @@ impl EpochSink for AtOnceSink {
 
     fn in_place(&mut self, _: &[Lengths]) -> Result<Option<Box<dyn InPlace>>, SinkError> {
         Ok(Some(Box::new(self.sending.clone())))
-    }
-}
-
-impl AtOnceSink {
-    /// Sends chunks and waits until all is acknowledged: for a while, since who is told that it was not sends all of it
-    /// again.
-    fn send_all(&mut self, chunks: Chunks<'_>) -> Result<(), SinkError> {
-        let begun = Instant::now();
-        let may_wait = || begun.elapsed() < PUBLISHING_MAX;
-        self.sending.sent = 0;
-        for chunk in chunks {
-            for output in &chunk?.outputs {
-                while let Err(error) = self.sending.append(output) {
-                    if !error.passes() || !may_wait() {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        let mut syncing = self.sending.sync();
-        loop {
-            match syncing()? {
-                Synced::Durable => return Ok(()),
-                Synced::NotYet(error) if !may_wait() => return Err(error),
-                Synced::NotYet(_) => {}
-            }
-        }
     }
 }
 
@@ -161,8 +159,7 @@ struct Sending {
 
 impl Sending {
     fn new(config: SinkConfig) -> Result<Self, Fault> {
-        let record_bytes = config.destinations.record_bytes_max + RECORD_OVERHEAD_BYTES;
-        let mut settings = settings(record_bytes);
+        let mut settings = settings(config.batch_bytes_max());
         settings.push(("linger.ms", "1".to_owned()));
         // Brokers that are away are waited for, however long that takes.
         settings.push(("message.timeout.ms", "0".to_owned()));
@@ -199,7 +196,10 @@ impl Sending {
             if !is_full(&error) || begun.elapsed() > PATIENCE {
                 self.unacknowledged.count.fetch_sub(1, Ordering::Relaxed);
                 return Err(match is_full(&error) {
-                    true => self.away(),
+                    true => away(
+                        &self.config.cluster.brokers,
+                        self.producer.in_flight_count(),
+                    ),
                     false => Fault::told("send to topic", topic)(error),
                 });
             }
@@ -207,22 +207,12 @@ impl Sending {
             thread::sleep(PAUSE);
         }
     }
-
-    fn away(&self) -> Fault {
-        away(
-            &self.config.cluster.brokers,
-            self.producer.in_flight_count(),
-        )
-    }
 }
 
 fn away(brokers: &str, records: impl std::fmt::Display) -> Fault {
+    let subject = format!("the brokers at {brokers}");
     let why = format!("{records} records wait to be acknowledged");
-    Fault {
-        action: "send to",
-        subject: format!("the brokers at {brokers}"),
-        source: std::io::Error::new(std::io::ErrorKind::TimedOut, why),
-    }
+    Fault::passing("send to", subject, why)
 }
 
 impl InPlace for Sending {

@@ -146,6 +146,19 @@ impl Fault {
         }
     }
 
+    /// A fault that passes by itself.
+    pub(crate) fn passing(
+        action: &'static str,
+        subject: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Fault {
+            action,
+            subject: subject.into(),
+            source: io::Error::new(ErrorKind::TimedOut, reason.into()),
+        }
+    }
+
     /// What the client library says.
     pub(crate) fn told(
         action: &'static str,

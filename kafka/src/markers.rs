@@ -210,11 +210,7 @@ impl Markers {
                      --topic TOPIC` look through this topic and those of the outputs, end with its `abort` what it \
                      finds, and start the job again"
                 );
-                Fault {
-                    action: READ,
-                    subject: topic.clone(),
-                    source: std::io::Error::new(std::io::ErrorKind::TimedOut, why),
-                }
+                Fault::passing(READ, topic, why)
             }
             Ok(_) => told(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::OperationTimedOut,

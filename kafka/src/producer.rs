@@ -329,11 +329,8 @@ impl Transactions {
     }
 
     fn unclear(&self, why: &str) -> Fault {
-        Fault {
-            action: "tell how a transaction has ended, of",
-            subject: format!("`{}`", self.id),
-            source: std::io::Error::new(std::io::ErrorKind::TimedOut, why.to_owned()),
-        }
+        let subject = format!("`{}`", self.id);
+        Fault::passing("tell how a transaction has ended, of", subject, why)
     }
 }
 

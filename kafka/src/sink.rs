@@ -58,6 +58,11 @@ pub struct SinkConfig {
 }
 
 impl SinkConfig {
+    /// Most bytes of a batch, which is what the topics take.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        self.destinations.record_bytes_max + RECORD_OVERHEAD_BYTES
+    }
+
     /// Where a stream's records go.
     pub(crate) fn topic(&self, stream: OutputStream) -> &str {
         let topic = self.topics.get(stream.index());
@@ -151,7 +156,7 @@ impl KafkaSink {
             cluster: config.cluster.clone(),
             transactional_id: format!("slackwater.{}.{shard}", config.job),
             transaction_timeout: TRANSACTION_TIMEOUT,
-            batch_bytes_max: config.destinations.record_bytes_max + RECORD_OVERHEAD_BYTES,
+            batch_bytes_max: config.batch_bytes_max(),
         };
         let unknown = self.shards.iter_mut().enumerate();
         let unknown = unknown.filter(|(_, shard)| matches!(shard, Shard::Unknown));
