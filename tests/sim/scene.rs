@@ -265,7 +265,7 @@ impl Scene {
     ) -> Result<Recovered, RecoveryError> {
         let claimant = Claimant {
             host: "sim".to_owned(),
-            process: 1,
+            process: process_of(attempt.number),
             now_ms: attempt.number as i64,
         };
         let asked = Asked {
@@ -289,6 +289,11 @@ impl Scene {
         let store = Arc::new(world.store.clone());
         self.begin(store, Box::new(world.sink.clone()), attempt)
     }
+}
+
+/// The process that an attempt says it is.
+pub fn process_of(attempt: u64) -> u32 {
+    1 + attempt as u32
 }
 
 /// How the process ends when a run hangs.

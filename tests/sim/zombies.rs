@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use slackwater_dataflow::checkpoint::manifest::Claim;
 use slackwater_dataflow::checkpoint::names::RecordNumber;
 use slackwater_dataflow::checkpoint::recovery::RecoveryError;
 use slackwater_dataflow::run::RunError;
@@ -14,7 +15,7 @@ use slackwater_dataflow::run::RunError;
 use crate::expected::{Expected, newest};
 use crate::hooked::{Gate, Hook, HookedSink, HookedStore, When};
 use crate::sampling::{Draws, seeds, sweep};
-use crate::scene::{Attempt, Ended, Failure, Scene, World};
+use crate::scene::{Attempt, Ended, Failure, Scene, World, process_of};
 
 /// Longest wait of one run for another. Only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,21 +55,34 @@ fn is_fenced(failure: &Failure) -> bool {
     )
 }
 
-/// The number of the newest claim.
-fn newest_claim(world: &World) -> u64 {
-    let claim = slackwater_dataflow::checkpoint::log::newest_claim(&world.store);
-    claim.unwrap().map_or(0, |claim| claim.number.0)
+/// The newest claim.
+fn newest_claim(world: &World) -> Option<Claim> {
+    slackwater_dataflow::checkpoint::log::newest_claim(&world.store).unwrap()
+}
+
+/// Its number, and 0 if there is none.
+fn newest_claimed(world: &World) -> u64 {
+    newest_claim(world).map_or(0, |claim| claim.number.0)
+}
+
+/// The first of two runs, which was stopped, has ended.
+struct First {
+    ended: Result<Ended, Failure>,
+    /// The newest claim when it was stopped; 0 if there was none.
+    had_claimed: u64,
+    /// Whether it has claimed the log after it was let go: it had not yet, or had not yet looked whether its claim
+    /// was overtaken. Then it is the successor.
+    is_successor: bool,
 }
 
 /// What becomes of a run that another has replaced. It may have been done already, or not have begun.
 fn check_first(
-    ended: Result<Ended, Failure>,
-    had_claimed: u64,
+    first: First,
     world: &World,
     what_follows: &Result<Ended, Failure>,
 ) -> Result<(), String> {
-    let winner = newest_claim(world);
-    match ended {
+    let (had_claimed, winner) = (first.had_claimed, newest_claimed(world));
+    match first.ended {
         Err(failure) if is_fenced(&failure) => {
             let text = failure.to_string();
             let names_it = (had_claimed..=winner).any(|it| text.contains(&it.to_string()));
@@ -80,8 +94,7 @@ fn check_first(
         Ok(_) if matches!(what_follows, Ok(Ended::AlreadyComplete)) => Ok(()),
         // It was stopped while it claimed or before it read, and found that the other one had done all.
         Ok(Ended::AlreadyComplete) => Ok(()),
-        // It had claimed nothing when it was stopped: then it is the successor.
-        Ok(_) if had_claimed == 0 => Ok(()),
+        Ok(_) if first.is_successor => Ok(()),
         Ok(ended) => Err(format!(
             "the first run has come to its end: {ended:?}, and the other to {what_follows:?}"
         )),
@@ -112,10 +125,18 @@ fn replace(scene: &Scene, expected: &Expected, seed: u64, operations: u64) -> Re
             first.join().unwrap().map_err(|error| error.to_string())?;
             return expected.check(scene, &world).map(|()| 0);
         }
-        let had_claimed = newest_claim(&world);
+        let had_claimed = newest_claimed(&world);
         let release = || {
             gate.open();
-            first.join().unwrap()
+            let ended = first.join().unwrap();
+            // The other is held, or over.
+            let newest = newest_claim(&world);
+            First {
+                ended,
+                had_claimed,
+                is_successor: newest
+                    .is_some_and(|it| it.number.0 > had_claimed && it.process == process_of(0)),
+            }
         };
         let (first, second) = match successor {
             Successor::Finishes => {
@@ -138,19 +159,19 @@ fn replace(scene: &Scene, expected: &Expected, seed: u64, operations: u64) -> Re
                 drop(begun.map_err(|error| error.to_string())?);
                 let first = release();
                 let names = world.store.names();
-                // Before it has claimed it is a successor itself.
+                // A successor deletes what it does not need itself.
                 let gone = needed.iter().find(|it| !names.contains(it));
-                if let (Some(gone), true) = (gone, had_claimed > 0) {
+                if let (Some(gone), false) = (gone, first.is_successor) {
                     return Err(format!("the first run has deleted `{gone}`"));
                 }
                 (first, scene.run(&world, &Attempt::new(2, 1)))
             }
         };
-        check_first(first, had_claimed, &world, &second)
-            .map_err(|wrong| format!("{successor:?}: {wrong}"))?;
+        let is_first_successor = first.is_successor;
+        check_first(first, &world, &second).map_err(|wrong| format!("{successor:?}: {wrong}"))?;
         match second {
             Ok(_) => {}
-            Err(failure) if is_fenced(&failure) && had_claimed == 0 => {}
+            Err(failure) if is_fenced(&failure) && is_first_successor => {}
             Err(failure) => return Err(format!("{successor:?}: the successor failed: {failure}")),
         }
         expected
@@ -213,6 +234,49 @@ fn does_one_of_two_copies_win() {
             race(&scene, &expected, seed)
         });
     }
+}
+
+/// A run has claimed the log and is stopped before it looks whether that counts; the other claims it, takes
+/// checkpoints and is stopped; the first goes on.
+#[test]
+fn is_a_claim_that_was_overtaken_made_anew() {
+    const CLAIMED: u64 = 1;
+    const OVERTAKEN: u64 = 2;
+    const OVER: u64 = 3;
+    let scene = Scene::new(89, 150, "event_time");
+    let expected = Expected::of(&scene);
+    let (world, turns) = (World::new(), Turns::default());
+    let first = turns.hook(|turns, when, put| {
+        if (when, put) == (When::After, 0) {
+            turns.reach(CLAIMED);
+            turns.wait(OVERTAKEN);
+        }
+    });
+    let other = turns.hook(|turns, when, put| match (when, put) {
+        (When::Before, 0) => turns.wait(CLAIMED),
+        // The claim itself and the first checkpoints.
+        (When::After, 2) => {
+            turns.reach(OVERTAKEN);
+            turns.wait(OVER);
+        }
+        _ => {}
+    });
+    let run = |hook: Hook, number: u64| {
+        let store = HookedStore::new(world.store.clone(), hook);
+        let sink = Box::new(world.sink.clone());
+        scene.run_on(Arc::new(store), sink, &Attempt::new(number, 1), &|_| {})
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| run(other, 1));
+        assert_eq!(run(first, 0).unwrap(), Ended::Done(expected.totals));
+        turns.reach(OVER);
+        let other = other.join().unwrap().unwrap_err();
+        assert!(is_fenced(&other), "violation: {other}");
+    });
+    let winner = newest_claim(&world).unwrap();
+    assert_eq!(winner.process, process_of(0));
+    assert!(winner.number > RecordNumber(3), "it claims above the other");
+    expected.check(&scene, &world).unwrap();
 }
 
 /// What two runs have done together; each waits for the other.
@@ -295,7 +359,7 @@ fn does_a_claim_count_at_a_number_that_is_free_again() {
         assert!(!names.contains(&second), "it is free again");
         turns.reach(OVER);
         assert_eq!(slow.join().unwrap(), Ended::AlreadyComplete);
-        let claim = RecordNumber(newest_claim(&world)).name();
+        let claim = RecordNumber(newest_claimed(&world)).name();
         let newest = names.iter().rfind(|name| name.starts_with("log/"));
         assert!(
             Some(&claim) > newest,
