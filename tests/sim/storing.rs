@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use slackwater_dataflow::checkpoint::names::RecordNumber;
 use slackwater_dataflow::checkpoint::recovery::RecoveryError;
 use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::store::memory::{Crash, FaultPlan, MemoryStore};
@@ -74,17 +75,34 @@ fn is_nothing_lost_when_the_disk_is_full_for_a_while() {
     }
 }
 
-/// How a run of the scene ends whose store refuses the first `refused` states.
-fn refusing_states(
+/// What a store refuses.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    /// Objects of state.
+    States,
+    /// Manifests of checkpoints: then it is unknown whether they are there.
+    Manifests,
+}
+
+/// How a run of the scene ends whose store refuses the first `refused` of them.
+fn refusing(
     scene: &Scene,
     world: &World,
+    what: Refused,
     refused: u64,
     tolerable: u32,
 ) -> Result<Ended, Failure> {
     let asked = AtomicU64::new(0);
+    // The claim of the first run is record 1, and what its recovery finds is 2.
+    let is_checkpoint =
+        |name: &str| RecordNumber::of_name(name).is_ok_and(|it| it > RecordNumber(2));
     let hook: Hook = Arc::new(move |when, action, name: &str| {
-        let is_state = when == When::Before && action == "create" && name.ends_with(".state");
-        if is_state && asked.fetch_add(1, Ordering::SeqCst) < refused {
+        let is_refused = when == When::Before
+            && match what {
+                Refused::States => action == "create" && name.ends_with(".state"),
+                Refused::Manifests => action == "put" && is_checkpoint(name),
+            };
+        if is_refused && asked.fetch_add(1, Ordering::SeqCst) < refused {
             return Err(ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -106,24 +124,32 @@ fn refusing_states(
 fn does_a_job_survive_as_many_failures_as_it_is_to() {
     let scene = Scene::new(53, 300, "event_time");
     let expected = Expected::of(&scene);
-    for (refused, tolerable, survives) in [
-        (0, 0, true),
-        (1, 0, false),
-        (1, 3, true),
-        // The writer tries again every 100 ms, and a checkpoint has 150.
-        (2, 3, true),
-        (20, 3, false),
+    // Both are tried again every 100 ms, and a checkpoint has 150.
+    for (what, refused, tolerable, survives) in [
+        (Refused::States, 0, 0, true),
+        (Refused::States, 1, 0, false),
+        (Refused::States, 1, 3, true),
+        (Refused::States, 2, 3, true),
+        (Refused::States, 20, 3, false),
+        // In time: what was unknown is no failure.
+        (Refused::Manifests, 1, 0, true),
+        (Refused::Manifests, 4, 0, false),
+        (Refused::Manifests, 4, 3, true),
+        (Refused::Manifests, 20, 3, false),
     ] {
         let world = World::new();
-        match refusing_states(&scene, &world, refused, tolerable) {
+        match refusing(&scene, &world, what, refused, tolerable) {
             Ok(ended) => {
-                assert!(survives, "{refused} refused, {tolerable} tolerable");
+                assert!(
+                    survives,
+                    "{refused} {what:?} refused, {tolerable} tolerable"
+                );
                 assert_eq!(ended, Ended::Done(expected.totals));
             }
             Err(Failure::Run(RunError::Checkpoints(failure))) => {
                 assert!(
                     !survives,
-                    "{refused} refused, {tolerable} tolerable: {failure}"
+                    "{refused} {what:?} refused, {tolerable} tolerable: {failure}"
                 );
                 let said = format!("`tolerable_failures` is {tolerable}");
                 assert!(failure.to_string().contains(&said), "{failure}");

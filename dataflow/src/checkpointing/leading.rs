@@ -401,8 +401,8 @@ impl Leader {
         self.meters.count_failed_checkpoint();
         let mut what = format!("the checkpoint of epoch {epoch} failed: {reason}");
         // Why was noted right before, and is not to be hidden by this.
-        if let (CheckpointFailure::NotWritten { .. }, Some(cause)) = (reason, self.meters.trouble())
-        {
+        let is_known = !matches!(reason, CheckpointFailure::TimedOut { .. });
+        if let Some(cause) = self.meters.trouble().filter(|_| is_known) {
             what = format!("{what}: {}", cause.what);
         }
         self.meters.note_trouble(what);

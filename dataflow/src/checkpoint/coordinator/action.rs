@@ -42,7 +42,8 @@ pub enum Action {
         covers: Vec<Epoch>,
     },
     /// The checkpoint of `epoch` failed. What workers keep of it counts towards the next one, and is to be
-    /// kept until that is durable.
+    /// kept until that is durable. One that failed because what became of its manifest is unknown is still to be put,
+    /// and may become durable.
     CheckpointFailed {
         /// The epoch.
         epoch: Epoch,
@@ -93,6 +94,12 @@ pub enum CheckpointFailure {
         /// was, it waited for the manifest before its own.
         missing: Vec<Reporter>,
     },
+    /// Its time was up when what became of its manifest was still unknown. It may be durable, and nothing else can be
+    /// until that is known.
+    Unknown {
+        /// The time that it had.
+        timeout: Duration,
+    },
     /// Some part could not be written.
     NotWritten {
         /// Whose.
@@ -115,6 +122,10 @@ impl fmt::Display for CheckpointFailure {
                     "it was not durable after {timeout:?}: still to be written: {missing}"
                 )
             }
+            CheckpointFailure::Unknown { timeout } => write!(
+                f,
+                "it was not known to be durable after {timeout:?}: its manifest may be there or not"
+            ),
             CheckpointFailure::NotWritten { of } => write!(f, "{of} could not be written"),
         }
     }

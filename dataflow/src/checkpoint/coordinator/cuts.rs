@@ -14,8 +14,9 @@ enum Stage {
     Draining { drained: bool },
     /// Waits for reports, or for the manifest before its own.
     Pending { began: Duration, deadline: Duration },
-    /// Its manifest is being put, so it can't fail any more.
-    Putting { began: Duration },
+    /// Its manifest is being put, so it stays here until that is known. Each time that this takes too long counts as a
+    /// failure.
+    Putting { began: Duration, deadline: Duration },
     /// Failed; the next manifest lists it.
     Failed,
 }
@@ -140,11 +141,21 @@ impl Cuts {
 
     /// Checkpoints whose time is up.
     pub(super) fn expired(&self, now: Duration) -> Vec<Epoch> {
-        let cuts = self
-            .cuts
-            .iter()
-            .filter(|cut| matches!(cut.stage, Stage::Pending { deadline, .. } if deadline <= now));
-        cuts.map(|cut| cut.epoch).collect()
+        let deadlines = self.deadlines();
+        let expired = deadlines.filter(|(_, deadline)| *deadline <= now);
+        expired.map(|(epoch, _)| epoch).collect()
+    }
+
+    /// When which checkpoints time out. One whose manifest is being put has time until its result is known, or known
+    /// to be unknown.
+    fn deadlines(&self) -> impl Iterator<Item = (Epoch, Duration)> {
+        self.cuts.iter().filter_map(|cut| match cut.stage {
+            Stage::Pending { deadline, .. } => Some((cut.epoch, deadline)),
+            Stage::Putting { deadline, .. } if self.retry_at.is_some() => {
+                Some((cut.epoch, deadline))
+            }
+            _ => None,
+        })
     }
 
     /// Whose parts a manifest of this epoch lacks.
@@ -163,10 +174,11 @@ impl Cuts {
         }
     }
 
-    /// A checkpoint failed after which none comes: it has as much time again.
+    /// A checkpoint failed and stays where it is: it has as much time again.
     pub(super) fn extend(&mut self, epoch: Epoch, until: Duration) {
         if let Some(cut) = self.cuts.iter_mut().find(|cut| cut.epoch == epoch)
-            && let Stage::Pending { deadline, .. } = &mut cut.stage
+            && let Stage::Pending { deadline, .. } | Stage::Putting { deadline, .. } =
+                &mut cut.stage
         {
             *deadline = until;
         }
@@ -193,10 +205,10 @@ impl Cuts {
         }
         let covers = listed.map(|cut| cut.epoch).collect();
         let cut = self.cuts.get_mut(next)?;
-        let Stage::Pending { began, .. } = cut.stage else {
+        let Stage::Pending { began, deadline } = cut.stage else {
             return None;
         };
-        cut.stage = Stage::Putting { began };
+        cut.stage = Stage::Putting { began, deadline };
         Some((cut.epoch, covers))
     }
 
@@ -230,7 +242,7 @@ impl Cuts {
     /// The put under way has succeeded: what its manifest lists is durable.
     pub(super) fn put_created(&mut self) -> Option<Covered> {
         let putting = |cut: &Cut| match cut.stage {
-            Stage::Putting { began } => Some((cut.epoch, began)),
+            Stage::Putting { began, .. } => Some((cut.epoch, began)),
             _ => None,
         };
         let (epoch, began) = self.cuts.iter().find_map(putting)?;
@@ -248,10 +260,6 @@ impl Cuts {
 
     /// When the next of the checkpoints times out.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        let deadlines = self.cuts.iter().filter_map(|cut| match cut.stage {
-            Stage::Pending { deadline, .. } => Some(deadline),
-            _ => None,
-        });
-        deadlines.min()
+        self.deadlines().map(|(_, deadline)| deadline).min()
     }
 }

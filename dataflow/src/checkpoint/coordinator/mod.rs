@@ -10,8 +10,9 @@
 //!
 //! - **A manifest lists all epochs since the last durable one**, those of failed checkpoints too, so a
 //!   failed checkpoint loses nothing: what workers keep of it, and report late, goes into the next manifest.
-//! - **One put at a time, in the order of epochs.** While its result is unknown its epoch is neither durable
-//!   nor failed, and the same put is tried until it is known: any other manifest could contradict it.
+//! - **One put at a time, in the order of epochs.** While its result is unknown the same put is tried until it is
+//!   known: any other manifest could contradict it. Each timeout that goes by counts as a failure, so a store
+//!   that never says ends the run, and the next one sees what is there.
 //! - **Nobody is to blame for who does not answer**: while outputs wait for somebody else's system to come back, the time
 //!   of the checkpoints that wait for them does not run.
 //! - **The final checkpoint has no next one.** When it fails it has as much time again, until more have failed in a
@@ -38,7 +39,7 @@ use cuts::Cuts;
 pub struct CheckpointCounts {
     /// Became durable.
     pub completed: u64,
-    /// Failed, each attempt of the final one counted.
+    /// Failed, each attempt of the final one counted, and each timeout of one whose manifest may be there or not.
     pub failed: u64,
     /// Failed since the last that became durable.
     pub failed_in_a_row: u32,
@@ -279,9 +280,14 @@ impl Coordinator {
         self.now = self.now.max(now);
         // One after the other, since the first that is one too many ends the run.
         for epoch in self.cuts.expired(self.now) {
-            let reason = CheckpointFailure::TimedOut {
-                timeout: self.settings.timeout,
-                missing: self.cuts.missing(epoch),
+            let timeout = self.settings.timeout;
+            let reason = if self.cuts.putting() == Some(epoch) {
+                CheckpointFailure::Unknown { timeout }
+            } else {
+                CheckpointFailure::TimedOut {
+                    timeout,
+                    missing: self.cuts.missing(epoch),
+                }
             };
             self.fail(epoch, reason);
         }
@@ -415,7 +421,7 @@ impl Coordinator {
         if self.over {
             return;
         }
-        if self.final_epoch == Some(epoch) {
+        if self.final_epoch == Some(epoch) || self.cuts.putting() == Some(epoch) {
             self.cuts.extend(epoch, self.deadline());
         } else {
             self.cuts.fail(epoch);

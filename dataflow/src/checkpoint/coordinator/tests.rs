@@ -266,7 +266,7 @@ fn does_the_job_fail_with_one_failure_more_than_it_survives() {
 }
 
 #[test]
-fn is_a_checkpoint_neither_durable_nor_failed_while_its_put_is_unknown() {
+fn is_a_put_whose_result_is_unknown_tried_until_the_job_has_failed() {
     let script = [
         (100, Tick, "start 2"),
         (110, Reported(0, 1), "put 1 of 1"),
@@ -274,10 +274,21 @@ fn is_a_checkpoint_neither_durable_nor_failed_while_its_put_is_unknown() {
         (219, Tick, ""),
         (220, Tick, "retry 1"),
         (250, PutUnknown(1), ""),
-        (5000, Tick, "retry 1"),
-        (6000, Trigger, ""),
-        (6001, ReportFailed(0, 1), ""),
-        (6002, PutCreated(1), "durable 1 of 1, start 3"),
+        (1099, Tick, "retry 1"),
+        // Nobody knows yet that it is unknown again.
+        (1100, Tick, ""),
+        (1110, Trigger, ""),
+        (1111, PutUnknown(1), ""),
+        (1112, Tick, "failed 1"),
+        (1211, Tick, "retry 1"),
+        (1212, ReportFailed(0, 1), ""),
+        (1213, PutCreated(1), "durable 1 of 1, start 3"),
+        (1220, Reported(0, 2), "put 2 of 2"),
+        (1221, PutUnknown(2), ""),
+        (2213, Tick, "failed 2, retry 2"),
+        (2214, PutUnknown(2), ""),
+        (3213, Tick, "failed 2, job failed"),
+        (3214, PutCreated(2), ""),
     ];
     check(SETTINGS, 1, &script);
     let script = [

@@ -19,7 +19,7 @@ pub(super) struct Model {
     starts: Vec<Duration>,
     /// When checkpoints ended, durable or failed.
     ends: Vec<Duration>,
-    /// When the checkpoint of an epoch began, or last failed if it is the final one.
+    /// When the checkpoint of an epoch began, or last failed if it is the final one or its manifest is being put.
     began: BTreeMap<u64, Duration>,
     reports: BTreeSet<(u64, usize)>,
     failed: BTreeSet<u64>,
@@ -180,7 +180,17 @@ impl Model {
         let putting = self.putting();
         for epoch in self.pending() {
             let late = now >= self.began[&epoch] + self.settings.timeout;
-            if late && putting != Some(epoch) && self.over.is_none() {
+            if !late || self.over.is_some() {
+                continue;
+            }
+            let timeout = self.settings.timeout;
+            if putting == Some(epoch) {
+                let is_unknown = self.put.as_ref().is_some_and(|(_, since)| since.is_some());
+                if is_unknown {
+                    let reason = CheckpointFailure::Unknown { timeout };
+                    self.fail(now, epoch, reason, &mut expected);
+                }
+            } else {
                 let missing: BTreeSet<usize> = self
                     .unreported()
                     .into_iter()
@@ -188,7 +198,7 @@ impl Model {
                     .map(|(_, worker)| worker)
                     .collect();
                 let reason = CheckpointFailure::TimedOut {
-                    timeout: self.settings.timeout,
+                    timeout,
                     missing: missing.into_iter().map(Reporter::Worker).collect(),
                 };
                 self.fail(now, epoch, reason, &mut expected);
@@ -211,7 +221,7 @@ impl Model {
         expected: &mut Vec<Action>,
     ) {
         self.ends.push(now);
-        if self.is_final(epoch) {
+        if self.is_final(epoch) || self.putting() == Some(epoch) {
             self.began.insert(epoch, now);
         } else {
             assert!(self.failed.insert(epoch), "epoch {epoch} failed twice");

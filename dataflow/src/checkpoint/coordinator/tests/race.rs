@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 
 use super::model::Model;
 use super::{Event, call, ms, words};
-use crate::checkpoint::coordinator::{Action, CheckpointSettings, Coordinator};
+use crate::checkpoint::coordinator::{Action, CheckpointFailure, CheckpointSettings, Coordinator};
 use crate::moment::Epoch;
 
 /// An event, with epochs relative to where the run is when it happens.
@@ -261,7 +261,10 @@ impl Race {
                     assert_eq!(covers.first(), Some(&Epoch(next_durable)));
                     next_durable = epoch.0 + 1;
                 }
-                Action::CheckpointFailed { epoch, .. } => assert_ne!(putting, Some(*epoch)),
+                Action::CheckpointFailed { epoch, reason } => {
+                    let is_unknown = matches!(reason, CheckpointFailure::Unknown { .. });
+                    assert_eq!(is_unknown, putting == Some(*epoch));
+                }
                 Action::FailJob(_) | Action::Fenced => assert!(is_last),
                 Action::Finished => {
                     assert!(is_last && nothing_follows && putting.is_none());
@@ -312,6 +315,10 @@ fn does_the_race_meet_all_that_can_happen() {
                 Action::StartEpoch { last: true, .. } => "last".to_owned(),
                 Action::StartEpoch { stop: true, .. } => "stop".to_owned(),
                 Action::Durable { covers, .. } if covers.len() > 2 => "durable of many".to_owned(),
+                Action::CheckpointFailed {
+                    reason: CheckpointFailure::Unknown { .. },
+                    ..
+                } => "unknown".to_owned(),
                 other => words(other).split(' ').next().unwrap().to_owned(),
             };
             *met.entry(name).or_default() += 1;
@@ -326,6 +333,7 @@ fn does_the_race_meet_all_that_can_happen() {
         "durable",
         "durable of many",
         "failed",
+        "unknown",
         "job",
         "fenced",
         "finished",
