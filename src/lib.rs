@@ -4,6 +4,7 @@
 //! - [`pipeline`]: a pipeline file, from its text to a typed value to a graph of operators.
 //! - [`stores`]: the checkpoint store that a pipeline names.
 //! - [`report`]: what a run says at its end. [`status`]: what it says meanwhile.
+//! - [`letters`]: dead letters, as they lie in topics and files.
 //! - [`job`]: runs one pipeline in this process.
 //! - [`cli`]: one file per command.
 
@@ -12,5 +13,6 @@ pub mod pipeline;
 pub mod stores;
 pub mod report;
 pub mod status;
+pub mod letters;
 pub mod job;
 pub mod cli;

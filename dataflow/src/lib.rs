@@ -36,6 +36,7 @@ pub mod identity;
 pub mod clock;
 pub mod lock;
 pub mod fields;
+pub mod headers;
 pub mod source;
 pub mod store;
 pub mod sink;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::headers::Headers;
 use crate::place::{Mark, Offset, PartitionId};
 
 /// Bytes kept of a record that is longer than `max_bytes`; enough to recognise it in a dead letter.
@@ -127,6 +128,8 @@ pub struct Origin<'a> {
     pub key: Option<&'a [u8]>,
     /// When it was written; none if its source does not say.
     pub time: Option<RecordTime>,
+    /// What else it was written with. Empty unless the source was told that they are wanted.
+    pub headers: Headers<'a>,
 }
 
 /// When a record was written, in milliseconds since 1970, and who says so.

@@ -9,6 +9,7 @@
 //! - [`producer`]: one shard's transactions, and whether it is certain how one has ended.
 //! - [`sink`]: publishes the outputs of durable epochs, each in transactions that end with a marker.
 //! - [`at_once`]: sends outputs as they come, at least once.
+//! - [`letters`]: what a person does with records of topics: read them, send them again, delete them.
 //!
 //! No other crate knows the client library.
 
@@ -19,3 +20,4 @@ pub mod markers;
 pub mod producer;
 pub mod sink;
 pub mod at_once;
+pub mod letters;

@@ -9,7 +9,9 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -214,7 +216,36 @@ impl Transactions {
         }
         committed.map_err(self.told("commit a"))?;
         reach(Phase::MarkerWritten);
-        let took = begun.elapsed();
+        self.verdict(begun.elapsed())
+    }
+
+    /// Sends records and notes how far a group of readers is, all or nothing. After an error this producer is of no use
+    /// any more, and brokers know whether it counts.
+    pub(crate) fn forward<'r>(
+        &mut self,
+        records: impl Iterator<Item = BaseRecord<'r, [u8], [u8]>>,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Fault> {
+        let deadline = Instant::now() + self.timeout;
+        self.begin()?;
+        for record in records {
+            self.send(record, deadline)?;
+        }
+        self.await_delivery(deadline)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.producer
+            .send_offsets_to_transaction(offsets, group, left)
+            .map_err(self.told("note progress in a"))?;
+        let begun = Instant::now();
+        let left = deadline.saturating_duration_since(begun);
+        let committed = self.producer.commit_transaction(left);
+        committed.map_err(self.told("commit a"))?;
+        self.verdict(begun.elapsed())
+    }
+
+    /// Whether a commit counts that came back after so long.
+    fn verdict(&self, took: Duration) -> Result<(), Fault> {
         self.drain();
         match ended(
             took,
@@ -413,9 +444,12 @@ pub(crate) fn headers_of(
 
 /// The same with a record's own.
 pub(crate) fn with_headers(headers: OwnedHeaders, record: &AddressedRecord<'_>) -> OwnedHeaders {
-    record.headers().fold(headers, |headers, (key, value)| {
-        headers.insert(Header { key, value })
-    })
+    record
+        .headers
+        .iter()
+        .fold(headers, |headers, (key, value)| {
+            headers.insert(Header { key, value })
+        })
 }
 
 #[cfg(test)]

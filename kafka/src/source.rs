@@ -7,6 +7,7 @@
 
 mod places;
 mod progress;
+pub(crate) mod records;
 mod reader;
 mod silence;
 
@@ -53,6 +54,8 @@ pub struct SourceConfig {
     pub silent_after: Option<Duration>,
     /// Largest record that is kept whole.
     pub max_bytes: usize,
+    /// Whether headers of records are wanted.
+    pub keeps_headers: bool,
 }
 
 /// A partition of a topic, as Kafka calls it.

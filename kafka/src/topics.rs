@@ -10,6 +10,7 @@ use rdkafka::admin::{
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
 use slackwater_dataflow::sink::destinations::Timestamps;
 
 use crate::client::{Cluster, Fault, Noticed, kind_of};
@@ -154,6 +155,25 @@ impl Topics {
         wanted
             .iter()
             .try_for_each(|topic| self.await_topic(&topic.name))
+    }
+
+    /// Deletes the records of a topic that lie before these offsets of its partitions.
+    ///
+    /// # Errors
+    /// No broker answers, or they will not.
+    pub fn delete_before(&self, topic: &str, offsets: &[(u32, u64)]) -> Result<(), Fault> {
+        let told = || Fault::told("delete records of", topic);
+        let mut before = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+            before
+                .add_partition_offset(topic, *partition as i32, offset)
+                .map_err(told())?;
+        }
+        let asked = self.client.delete_records(&before, &options());
+        let deleted = pollster::block_on(asked).map_err(told())?;
+        let mut results = deleted.elements().into_iter().map(|it| it.error());
+        results.try_for_each(|result| result.map_err(told()))
     }
 
     fn await_topic(&self, topic: &str) -> Result<(), Fault> {

@@ -12,6 +12,7 @@ use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
 
 use crate::event::FieldIndex;
+use crate::origin::{self, KeptOrigin};
 
 /// A range of a batch's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +97,25 @@ pub struct Row {
 /// Bytes of an ordinary row: for how much room to make.
 pub(crate) const ROW_BYTES_EXPECTED: usize = 192;
 
+/// What all rows of one job have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowShape {
+    /// Cells of each.
+    pub fields: usize,
+    /// Whether each keeps what its record was written with.
+    pub keeps_origins: bool,
+}
+
+impl From<usize> for RowShape {
+    /// So many fields, and nothing of where records come from.
+    fn from(fields: usize) -> Self {
+        RowShape {
+            fields,
+            keeps_origins: false,
+        }
+    }
+}
+
 /// Rows with their cells and bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
@@ -105,7 +125,7 @@ pub struct Rows {
     order_times: Vec<EventTime>,
     /// Spans of texts count from the first byte of their row, so that a row can be copied as it is.
     cells: Vec<Cell>,
-    fields: usize,
+    shape: RowShape,
 }
 
 /// An event that is about to become a row. Spans of texts that needed unescaping point into `scratch`,
@@ -126,6 +146,9 @@ pub struct NewRow<'a> {
     pub key: &'a [u8],
     /// The record.
     pub record: &'a [u8],
+    /// What it was written with, as [`crate::origin`] writes it; empty if that is not known. Left out of rows that keep
+    /// none.
+    pub origin: &'a [u8],
     /// One cell per field.
     pub cells: &'a [Cell],
     /// Unescaped texts.
@@ -133,29 +156,37 @@ pub struct NewRow<'a> {
 }
 
 impl Rows {
-    /// No rows yet, of events with `fields` fields; room for `rows` of them in `bytes` bytes.
-    pub fn with_capacity(fields: usize, rows: usize, bytes: usize) -> Self {
+    /// No rows yet, of this shape or with so many fields; room for `rows` of them in `bytes` bytes.
+    pub fn with_capacity(shape: impl Into<RowShape>, rows: usize, bytes: usize) -> Self {
+        let shape = shape.into();
         Rows {
             bytes: Vec::with_capacity(bytes),
             rows: Vec::with_capacity(rows),
             order_times: Vec::with_capacity(rows),
-            cells: Vec::with_capacity(rows * fields),
-            fields,
+            cells: Vec::with_capacity(rows * shape.fields),
+            shape,
         }
     }
 
     /// Adds an event.
     pub fn push(&mut self, new: NewRow<'_>) {
         let record = self.append(new.record);
-        self.append(new.scratch);
+        if self.shape.keeps_origins {
+            match new.origin {
+                [] => origin::write_unknown(&mut self.bytes),
+                kept => self.bytes.extend_from_slice(kept),
+            }
+        }
+        let scratch = self.append(new.scratch);
         let key = self.append(new.key);
         let cells_at = self.cells.len() as u32;
         if new.scratch.is_empty() {
             self.cells.extend_from_slice(new.cells);
         } else {
-            // Unescaped texts stand behind the record.
+            // Unescaped texts stand behind the record and where it comes from.
+            let behind = scratch.start - record.start;
             let of_row = |&cell: &Cell| match cell {
-                Cell::Text { plain: false, .. } => cell.moved_by(record.len),
+                Cell::Text { plain: false, .. } => cell.moved_by(behind),
                 cell => cell,
             };
             self.cells.extend(new.cells.iter().map(of_row));
@@ -183,7 +214,7 @@ impl Rows {
         }
     }
 
-    /// Adds the row at position `nth` of other rows with the same fields: one copy of its bytes, which lie
+    /// Adds the row at position `nth` of other rows of the same shape: one copy of its bytes, which lie
     /// together.
     pub(crate) fn push_from(&mut self, other: &Rows, nth: usize) {
         let (Some(row), Some(order_time)) = (other.rows.get(nth), other.order_times.get(nth))
@@ -210,7 +241,26 @@ impl Rows {
         self.order_times.push(*order_time);
     }
 
-    /// All bytes of a row: its record, its unescaped texts and its key, one after the other.
+    /// What the record of a row was written with; none if rows do not keep that.
+    pub fn origin(&self, row: &Row) -> Option<KeptOrigin<'_>> {
+        let kept = self.origin_of(row);
+        self.shape.keeps_origins.then(|| origin::read(kept))?
+    }
+
+    /// The same as it lies; empty if rows do not keep it.
+    pub(crate) fn origin_of(&self, row: &Row) -> &[u8] {
+        if !self.shape.keeps_origins {
+            return &[];
+        }
+        let behind = self.bytes_of(row).get(row.record.len as usize..);
+        let behind = behind.unwrap_or_default();
+        behind
+            .get(..origin::length(behind) as usize)
+            .unwrap_or_default()
+    }
+
+    /// All bytes of a row: its record, what that was written with if it is kept, its unescaped texts and its key, one
+    /// after the other.
     pub(crate) fn bytes_of(&self, row: &Row) -> &[u8] {
         let end = row.key.start.saturating_add(row.key.len);
         let start = row.record.start;
@@ -274,7 +324,7 @@ impl Rows {
     fn stored_cells(&self, row: &Row) -> &[Cell] {
         let start = row.cells_at as usize;
         self.cells
-            .get(start..start + self.fields)
+            .get(start..start + self.shape.fields)
             .unwrap_or_default()
     }
 

@@ -15,6 +15,7 @@
 
 pub mod event;
 pub mod json;
+pub mod origin;
 pub mod batch;
 pub mod reject;
 pub mod check;

@@ -200,6 +200,8 @@ pub struct Reject {
     pub shard: ShardId,
     /// What it is known by, where its topic has keys; none if by nothing.
     pub key: Option<RejectKey>,
+    /// What its record was written with, as [`crate::origin`] writes it; empty unless that is kept.
+    pub origin: Vec<u8>,
 }
 
 /// The key of a rejected event.
@@ -247,6 +249,7 @@ impl RejectBatch {
                 lateness: None,
                 shard: spread.shard(row.key_hash),
                 key: Some(RejectKey::OfEvent(batch.rows.bytes(row.key).to_vec())),
+                origin: batch.rows.origin_of(row).to_vec(),
             });
         }
         batch.rows.leave_out(&positions);

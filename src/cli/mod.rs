@@ -5,6 +5,7 @@
 
 mod check;
 mod checkpoints;
+mod dlq;
 mod explain;
 mod features;
 mod generate;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::job::{JobError, Refusal};
+use crate::letters::streams::LettersError;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use crate::supervisor::SuperviseError;
@@ -65,6 +67,8 @@ enum Command {
     Model(model::Model),
     /// Look at a job's checkpoints: what there is, whether it is whole, what is known of each key
     Checkpoints(checkpoints::Checkpoints),
+    /// Look at dead letters: which there are and why; send their records again, or delete them
+    Dlq(dlq::Dlq),
     /// Say how a job with checkpoints is that runs
     Status(status::Status),
     /// Stop a job with checkpoints that runs, after a final checkpoint
@@ -103,6 +107,7 @@ impl Arguments {
             Command::Features(command) => command.run(),
             Command::Model(command) => command.run(),
             Command::Checkpoints(command) => command.run(),
+            Command::Dlq(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Stop(command) => command.run(),
             Command::Version(command) => command.run(),
@@ -186,6 +191,12 @@ pub enum Failure {
     /// Exit code 2: there are no checkpoints to look at.
     #[error("job `{0}` has no [checkpoint] in its pipeline file, and so no checkpoints")]
     NoCheckpoints(String),
+    /// Exit code 1: dead letters can't be read, sent again or deleted.
+    #[error("{0}")]
+    Letters(LettersError),
+    /// Exit code 1: there is no dead letter at this place.
+    #[error("there is no dead letter at {0}: `dlq list` shows which there are")]
+    NoLetter(String),
     /// Exit code 1: a checkpoint store can't be read, or is damaged.
     #[error("checkpoint store `{store}`: {reason}")]
     Store {
@@ -221,6 +232,8 @@ impl Failure {
             | Failure::Output { .. }
             | Failure::Input { .. }
             | Failure::Store { .. }
+            | Failure::Letters(_)
+            | Failure::NoLetter(_)
             | Failure::NoSupervisor(_)
             | Failure::NoProgram(_)
             | Failure::Answer(_) => 1,

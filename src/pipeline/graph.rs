@@ -25,7 +25,7 @@ use slackwater_models::{Model, ModelSpec, Scorer};
 use slackwater_operators::batch::RowBatch;
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, Form, ModelIdentity,
-    PredictionPlan,
+    PredictionPlan, RawPlan,
 };
 use slackwater_operators::features::{FeatureBatch, FeatureStage};
 use slackwater_operators::infer::Infer;
@@ -288,11 +288,20 @@ impl Blueprint {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let plans = Plans::new(pipeline, workers);
-        let dead_letters = DeadLetterPlan::new(&plans.ingest, source.topics());
+        let mut dead_letters = DeadLetterPlan::new(&plans.ingest, source.topics());
+        if pipeline.dead_letters == spec::DeadLetterForm::Raw {
+            dead_letters.raw = Some(RawPlan {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                model: None,
+            });
+        }
         let last = match ending {
             Ending::WriteFeatures => Last::Features,
             Ending::Score(model) => {
                 let identity = identity(&model);
+                if let Some(raw) = &mut dead_letters.raw {
+                    raw.model = Some(identity.digest.clone());
+                }
                 Last::Predict(model, Box::new(plans.prediction_by(pipeline, identity)))
             }
         };

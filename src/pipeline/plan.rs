@@ -162,6 +162,7 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         max_bytes: event.max_bytes as u64,
         max_depth: u32::try_from(event.max_depth).unwrap_or(u32::MAX),
         spread,
+        keeps_origins: pipeline.dead_letters == spec::DeadLetterForm::Raw,
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
+use slackwater_dataflow::sink::OutputStream;
 
 use crate::supervisor::restart::RestartStrategy;
 
@@ -28,6 +29,8 @@ pub struct Pipeline {
     pub model: ModelSpec,
     /// Where results go.
     pub sink: SinkSpec,
+    /// How rejected events are written.
+    pub dead_letters: DeadLetterForm,
     /// Its checkpoints; `None`: it has none, and begins again after a crash.
     pub checkpoint: Option<CheckpointSpec>,
     /// What happens when it has failed; nothing without checkpoints.
@@ -403,7 +406,17 @@ pub struct OutputSpec {
     pub index: usize,
 }
 
-/// Where results go. Dead letters have the envelope form, the only one of this version.
+/// How rejected events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterForm {
+    /// In JSON that says what was wrong, around the values of the fields.
+    #[default]
+    Envelope,
+    /// As they were read: key, headers and bytes, with further headers that say what was wrong.
+    Raw,
+}
+
+/// Where results go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkSpec {
     /// Kind of the sink.
@@ -463,6 +476,18 @@ pub struct StreamNames {
     pub processing_errors: String,
     /// Events behind the watermark.
     pub late_events: String,
+}
+
+impl StreamNames {
+    /// The name of a stream.
+    pub fn of(&self, stream: OutputStream) -> &str {
+        match stream {
+            OutputStream::Predictions => &self.predictions,
+            OutputStream::ValidationErrors => &self.validation_errors,
+            OutputStream::ProcessingErrors => &self.processing_errors,
+            OutputStream::LateEvents => &self.late_events,
+        }
+    }
 }
 
 /// Where checkpoints are kept.

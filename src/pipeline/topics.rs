@@ -21,7 +21,7 @@ use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{
-    ClusterSpec, KafkaSourceSpec, PropertySpec, SinkKind, SourceSpec, StartSpec, StreamNames,
+    ClusterSpec, DeadLetterForm, KafkaSourceSpec, PropertySpec, SinkKind, SourceSpec, StartSpec,
 };
 
 /// A topic that takes less could not even take a dead letter that says so.
@@ -113,6 +113,7 @@ pub(crate) fn source(
         discover_every: Duration::from_millis(spec.discover_ms),
         silent_after: pipeline.event.idle_timeout_ms.map(Duration::from_millis),
         max_bytes: pipeline.event.max_bytes,
+        keeps_headers: pipeline.dead_letters == DeadLetterForm::Raw,
     };
     Ok(KafkaSource::open(config, known, Arc::clone(clock))?)
 }
@@ -138,7 +139,7 @@ impl SinkTopics {
             job: pipeline.job.name.clone(),
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
             at_once: pipeline.sink.sends_at_once(),
-            names: OutputStream::ALL.map(|stream| name(&pipeline.sink.streams, stream).to_owned()),
+            names: OutputStream::ALL.map(|stream| pipeline.sink.streams.of(stream).to_owned()),
             cluster,
         })
     }
@@ -295,14 +296,5 @@ impl SinkTopics {
             ),
             false => (Box::new(KafkaSink::new(config, fence)?), None),
         })
-    }
-}
-
-fn name(names: &StreamNames, stream: OutputStream) -> &str {
-    match stream {
-        OutputStream::Predictions => &names.predictions,
-        OutputStream::ValidationErrors => &names.validation_errors,
-        OutputStream::ProcessingErrors => &names.processing_errors,
-        OutputStream::LateEvents => &names.late_events,
     }
 }

@@ -16,6 +16,7 @@
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
+//! - `letters`: dead letters, looked at;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C;
 //! - `examples`: the programs in `examples/`, which are run in the same way.
 
@@ -40,6 +41,7 @@ mod full_disk;
 mod garbage;
 mod golden;
 mod late;
+mod letters;
 mod limits;
 mod mistakes;
 mod model;

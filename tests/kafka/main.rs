@@ -8,6 +8,7 @@
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
 //! - `poison`: records and batches that are not as they should be.
+//! - `letters`: dead letters, sent again or deleted.
 //! - `preflight`: what a person is told before anything runs.
 //! - `defects`: whether these tests find what they are there for.
 //!
@@ -38,6 +39,7 @@ mod hooked;
 mod defects;
 mod fences;
 mod kills;
+mod letters;
 mod networks;
 mod outages;
 mod poison;

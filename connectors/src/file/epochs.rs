@@ -14,6 +14,8 @@ mod marker;
 mod part;
 mod placing;
 
+pub use self::part::committed_length;
+
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ mod source;
 mod stdin;
 
 pub use compressed::is_compressed;
-pub use epochs::{EpochFiles, EpochFilesConfig};
+pub use epochs::{EpochFiles, EpochFilesConfig, committed_length};
 pub use sink::{Existing, FileSink, FileSinkConfig, OpenError, SHARDS_MAX, StreamFolders};
 pub use source::{FileConfig, FileSource};
 pub use stdin::StdinSource;

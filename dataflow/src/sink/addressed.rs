@@ -5,9 +5,7 @@
 //! run or by one after a crash, is the same record in the same place: whatever a topic has become meanwhile.
 
 use crate::fields::Fields;
-
-/// Length of what is not there.
-const NONE: u32 = u32::MAX;
+use crate::headers::{self, Header, Headers, NONE, optional};
 
 /// Bytes of a record before its key: its length, timestamp, partition, lengths of key and value, number of headers.
 const HEAD_BYTES: usize = 4 + 8 + 4 + 4 + 4 + 2;
@@ -22,9 +20,6 @@ pub struct Address<'a> {
     /// Its key, if it has one.
     pub key: Option<&'a [u8]>,
 }
-
-/// A header: its name and its value, if it has one.
-pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 
 /// A record that is being written at the end of a chunk.
 #[derive(Debug)]
@@ -59,14 +54,8 @@ impl<'c> OpenRecord<'c> {
     }
 
     /// Adds a header; before the value.
-    pub fn header(&mut self, (name, value): Header<'_>) {
-        self.headers += 1;
-        self.bytes
-            .extend_from_slice(&(name.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(name.as_bytes());
-        let length = value.map_or(NONE, |value| value.len() as u32);
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(value.unwrap_or_default());
+    pub fn header(&mut self, header: Header<'_>) {
+        self.headers += u16::from(headers::write(self.bytes, header));
         self.value = self.bytes.len();
     }
 
@@ -125,31 +114,8 @@ pub struct AddressedRecord<'c> {
     pub address: Address<'c>,
     /// Its value, if it has one.
     pub value: Option<&'c [u8]>,
-    header_count: u16,
-    headers: &'c [u8],
-}
-
-impl<'c> AddressedRecord<'c> {
     /// Its headers, in order.
-    pub fn headers(&self) -> impl Iterator<Item = Header<'c>> + 'c {
-        let mut fields = Fields(self.headers);
-        (0..self.header_count).map_while(move |_| header(&mut fields))
-    }
-}
-
-fn header<'c>(fields: &mut Fields<'c>) -> Option<Header<'c>> {
-    let length = fields.u16()?;
-    let name = str::from_utf8(fields.bytes(length.into())?).ok()?;
-    let length = fields.u32()?;
-    Some((name, optional(fields, length)?))
-}
-
-/// Something of a length, or that there is none; nothing at all if there is less.
-fn optional<'c>(fields: &mut Fields<'c>, length: u32) -> Option<Option<&'c [u8]>> {
-    if length == NONE {
-        return Some(None);
-    }
-    fields.bytes(length).map(Some)
+    pub headers: Headers<'c>,
 }
 
 /// Records of a chunk, in order. Ends early where the bytes are none: whoever counts them sees that.
@@ -179,9 +145,9 @@ fn parse(record: &[u8]) -> Option<AddressedRecord<'_>> {
     let key = optional(&mut fields, key)?;
     let before = fields.0;
     for _ in 0..header_count {
-        header(&mut fields)?;
+        headers::read(&mut fields)?;
     }
-    let headers = before.get(..before.len() - fields.0.len())?;
+    let headers = Headers::of(before.get(..before.len() - fields.0.len())?);
     let value = optional(&mut fields, value)?;
     let address = Address {
         time_ms,
@@ -191,7 +157,6 @@ fn parse(record: &[u8]) -> Option<AddressedRecord<'_>> {
     fields.is_empty().then_some(AddressedRecord {
         address,
         value,
-        header_count,
         headers,
     })
 }
@@ -238,7 +203,7 @@ mod tests {
                 partition,
                 key,
             } = record.address;
-            let headers = record.headers();
+            let headers = record.headers.iter();
             let headers = headers.map(|(name, value)| (name.to_owned(), owned(value)));
             (
                 (time_ms, partition, owned(key)),

@@ -8,16 +8,16 @@ use std::time::Duration;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use slackwater_dataflow::place::{Mark, Offset, PartitionId};
 use slackwater_dataflow::source::{
-    Demand, Origin, Partition, Payload, Polled, Readiness, RecordTime, SourceError, SourceReader,
-    Topics, Wake,
+    Demand, Partition, Polled, Readiness, SourceError, SourceReader, Topics, Wake,
 };
 
 use crate::client::{Fault, Noticed, io_error};
 use crate::source::places::{FetchFrom, OnLostOffset, lost_fault};
+use crate::source::records::Records;
 use crate::source::silence::Silences;
 use crate::source::{Place, SourceConfig, offset};
 
@@ -101,7 +101,7 @@ pub(super) struct KafkaReader {
     silences: Option<Arc<Silences>>,
     names: Arc<Topics>,
     lost: OnLostOffset,
-    max_bytes: usize,
+    records: Records,
 }
 
 impl KafkaReader {
@@ -138,7 +138,7 @@ impl KafkaReader {
             silences,
             names,
             lost: config.on_lost_offset,
-            max_bytes: config.max_bytes,
+            records: Records::new(config.max_bytes, config.keeps_headers),
         })
     }
 
@@ -240,7 +240,7 @@ impl Assigned {
         &mut self,
         id: PartitionId,
         limit: usize,
-        max_bytes: usize,
+        records: &mut Records,
         lost: OnLostOffset,
         consumer: &BaseConsumer<Noticed>,
         emit: &mut dyn FnMut(Polled<'_>) -> ControlFlow<()>,
@@ -270,14 +270,12 @@ impl Assigned {
                 continue;
             }
             self.expected = None;
+            let (payload, origin) = records.of(&message);
             let flow = emit(Polled::Record {
                 partition: id,
                 offset: offset(traits.offset),
-                payload: Payload::of(message.payload().unwrap_or_default(), max_bytes),
-                origin: Origin {
-                    key: message.key(),
-                    time: record_time(message.timestamp()),
-                },
+                payload,
+                origin,
             });
             self.position = traits.offset + 1;
             self.last = Some(traits);
@@ -368,14 +366,6 @@ fn refuse(action: &'static str, subject: String, error: KafkaError) -> Result<()
     }
 }
 
-fn record_time(timestamp: Timestamp) -> Option<RecordTime> {
-    match timestamp {
-        Timestamp::NotAvailable => None,
-        Timestamp::CreateTime(ms) => Some(RecordTime::Created(ms)),
-        Timestamp::LogAppendTime(ms) => Some(RecordTime::Appended(ms)),
-    }
-}
-
 impl SourceReader for KafkaReader {
     fn poll(
         &mut self,
@@ -403,7 +393,7 @@ impl SourceReader for KafkaReader {
                 continue;
             };
             let (given, after, has_more) =
-                assigned.poll(id, left, self.max_bytes, self.lost, &self.consumer, emit)?;
+                assigned.poll(id, left, &mut self.records, self.lost, &self.consumer, emit)?;
             if given > 0 {
                 assigned.heard_at = heard_at.unwrap_or_default();
             }

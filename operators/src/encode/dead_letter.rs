@@ -1,4 +1,4 @@
-//! A rejected event as a record of its dead-letter stream: the envelope form.
+//! A rejected event as a record of its dead-letter stream: in the envelope form, or raw.
 
 use std::sync::Arc;
 
@@ -6,15 +6,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
+use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::source::{OVERSIZE_HEAD_BYTES, PartitionName, Topics};
 
-use crate::encode::form::{Chunks, Form, Sender, write_record_key};
+use crate::encode::form::{Chunks, Form, Sender, TooLarge, write_record_key};
 use crate::encode::json;
+use crate::encode::raw::{RawLetter, RawPlan};
 use crate::ingest::IngestPlan;
 use crate::json::{Scanner, Schema, Value};
+use crate::origin::{self, KeptOrigin};
 use crate::reject::{Original, Reject, RejectBatch, RejectKey};
 
 /// What is needed to write dead letters.
@@ -30,10 +33,12 @@ pub struct DeadLetterPlan {
     pub shards: u16,
     /// How records are written.
     pub form: Form,
+    /// What raw dead letters say; none where they are envelopes.
+    pub raw: Option<RawPlan>,
 }
 
 impl DeadLetterPlan {
-    /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions; as lines.
+    /// The plan of what `ingest` and the stages behind it reject, of a source with these partitions; envelopes, as lines.
     pub fn new(ingest: &IngestPlan, topics: Arc<Topics>) -> Self {
         let fields = ingest.schema.fields.iter();
         DeadLetterPlan {
@@ -42,6 +47,7 @@ impl DeadLetterPlan {
             topics,
             shards: ingest.spread.shards,
             form: Form::Lines,
+            raw: None,
         }
     }
 }
@@ -56,7 +62,23 @@ pub struct EncodeDeadLetters {
     named: Option<(PartitionId, PartitionName)>,
     shards: u16,
     form: Form,
+    raw: Option<RawPlan>,
     clock: Arc<dyn Clock>,
+}
+
+/// When a batch is written.
+struct Now {
+    ms: i64,
+    /// As envelopes say it.
+    seconds: String,
+}
+
+/// How much of what is not the record itself a dead letter repeats.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    Everything,
+    /// Neither key nor headers: it is as small as it can be.
+    Nothing,
 }
 
 impl EncodeDeadLetters {
@@ -70,38 +92,91 @@ impl EncodeDeadLetters {
             named: None,
             shards: plan.shards,
             form: plan.form,
+            raw: plan.raw,
             clock,
         }
     }
 
     /// Writes a dead letter. One that its topic would refuse repeats less of what was read, at last nothing of it.
-    fn record(&mut self, chunks: &mut Chunks<'_>, reject: &Reject, now: &str) {
-        let key = self.form.has_keys().then(|| record_key(reject)).flatten();
-        let mut sender = Sender {
-            shard: reject.shard,
-            key: key.as_deref(),
-            event_time: reject.event_time,
-            place: reject.offset.0,
+    fn record(&mut self, chunks: &mut Chunks<'_>, reject: &Reject, now: &Now) {
+        let mut attempt = |original: &Original, repeats| {
+            if self.raw.is_some() {
+                self.write_raw(chunks, reject, original, repeats, now)
+            } else {
+                self.write_envelope(chunks, reject, original, repeats, now)
+            }
         };
-        let mut write = |chunks: &mut Chunks<'_>, original: &Original| {
-            chunks.record(sender, |out| self.write(out, reject, original, now))
-        };
-        if write(chunks, &reject.original).is_ok() {
+        if attempt(&reject.original, Repeats::Everything).is_ok() {
             return;
         }
         let mut kept = OVERSIZE_HEAD_BYTES;
         while kept > 0 {
-            if write(chunks, &reject.original.cut(kept)).is_ok() {
+            if attempt(&reject.original.cut(kept), Repeats::Everything).is_ok() {
                 return;
             }
             kept /= 2;
         }
-        sender.key = None;
-        let original = reject.original.cut(0);
-        chunks.smallest_record(sender, |out| self.write(out, reject, &original, now));
+        let written = attempt(&reject.original.cut(0), Repeats::Nothing);
+        debug_assert!(written.is_ok());
     }
 
-    fn write(&mut self, out: &mut Vec<u8>, reject: &Reject, original: &Original, now: &str) {
+    fn write_envelope(
+        &mut self,
+        chunks: &mut Chunks<'_>,
+        reject: &Reject,
+        original: &Original,
+        repeats: Repeats,
+        now: &Now,
+    ) -> Result<(), TooLarge> {
+        let has_key = self.form.has_keys() && repeats == Repeats::Everything;
+        let key = has_key.then(|| record_key(reject)).flatten();
+        let sender = sender(reject, key.as_deref(), Headers::default());
+        let write = |out: &mut Vec<u8>| self.envelope(out, reject, original, &now.seconds);
+        put(chunks, sender, repeats, write)
+    }
+
+    fn write_raw(
+        &mut self,
+        chunks: &mut Chunks<'_>,
+        reject: &Reject,
+        original: &Original,
+        repeats: Repeats,
+        now: &Now,
+    ) -> Result<(), TooLarge> {
+        let lines = !self.form.has_keys();
+        let source = self.source(reject.partition);
+        let Some(plan) = &self.raw else {
+            return Ok(());
+        };
+        let known = origin::read(&reject.origin).unwrap_or_default();
+        let kept = match repeats {
+            Repeats::Everything => known,
+            Repeats::Nothing => KeptOrigin::default(),
+        };
+        let source = source.as_ref().map(|it| (&*it.topic, it.number));
+        let letter = RawLetter {
+            plan,
+            reject,
+            original,
+            origin: kept,
+            leaves_out: kept != known,
+            source: source.unwrap_or(("", reject.partition.0)),
+            error_type: error_type(reject.reason.stage.stream()),
+            now_ms: now.ms,
+        };
+        let headers = letter.headers();
+        let headers = Headers::of(&headers);
+        let sender = sender(reject, kept.key, headers);
+        put(chunks, sender, repeats, |out| {
+            if lines {
+                letter.line(out, headers);
+            } else {
+                out.extend_from_slice(letter.value());
+            }
+        })
+    }
+
+    fn envelope(&mut self, out: &mut Vec<u8>, reject: &Reject, original: &Original, now: &str) {
         out.extend_from_slice(b"{\"original_event\":");
         self.original(out, original);
         let reason = &reject.reason;
@@ -116,7 +191,10 @@ impl EncodeDeadLetters {
         out.extend_from_slice(b",\"stage\":");
         json::text(out, reason.stage.name());
         out.extend_from_slice(b",\"source\":{\"topic\":");
-        self.source(out, reject.partition);
+        let source = self.source(reject.partition);
+        json::text(out, source.as_ref().map_or("", |name| &name.topic));
+        out.extend_from_slice(b",\"partition\":");
+        json::int(out, source.map_or(reject.partition.0, |name| name.number));
         out.extend_from_slice(b",\"offset\":");
         json::int(out, reject.offset.0);
         out.push(b'}');
@@ -137,15 +215,13 @@ impl EncodeDeadLetters {
         out.push(b'}');
     }
 
-    fn source(&mut self, out: &mut Vec<u8>, partition: PartitionId) {
+    /// What the source calls a partition.
+    fn source(&mut self, partition: PartitionId) -> Option<PartitionName> {
         if self.named.as_ref().is_none_or(|(id, _)| *id != partition) {
             let name = self.topics.name(partition);
             self.named = name.map(|name| (partition, name));
         }
-        let named = self.named.as_ref().map(|(_, name)| name);
-        json::text(out, named.map_or("", |name| &name.topic));
-        out.extend_from_slice(b",\"partition\":");
-        json::int(out, named.map_or(partition.0, |name| name.number));
+        self.named.as_ref().map(|(_, name)| name.clone())
     }
 
     fn original(&mut self, out: &mut Vec<u8>, original: &Original) {
@@ -195,6 +271,33 @@ impl EncodeDeadLetters {
             }
         }
         out.push(b']');
+    }
+}
+
+/// What the address of a dead letter follows from.
+fn sender<'a>(reject: &Reject, key: Option<&'a [u8]>, headers: Headers<'a>) -> Sender<'a> {
+    Sender {
+        shard: reject.shard,
+        key,
+        event_time: reject.event_time,
+        place: reject.offset.0,
+        headers,
+    }
+}
+
+/// Puts a record, however large if it cannot be smaller.
+fn put(
+    chunks: &mut Chunks<'_>,
+    sender: Sender<'_>,
+    repeats: Repeats,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), TooLarge> {
+    match repeats {
+        Repeats::Everything => chunks.record(sender, write),
+        Repeats::Nothing => {
+            chunks.smallest_record(sender, write);
+            Ok(())
+        }
     }
 }
 
@@ -273,7 +376,10 @@ impl Operator for EncodeDeadLetters {
 
     fn on_batch(&mut self, batch: RejectBatch, out: &mut Emitter<Publication, Self::Reject>) {
         let now_ms = self.clock.wall_ms();
-        let now = seconds(now_ms);
+        let now = Now {
+            ms: now_ms,
+            seconds: seconds(now_ms),
+        };
         let (rejects, shards, form) = (batch.rejects.len(), self.shards, self.form.clone());
         let chunks = |stream| Chunks::new(stream, shards, rejects, &form, now_ms);
         let mut streams = OutputStream::ALL.map(chunks);

@@ -1,6 +1,7 @@
 //! A feature vector as a record: what training reads, computed by the code that serves.
 
 use slackwater_dataflow::flow::Publication;
+use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::sink::OutputStream;
@@ -85,6 +86,7 @@ impl Operator for EncodeFeatures {
                 shard: self.spread.shard(row.key_hash),
                 key: None,
                 event_time: Some(row.time),
+                headers: Headers::default(),
                 place: row.offset.0,
             };
             let written = chunks.record(sender, |out| self.write(out, &batch.rows, row, vector));

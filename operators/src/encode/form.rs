@@ -1,6 +1,7 @@
 //! How records are written: as lines, or each with its address, and what becomes of those that a topic would refuse.
 
 use slackwater_dataflow::flow::{Publication, Ticket};
+use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::{Address, OpenRecord};
@@ -13,8 +14,9 @@ use crate::key::{KeyPart, parts};
 /// Room per record that a chunk starts with.
 const RECORD_BYTES_EXPECTED: usize = 160;
 
-/// Header of a record whose event time its topic would refuse as a timestamp: milliseconds since 1970.
-const EVENT_TIME_HEADER: &str = "slackwater.event_time";
+/// Header of a record whose event time its topic would refuse as a timestamp, and of one that is as it was read:
+/// milliseconds since 1970.
+pub(super) const EVENT_TIME_HEADER: &str = "slackwater.event_time_ms";
 
 /// How records are written.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +63,8 @@ pub(super) struct Sender<'a> {
     pub event_time: Option<EventTime>,
     /// Spreads records without a key, so that another run spreads them alike.
     pub place: u64,
+    /// What else it is sent with. They say the event time, if there are any.
+    pub headers: Headers<'a>,
 }
 
 /// A record that was begun and cannot be written: so many bytes, of so many that are allowed.
@@ -198,7 +202,11 @@ fn begin<'b>(
         key: sender.key,
     };
     let mut record = OpenRecord::begin(bytes, address);
-    if let (None, Some(event_time)) = (time_ms, event_time) {
+    let has_headers = !sender.headers.bytes().is_empty();
+    for header in sender.headers.iter() {
+        record.header(header);
+    }
+    if let (None, Some(event_time), false) = (time_ms, event_time, has_headers) {
         let event_time = event_time.to_string();
         record.header((EVENT_TIME_HEADER, Some(event_time.as_bytes())));
     }

@@ -1,13 +1,14 @@
 //! The last stage: final bytes of every record, decided once.
 //!
 //! - [`EncodePredictions`]: scored events.
-//! - [`EncodeDeadLetters`]: rejected events, in the envelope that says why.
+//! - [`EncodeDeadLetters`]: rejected events, in the envelope that says why, or raw, as they were read.
 //! - [`EncodeFeatures`]: feature vectors, for training.
 //!
 //! Records are compact JSON, one a line or each with its address ([`Form`]). The clock is read once per batch, never per event.
 
 mod json;
 mod form;
+mod raw;
 mod dead_letter;
 mod features;
 mod prediction;
@@ -16,6 +17,7 @@ pub use self::dead_letter::{DeadLetterPlan, EncodeDeadLetters};
 pub use self::features::{EncodeFeatures, FeatureRowPlan};
 pub use self::form::Form;
 pub use self::prediction::{EncodePredictions, ModelIdentity, PredictionPlan};
+pub use self::raw::RawPlan;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]

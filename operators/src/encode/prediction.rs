@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
+use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::moment::Epoch;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::Spread;
@@ -171,6 +172,7 @@ impl Operator for EncodePredictions {
                 key: Some(&key),
                 event_time: Some(row.time),
                 place: row.offset.0,
+                headers: Headers::default(),
             };
             let write = |out: &mut Vec<u8>| self.write(out, &scored, row, score, &of_all);
             if let Err(size) = chunks.record(sender, write) {

@@ -1,9 +1,10 @@
 //! Are the bytes of each record exactly what the job promises?
 //!
-//! - `predictions`: scored events and feature rows. `dead_letters`: the envelope.
+//! - `predictions`: scored events and feature rows. `dead_letters`: the envelope. `raw`: the record itself.
 
 mod dead_letters;
 mod predictions;
+mod raw;
 
 use std::sync::Arc;
 

@@ -49,6 +49,7 @@ fn batch(events: &[Event]) -> RowBatch {
             order_time: EventTime(*time),
             key_hash: KeyHash::of(&[*key]),
             key: &[*key],
+            origin: &[],
             record,
             cells: &[text, *amount],
             scratch: b"",

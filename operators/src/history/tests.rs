@@ -128,6 +128,7 @@ fn row(entry: &Entry) -> Rows {
         order_time: EventTime(entry.time),
         key_hash: KeyHash(0),
         key: b"",
+        origin: &[],
         record: &record,
         cells: &cells,
         scratch: b"",

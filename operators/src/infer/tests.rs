@@ -98,6 +98,7 @@ fn events(vectors: &[f32]) -> FeatureBatch {
             order_time: EventTime(1_000 + at as i64),
             key_hash: KeyHash(at),
             key: b"key",
+            origin: &[],
             record: b"record",
             cells: &[],
             scratch: b"",

@@ -22,10 +22,11 @@ pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
 use self::fields::{Decoded, FieldReader};
-use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, Rows};
+use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, RowShape, Rows};
 use crate::event::EventSchema;
 use crate::json::Malformed;
 use crate::key::KeyWriter;
+use crate::origin;
 use crate::reject::{
     Code, Lateness, Original, Reason, Reject, RejectBatch, RejectKey, Stage, grouped,
 };
@@ -60,6 +61,18 @@ pub struct IngestPlan {
     pub max_depth: u32,
     /// Where keys and partitions go.
     pub spread: Spread,
+    /// Whether keys and headers of records are kept, for dead letters that repeat them.
+    pub keeps_origins: bool,
+}
+
+impl IngestPlan {
+    /// What the rows have that come of it.
+    pub fn shape(&self) -> RowShape {
+        RowShape {
+            fields: self.schema.fields.len(),
+            keeps_origins: self.keeps_origins,
+        }
+    }
 }
 
 /// What becomes of an event that is older than its partition's watermark.
@@ -94,6 +107,8 @@ pub struct EventIngest {
     closed_rejects: Vec<(PartitionId, Vec<Reject>)>,
     /// Late events left out on purpose.
     dropped: u64,
+    /// What the record was written with that is being looked at, if that is kept.
+    origin: Vec<u8>,
 }
 
 /// What is wrong with an event.
@@ -127,6 +142,7 @@ impl EventIngest {
             refused: Vec::new(),
             closed_rejects: Vec::new(),
             dropped: 0,
+            origin: Vec::new(),
             plan,
         }
     }
@@ -182,8 +198,7 @@ impl EventIngest {
             reason = "the spread names workers below its number"
         )]
         let (rows, expected) = (&mut self.open[target], self.expected[target]);
-        let fields = plan.schema.fields.len();
-        let room = || Rows::with_capacity(fields, expected.rows, expected.bytes);
+        let room = || Rows::with_capacity(plan.shape(), expected.rows, expected.bytes);
         rows.get_or_insert_with(room).push(NewRow {
             partition,
             offset,
@@ -192,6 +207,7 @@ impl EventIngest {
             key_hash,
             key,
             record,
+            origin: &self.origin,
             cells,
             scratch,
         });
@@ -236,6 +252,10 @@ impl Ingest for EventIngest {
         origin: Origin<'_>,
     ) {
         self.turn_to(partition);
+        if self.plan.keeps_origins {
+            self.origin.clear();
+            origin::write(origin, &mut self.origin);
+        }
         let taken = match payload {
             Payload::Whole(record) => self.take(partition, offset, record, origin),
             Payload::Oversize { length, .. } => {
@@ -261,6 +281,7 @@ impl Ingest for EventIngest {
                 lateness,
                 shard: self.plan.spread.shard_of_partition(partition),
                 key: origin.key.map(|key| RejectKey::OfRecord(key.to_vec())),
+                origin: self.origin.clone(),
             });
         }
     }

@@ -33,7 +33,7 @@ pub use self::spilled::SpillError;
 
 use self::saved::Restoring;
 use self::waiting::Waiting;
-use crate::batch::RowBatch;
+use crate::batch::{RowBatch, RowShape};
 
 /// Events and bytes given at once: as many as a poll of a source brings, for the same reasons.
 const PART: Part = Part {
@@ -56,27 +56,28 @@ pub struct EventTimeOrder {
     waiting: Waiting,
     restoring: Restoring,
     part: Part,
-    fields: usize,
+    shape: RowShape,
     /// Of the batches that this turn took.
     taken: Vec<Ticket>,
 }
 
 impl EventTimeOrder {
-    /// A stage of `worker` where nothing waits yet, for events with `fields` fields.
+    /// A stage of `worker` where nothing waits yet, for rows of this shape or with so many fields.
     pub fn new(
         worker: usize,
         spread: Spread,
-        fields: usize,
+        shape: impl Into<RowShape>,
         room: WaitingRoom,
         spill: Box<dyn Spill>,
     ) -> Self {
+        let shape = shape.into();
         EventTimeOrder {
             worker,
             spread,
-            restoring: Restoring::new(fields),
-            waiting: Waiting::new(fields, room.memory_bytes_max(), spill),
+            restoring: Restoring::new(shape),
+            waiting: Waiting::new(shape, room.memory_bytes_max(), spill),
             part: PART,
-            fields,
+            shape,
             taken: Vec::new(),
             room,
         }
@@ -146,7 +147,7 @@ impl Operator for EventTimeOrder {
     }
 
     fn on_restored(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let empty = Restoring::new(self.fields);
+        let empty = Restoring::new(self.shape);
         self.waiting
             .restore(std::mem::replace(&mut self.restoring, empty))?;
         self.tell();

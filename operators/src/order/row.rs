@@ -1,12 +1,14 @@
 //! A row as bytes, for the disk and for checkpoints: its numbers, little-endian, then its cells, each a tag and a
-//! value, then its bytes. Where it stands is written around it by whoever needs that.
+//! value, then its bytes. Where it stands is written around it by whoever needs that. If the record's origin is kept, it
+//! stands behind the record, and a bit of a length says so.
 
 use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::KeyHash;
 
-use crate::batch::{Cell, NewRow, Row, Rows, Span};
+use crate::batch::{Cell, NewRow, Row, RowShape, Rows, Span};
 use crate::order::runs::Place;
+use crate::origin;
 
 const TAG_NULL: u8 = 0;
 const TAG_PLAIN: u8 = 1;
@@ -15,15 +17,20 @@ const TAG_INT: u8 = 3;
 const TAG_FLOAT: u8 = 4;
 const TAG_BOOL: u8 = 5;
 
+/// In the length of the unescaped texts: an origin stands before them. Rows are far shorter.
+const HAS_ORIGIN: u32 = 1 << 31;
+
 /// Appends a row.
 pub(super) fn write(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
     let bytes = rows.bytes_of(row);
     // Every span of a row lies in its bytes, and these begin with the record.
     let base = row.record.start;
-    let scratch_len = bytes.len() as u32 - row.record.len - row.key.len;
+    let origin_len = rows.origin_of(row).len() as u32;
+    let scratch_len = bytes.len() as u32 - row.record.len - origin_len - row.key.len;
+    let has_origin = if origin_len > 0 { HAS_ORIGIN } else { 0 };
     out.extend_from_slice(&row.time.0.to_le_bytes());
     out.extend_from_slice(&row.key_hash.0.to_le_bytes());
-    for len in [row.record.len, scratch_len, row.key.len] {
+    for len in [row.record.len, scratch_len | has_origin, row.key.len] {
         out.extend_from_slice(&len.to_le_bytes());
     }
     for cell in rows.cells(row) {
@@ -33,7 +40,7 @@ pub(super) fn write(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
                 let (tag, from) = if plain {
                     (TAG_PLAIN, base)
                 } else {
-                    (TAG_UNESCAPED, base + row.record.len)
+                    (TAG_UNESCAPED, base + row.record.len + origin_len)
                 };
                 let start = u64::from(span.start - from);
                 (tag, start << 32 | u64::from(span.len))
@@ -67,6 +74,52 @@ fn cell(tag: u8, value: u64) -> Option<Cell> {
     })
 }
 
+/// The bytes of a row as they stand: those that follow its numbers and cells.
+pub(super) struct RowBytes<'b> {
+    pub(super) record: &'b [u8],
+    /// Empty if none was kept.
+    pub(super) origin: &'b [u8],
+    pub(super) scratch: &'b [u8],
+    pub(super) key: &'b [u8],
+}
+
+/// Lengths of the bytes of a row.
+#[derive(Clone, Copy)]
+pub(super) struct RowLengths {
+    record: u32,
+    has_origin: bool,
+    scratch: u32,
+    key: u32,
+}
+
+impl RowLengths {
+    pub(super) fn read(reader: &mut Fields<'_>) -> Option<Self> {
+        let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        Some(RowLengths {
+            record,
+            has_origin: scratch & HAS_ORIGIN != 0,
+            scratch: scratch & !HAS_ORIGIN,
+            key,
+        })
+    }
+
+    pub(super) fn bytes<'b>(self, reader: &mut Fields<'b>) -> Option<RowBytes<'b>> {
+        let record = reader.bytes(self.record)?;
+        let origin = match self.has_origin {
+            true => origin::length(reader.0),
+            false => 0,
+        };
+        // One that is there takes some bytes.
+        (self.has_origin == (origin > 0)).then_some(())?;
+        Some(RowBytes {
+            record,
+            origin: reader.bytes(origin)?,
+            scratch: reader.bytes(self.scratch)?,
+            key: reader.bytes(self.key)?,
+        })
+    }
+}
+
 /// Reads rows with a fixed number of fields.
 pub(super) struct RowReader {
     cells: Vec<Cell>,
@@ -74,7 +127,8 @@ pub(super) struct RowReader {
 }
 
 impl RowReader {
-    pub(super) fn new(fields: usize) -> Self {
+    pub(super) fn new(shape: RowShape) -> Self {
+        let fields = shape.fields;
         RowReader {
             cells: Vec::with_capacity(fields),
             fields,
@@ -90,28 +144,34 @@ impl RowReader {
     ) -> Option<()> {
         let time = EventTime(reader.i64()?);
         let key_hash = KeyHash(reader.u64()?);
-        let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let lengths = RowLengths::read(reader)?;
         self.cells.clear();
         for _ in 0..self.fields {
             let [tag] = reader.array()?;
             let cell = cell(tag, reader.u64()?)?;
             if let Cell::Text { span, plain } = cell {
-                let within = if plain { record } else { scratch };
+                let within = if plain {
+                    lengths.record
+                } else {
+                    lengths.scratch
+                };
                 span.start
                     .checked_add(span.len)
                     .filter(|&end| end <= within)?;
             }
             self.cells.push(cell);
         }
+        let bytes = lengths.bytes(reader)?;
         rows.push(NewRow {
             partition: place.partition,
             offset: place.offset,
             time,
             order_time: place.time,
             key_hash,
-            record: reader.bytes(record)?,
-            scratch: reader.bytes(scratch)?,
-            key: reader.bytes(key)?,
+            record: bytes.record,
+            origin: bytes.origin,
+            scratch: bytes.scratch,
+            key: bytes.key,
             cells: &self.cells,
         });
         Some(())

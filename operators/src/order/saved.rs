@@ -12,8 +12,8 @@ use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{KeyGroup, KeyHash, Offset, PartitionId};
 use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
-use crate::batch::{Row, Rows};
-use crate::order::row::{self, RowReader};
+use crate::batch::{Row, RowShape, Rows};
+use crate::order::row::{self, RowLengths, RowReader};
 use crate::order::runs::{News, Place, Run, Runs};
 
 /// Rows written at once: two polls' worth, well below a millisecond.
@@ -72,19 +72,17 @@ pub fn read_plain<'b>(
     let place = place(entry_key)?;
     let mut reader = Fields(value);
     let (_time, _key_hash) = (reader.i64()?, reader.u64()?);
-    let (record, scratch, key) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let lengths = RowLengths::read(&mut reader)?;
     for _ in 0..fields {
         let (_tag, _value) = (reader.array::<1>()?, reader.u64()?);
     }
-    let record = reader.bytes(record)?;
-    reader.bytes(scratch)?;
-    let key = reader.bytes(key)?;
+    let bytes = lengths.bytes(&mut reader)?;
     reader.0.is_empty().then_some(PlainWaiting {
         order_time: place.time,
         partition: place.partition,
         offset: place.offset,
-        record,
-        key,
+        record: bytes.record,
+        key: bytes.key,
     })
 }
 
@@ -203,17 +201,18 @@ pub(super) struct Restoring {
     reader: RowReader,
     rows: Rows,
     anew: bool,
-    fields: usize,
+    shape: RowShape,
 }
 
 impl Restoring {
-    /// Of events with `fields` fields.
-    pub(super) fn new(fields: usize) -> Self {
+    /// Of rows of this shape. Where a checkpoint has kept more of them than that it is left out, and where it has kept
+    /// less nothing is known.
+    pub(super) fn new(shape: RowShape) -> Self {
         Restoring {
-            reader: RowReader::new(fields),
-            rows: Rows::with_capacity(fields, 0, 0),
+            reader: RowReader::new(shape),
+            rows: Rows::with_capacity(shape, 0, 0),
             anew: false,
-            fields,
+            shape,
         }
     }
 
@@ -236,7 +235,7 @@ impl Restoring {
         order.sort_unstable();
         let mut runs = Vec::new();
         for part in order.chunks(ROWS_PER_RUN) {
-            let mut rows = Rows::with_capacity(self.fields, part.len(), 0);
+            let mut rows = Rows::with_capacity(self.shape, part.len(), 0);
             for &(_, nth) in part {
                 rows.push_from(&self.rows, nth);
             }

@@ -16,7 +16,7 @@ use slackwater_dataflow::place::{Offset, PartitionId};
 use slackwater_dataflow::spill::{Spill, SpillFile};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{Row, Rows};
+use crate::batch::{Row, RowShape, Rows};
 use crate::order::row::{self, RowReader};
 use crate::order::runs::Place;
 
@@ -114,10 +114,10 @@ impl Spilled {
         Ok(())
     }
 
-    /// Reads the block that comes first, rows with `fields` fields; none if nothing lies on disk.
+    /// Reads the block that comes first, rows of this shape; none if nothing lies on disk.
     pub(super) fn read_first(
         &mut self,
-        fields: usize,
+        shape: RowShape,
     ) -> Result<Option<(Rows, Duration)>, SpillError> {
         let runs = self.runs.iter().enumerate();
         let firsts = runs.filter_map(|(at, run)| Some((run.first()?, at)));
@@ -127,7 +127,7 @@ impl Spilled {
         let Some(run) = self.runs.get_mut(at) else {
             return Ok(None);
         };
-        let rows = run.read_first(fields, &mut self.bytes)?;
+        let rows = run.read_first(shape, &mut self.bytes)?;
         let read_at = run.read_at;
         if run.first().is_none() {
             // The file goes with it.
@@ -207,7 +207,7 @@ impl SpilledRun {
         self.blocks.front().map(|block| block.first)
     }
 
-    fn read_first(&mut self, fields: usize, bytes: &mut u64) -> Result<Option<Rows>, SpillError> {
+    fn read_first(&mut self, shape: RowShape, bytes: &mut u64) -> Result<Option<Rows>, SpillError> {
         let Some(block) = self.blocks.pop_front() else {
             return Ok(None);
         };
@@ -219,7 +219,7 @@ impl SpilledRun {
         if xxh3_64(&encoded) != block.hash {
             return Err(SpillError::Damaged);
         }
-        read_rows(&encoded, fields)
+        read_rows(&encoded, shape)
             .map(Some)
             .ok_or(SpillError::Damaged)
     }
@@ -232,9 +232,9 @@ fn write_row(place: Place, rows: &Rows, row: &Row, out: &mut Vec<u8>) {
     row::write(rows, row, out);
 }
 
-fn read_rows(block: &[u8], fields: usize) -> Option<Rows> {
-    let mut rows = Rows::with_capacity(fields, 0, block.len());
-    let mut row_reader = RowReader::new(fields);
+fn read_rows(block: &[u8], shape: RowShape) -> Option<Rows> {
+    let mut rows = Rows::with_capacity(shape, 0, block.len());
+    let mut row_reader = RowReader::new(shape);
     let mut reader = Fields(block);
     while !reader.0.is_empty() {
         let place = Place {

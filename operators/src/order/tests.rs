@@ -7,17 +7,27 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::headers::{self, Headers};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::pace::{PaceLimits, WaitingRoom};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
+use slackwater_dataflow::source::Origin;
 use slackwater_dataflow::spill::{MemoryFiles, Spill, SpillFile};
 
-use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
-use crate::order::{EventTimeOrder, Part};
+use crate::batch::{Cell, NewRow, RowBatch, RowShape, Rows, Span};
+use crate::order::runs::Place;
+use crate::order::{EventTimeOrder, Part, read_plain, row};
+use crate::origin::{self, KeptOrigin};
 
 const FIELDS: usize = 5;
+
+const SHAPE: RowShape = RowShape {
+    fields: FIELDS,
+    keeps_origins: true,
+};
 
 const SPREAD: Spread = Spread {
     key_groups: 64,
@@ -51,7 +61,17 @@ fn push(rows: &mut Rows, (time, partition, offset): Event) {
         },
         Cell::Bool(offset.is_multiple_of(2)),
     ];
+    let mut headers = Vec::new();
+    headers::write(&mut headers, ("h", Some(key.as_bytes())));
+    let mut origin = Vec::new();
+    let written = Origin {
+        key: (!offset.is_multiple_of(4)).then_some(record.as_bytes()),
+        headers: Headers::of(&headers),
+        time: None,
+    };
+    origin::write(written, &mut origin);
     rows.push(NewRow {
+        origin: &origin,
         partition: PartitionId(partition),
         offset: Offset(offset),
         time: EventTime(time - 1),
@@ -65,7 +85,7 @@ fn push(rows: &mut Rows, (time, partition, offset): Event) {
 }
 
 fn rows(events: &[Event]) -> Rows {
-    let mut rows = Rows::with_capacity(FIELDS, events.len(), 0);
+    let mut rows = Rows::with_capacity(SHAPE, events.len(), 0);
     for &event in events {
         push(&mut rows, event);
     }
@@ -87,7 +107,7 @@ fn stage(bytes: u64, spill: impl Spill + 'static) -> EventTimeOrder {
         waiting_bytes_per_worker: bytes,
     };
     let room = WaitingRoom::detached(limits);
-    let stage = EventTimeOrder::new(2, SPREAD, FIELDS, room, Box::new(spill));
+    let stage = EventTimeOrder::new(2, SPREAD, SHAPE, room, Box::new(spill));
     EventTimeOrder {
         part: Part {
             events: 3,
@@ -117,7 +137,8 @@ fn contents(rows: &Rows) -> Vec<String> {
             row.time,
             row.key_hash,
         );
-        format!("{place:?} {cells:?} {record:?} {key:?}")
+        let origin = rows.origin(row);
+        format!("{place:?} {cells:?} {record:?} {key:?} {origin:?}")
     });
     all.collect()
 }
@@ -239,6 +260,44 @@ proptest! {
     }
 }
 
+/// A job may keep origins from one run on, or no longer: rows of the run before are read all the same.
+#[test]
+fn is_a_row_read_whether_its_origin_is_kept_or_not() {
+    let without = RowShape::from(FIELDS);
+    for (written, wanted) in [
+        (SHAPE, SHAPE),
+        (SHAPE, without),
+        (without, SHAPE),
+        (without, without),
+    ] {
+        let mut rows = Rows::with_capacity(written, 1, 0);
+        push(&mut rows, (7, 1, 5));
+        let mut bytes = Vec::new();
+        row::write(&rows, &rows.rows()[0], &mut bytes);
+        let mut read = Rows::with_capacity(wanted, 1, 0);
+        let place = Place::of(&rows.rows()[0], EventTime(7));
+        let mut fields = Fields(&bytes);
+        let mut reader = row::RowReader::new(wanted);
+        reader.read(place, &mut fields, &mut read).unwrap();
+        assert!(fields.is_empty());
+        let mut expected = Rows::with_capacity(wanted, 1, 0);
+        push(&mut expected, (7, 1, 5));
+        let kept = read.origin(&read.rows()[0]);
+        match (written.keeps_origins, wanted.keeps_origins) {
+            (false, true) => assert_eq!(kept, Some(KeptOrigin::default())),
+            _ => assert_eq!(contents(&read), contents(&expected)),
+        }
+        let plain = read_plain(&[0; 20], &bytes, FIELDS).unwrap();
+        assert_eq!(plain.record, b"{record 1 5}");
+        assert_eq!(plain.key, b"key 5");
+        for cut in 0..bytes.len() {
+            let mut rows = Rows::with_capacity(wanted, 1, 0);
+            let mut fields = Fields(&bytes[..cut]);
+            assert!(reader.read(place, &mut fields, &mut rows).is_none());
+        }
+    }
+}
+
 #[test]
 fn does_an_event_at_the_watermark_wait() {
     let mut stage = stage(u64::MAX, MemoryFiles::default());
@@ -283,7 +342,7 @@ fn is_a_part_bounded_by_its_bytes() {
 fn do_small_batches_take_little_memory() {
     let mut stage = stage(u64::MAX, MemoryFiles::default());
     for offset in 0..100 {
-        let mut one = Rows::with_capacity(FIELDS, 512, 512 * 192);
+        let mut one = Rows::with_capacity(SHAPE, 512, 512 * 192);
         push(&mut one, (7, 0, offset));
         stage.waiting.add(one, Duration::ZERO).unwrap();
     }

@@ -19,14 +19,14 @@ use slackwater_dataflow::place::{KeyGroup, KeyHash};
 use slackwater_dataflow::snapshot::{Progress, StateDelta};
 use slackwater_dataflow::spill::Spill;
 
-use crate::batch::{ROW_BYTES_EXPECTED, Rows};
+use crate::batch::{ROW_BYTES_EXPECTED, RowShape, Rows};
 use crate::order::runs::{Origin, Place, Run, Runs, Timed};
 use crate::order::saved::{Restoring, Saving};
 use crate::order::spilled::{SpillError, Spilled, SpilledRun};
 
 /// Rows that wait for the watermark, of one worker.
 pub(super) struct Waiting {
-    fields: usize,
+    shape: RowShape,
     bytes_max: u64,
     watermark: EventTime,
     runs: Runs,
@@ -44,9 +44,9 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(fields: usize, bytes_max: u64, spill: Box<dyn Spill>) -> Self {
+    pub(super) fn new(shape: RowShape, bytes_max: u64, spill: Box<dyn Spill>) -> Self {
         Waiting {
-            fields,
+            shape,
             bytes_max,
             watermark: EventTime::MIN,
             runs: Runs::default(),
@@ -199,7 +199,7 @@ impl Waiting {
         self.collect()?;
         let expected = most.min(self.due.len() - self.next_due);
         let expected_bytes = (expected * ROW_BYTES_EXPECTED).min(bytes_most);
-        let mut taken = Rows::with_capacity(self.fields, expected, expected_bytes);
+        let mut taken = Rows::with_capacity(self.shape, expected, expected_bytes);
         let mut read_at = Duration::MAX;
         while taken.rows().len() < most && taken.bytes_held() < bytes_most {
             self.collect()?;
@@ -253,7 +253,7 @@ impl Waiting {
                 return Ok(());
             }
             // What comes first lies on disk.
-            if let Some((rows, read_at)) = self.spilled.read_first(self.fields)? {
+            if let Some((rows, read_at)) = self.spilled.read_first(self.shape)? {
                 self.keep(Run::new(rows, read_at, Origin::Block), false);
             }
         }

@@ -54,7 +54,7 @@ fn state_bytes(manifest: &Manifest) -> u64 {
     manifest.chains.iter().flatten().map(|it| it.length).sum()
 }
 
-pub(super) fn time(ms: i64) -> String {
+pub(in crate::cli) fn time(ms: i64) -> String {
     Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
 }
 

@@ -5,6 +5,8 @@ mod list;
 mod show;
 mod verify;
 
+pub(super) use self::list::time;
+
 use std::sync::Arc;
 
 use clap::Subcommand;

@@ -4,7 +4,7 @@ use slackwater_connectors::file::SHARDS_MAX;
 use slackwater_dataflow::checkpoint::coordinator::UNPUBLISHED_MAX;
 
 use crate::pipeline::keys::input::MAX_SPAN_MS;
-use crate::pipeline::keys::{Choice, Key, Kind, later, now};
+use crate::pipeline::keys::{Choice, Key, Kind, now};
 
 /// As many as the sink of files can keep open, with its reason there.
 const MAX_SHARDS: i64 = SHARDS_MAX as i64;
@@ -21,7 +21,7 @@ const MAX_MULTIPLIER: f64 = 100.0;
 
 const SINKS: &[Choice] = &[now("file"), now("stdout"), now("discard"), now("kafka")];
 const DELIVERIES: &[Choice] = &[now("exactly_once"), now("at_least_once")];
-const FORMS: &[Choice] = &[now("envelope"), later("raw")];
+const FORMS: &[Choice] = &[now("envelope"), now("raw")];
 const STRATEGIES: &[Choice] = &[now("exponential_delay"), now("fixed_delay"), now("none")];
 
 const FILE: &[&str] = &["file"];
@@ -61,7 +61,8 @@ pub(super) static KEYS: &[Key] = &[
 
     Key::new("dead_letter", Kind::Table, "How rejected events are written."),
     Key::new("dead_letter.form", Kind::Choice(FORMS),
-        "`envelope`: a JSON object around the values; `raw`: the original bytes.").or("\"envelope\""),
+        "`envelope`: a JSON object that says what was wrong, around the values of the fields. `raw`: the record as it was read, \
+         with its key and headers, and further headers that say what was wrong.").or("\"envelope\""),
 
     Key::new("mirror", Kind::Table, "Copies of state for other services.").later(),
     Key::new("mirror.redis", Kind::Table, "History and features in Redis.").later(),

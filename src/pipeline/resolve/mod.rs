@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::{
-    GeneratorSpec, JobSpec, Order, Pipeline, SinkKind, SinkSpec, SourceSpec, StreamNames,
+    DeadLetterForm, GeneratorSpec, JobSpec, Order, Pipeline, SinkKind, SinkSpec, SourceSpec,
+    StreamNames,
 };
 use crate::pipeline::value::quoted;
 
@@ -66,6 +67,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         features: features.into_specs()?,
         model: model?,
         sink: sink?,
+        dead_letters: dead_letters(root),
         checkpoint: recovery.checkpoint,
         restart: recovery.restart,
     })
@@ -94,6 +96,15 @@ fn job(section: &Section, findings: &mut Findings) -> Option<JobSpec> {
         },
         key_groups: key_groups?,
     })
+}
+
+fn dead_letters(root: &Section) -> DeadLetterForm {
+    let section = root.table("dead_letter");
+    let form = section.and_then(|section| section.text("form"));
+    match form.map(|form| form.value) {
+        Some("raw") => DeadLetterForm::Raw,
+        _ => DeadLetterForm::Envelope,
+    }
 }
 
 fn source(section: &Section, findings: &mut Findings) -> Option<SourceSpec> {

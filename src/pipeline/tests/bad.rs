@@ -284,10 +284,10 @@ pub(super) const BAD: &[Bad] = &[
         "46:9: `value`: the field is an int, expected a whole number, got 1.5",
         "47:1: [[check]] needs `value` with rule = \"max\"",
     ]),
-    bad("", "[[lookup]]\nname = \"profile\"\n[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"raw\"\n", &[
+    bad("", "[[lookup]]\nname = \"profile\"\n[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"rwa\"\n", &[
         "39:1: [[lookup]] is not supported in this version",
         "41:2: [mirror] is not supported in this version",
-        "44:8: `form`: \"raw\" is not supported in this version",
+        "44:8: `form`: unknown value \"rwa\", did you mean \"raw\"?",
     ]),
     bad("", "[[lokup]]\nname = 1\n", &[
         "39:3: unknown table [[lokup]], did you mean [[lookup]]?",

@@ -70,7 +70,7 @@ impl Part {
                 shorter(metadata.len(), published),
             ));
         }
-        let committed = committed(&committed_path(&path));
+        let committed = committed_length(&path);
         Ok(Part {
             identity: identity(&metadata),
             length: metadata.len(),
@@ -257,9 +257,10 @@ fn committed_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// What the file beside a part says; none if it is not there or says nothing: then it is written anew.
-fn committed(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+/// How much of a part whole epochs have written, as the file beside it says; none if that is not there or says nothing:
+/// then it is written anew.
+pub fn committed_length(part: &Path) -> Option<u64> {
+    let text = fs::read_to_string(committed_path(part)).ok()?;
     text.strip_suffix('\n')?.parse().ok()
 }
 

@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::any;
 use slackwater_dataflow::flow::Ticket;
+use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::records;
@@ -32,6 +33,7 @@ fn sender(key: Option<&[u8]>, event_time: Option<i64>) -> Sender<'_> {
         key,
         event_time: event_time.map(EventTime),
         place: 7,
+        headers: Headers::default(),
     }
 }
 
@@ -75,7 +77,7 @@ fn is_the_time_of_an_event_the_timestamp_if_its_topic_takes_it() {
                 (record.address.partition, record.value),
                 (1, Some(b"x".as_slice()))
             );
-            let headers: Vec<_> = record.headers().collect();
+            let headers: Vec<_> = record.headers.iter().collect();
             let header = header.map(|it| (EVENT_TIME_HEADER, Some(it.as_bytes())));
             assert_eq!(headers, Vec::from_iter(header));
         });

@@ -24,6 +24,7 @@ fn encoder(form: Form) -> EncodeDeadLetters {
         topics: Arc::new(Topics::of(&[Partition::new(PartitionId(6), topic)])),
         shards: 4,
         form,
+        raw: None,
     };
     EncodeDeadLetters::new(plan, clock())
 }
@@ -43,6 +44,7 @@ fn reject(stage: Stage, code: Code, message: &str, original: Original) -> Reject
         lateness: None,
         shard: ShardId(3),
         key: None,
+        origin: Vec::new(),
     }
 }
 

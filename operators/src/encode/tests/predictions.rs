@@ -46,6 +46,7 @@ fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
             order_time: EventTime(*time),
             key_hash: KeyHash(*hash),
             key: b"\x01\x04\0\0\0an\"a",
+            origin: &[],
             record: b"o'clock",
             cells,
             scratch: scratch.as_bytes(),

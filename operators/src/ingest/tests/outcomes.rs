@@ -1,5 +1,8 @@
 //! Does each bad record get exactly its code, stage and message, and does the first check win?
 
+use std::sync::Arc;
+
+use slackwater_dataflow::headers::{self, Headers};
 use slackwater_dataflow::ingest::Ingest;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, ShardId};
@@ -7,7 +10,9 @@ use slackwater_dataflow::source::{Origin, Payload};
 
 use crate::batch::Cell;
 use crate::event::FieldIndex;
-use crate::ingest::tests::{ingest, poll, seal, text};
+use crate::ingest::tests::{USER, ingest, plan, poll, seal, text};
+use crate::ingest::{EventIngest, IngestPlan};
+use crate::origin::{self, KeptOrigin};
 use crate::reject::{Lateness, Original, Stage};
 
 /// Sent to a partition whose highest event time is 10,000 and whose watermark is 8,000.
@@ -321,4 +326,42 @@ fn does_a_row_hold_what_the_record_says() {
         _ => unreachable!("a text"),
     };
     assert_eq!((plain(0), plain(2)), (false, true));
+}
+
+/// Of an event that is rejected here, and of one that goes on.
+#[test]
+fn are_keys_and_headers_of_records_kept_where_they_are_wanted() {
+    let mut all = Vec::new();
+    headers::write(&mut all, ("h", Some(b"v")));
+    let written = Origin {
+        key: Some(b"k"),
+        headers: Headers::of(&all),
+        time: None,
+    };
+    for keeps_origins in [true, false] {
+        let mut ingest = EventIngest::new(Arc::new(IngestPlan {
+            keeps_origins,
+            ..plan(1)
+        }));
+        let good = r#"{"user":"\u0061","category":"b","product":"c","at":7}"#;
+        for (offset, record) in (0..).zip([good, "[]"]) {
+            let payload = Payload::Whole(record.as_bytes());
+            ingest.on_record(PartitionId(0), Offset(offset), payload, written);
+        }
+        let sealed = seal(&mut ingest);
+        let (_, reject) = &sealed.rejects[0];
+        let rows = &sealed.batches[0].1.rows;
+        let row = &rows.rows()[0];
+        let Cell::Text { span, .. } = rows.cell(row, USER) else {
+            unreachable!("it is a text");
+        };
+        assert_eq!(rows.bytes(span), b"a");
+        assert_eq!(rows.bytes(row.record), good.as_bytes());
+        let expected = keeps_origins.then_some(KeptOrigin {
+            key: Some(b"k"),
+            headers: Headers::of(&all),
+        });
+        assert_eq!(origin::read(&reject.origin), expected);
+        assert_eq!(rows.origin(row), expected);
+    }
 }
