@@ -9,6 +9,7 @@
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
 //! - `poison`: records and batches that are not as they should be.
 //! - `preflight`: what a person is told before anything runs.
+//! - `secured`: brokers that speak TLS, and want to know who speaks to them; with the feature `tls`.
 //! - `defects`: whether these tests find what they are there for.
 //!
 //! Needs Java, and Maven with the network the first time; where they are missing these tests fail and say so.
@@ -44,3 +45,5 @@ mod poison;
 mod preflight;
 mod proxy;
 mod reading;
+#[cfg(feature = "tls")]
+mod secured;
