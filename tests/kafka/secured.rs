@@ -24,9 +24,9 @@ const USER: &str = "canary";
 const PASSWORD: &str = "Kj7-tweet-Qz93";
 const VARIABLE: &str = "PASSWORD_OF_A_TEST";
 
-/// Longer than it takes to find out that brokers and client do not accept each other. Who waits for brokers that are away
-/// waits for longer.
-const PROMPT: Duration = Duration::from_secs(9);
+/// Longer than it takes to find out that brokers and client do not accept each other, on a busy machine too. `check` asks
+/// the brokers of the source and of the sink, and waits ten seconds for each of them where nobody answers.
+const PROMPT: Duration = Duration::from_secs(18);
 
 /// A broker that speaks TLS, and who has issued its certificates.
 struct Secured {

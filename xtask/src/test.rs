@@ -95,8 +95,8 @@ const STEPS: [Step; 14] = [
     },
     Step {
         name: "refusal",
-        purpose: "the program as it is shipped has no faults on purpose",
-        share_minutes: 3,
+        purpose: "the program as it is shipped has no faults on purpose, and says what it was built without",
+        share_minutes: 4,
         run: refusal::run,
     },
     Step {
