@@ -15,6 +15,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use slackwater_dataflow::sink::SinkError;
 use slackwater_dataflow::source::SourceError;
 
+use crate::security::{Refusal, unusable};
+
 /// Where the brokers are, and how they are spoken to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {
@@ -81,6 +83,17 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
+    /// Whether this program can do what the settings ask for, as far as they alone tell.
+    ///
+    /// # Errors
+    /// It can not: the first such setting, and what to do.
+    pub fn usable(&self) -> Result<(), Fault> {
+        match unusable(&self.properties) {
+            Some((name, why)) => Err(Fault::new("use", format!("the property `{name}`"), why)),
+            None => Ok(()),
+        }
+    }
+
     /// Settings of a client: ours, then what a person has set.
     pub(crate) fn config<'s>(
         &self,
@@ -213,6 +226,10 @@ struct Seen {
     undelivered: AtomicBool,
     /// Why the first of them was not, if that says more than that others were not.
     cause: Mutex<Option<RDKafkaErrorCode>>,
+    /// Why brokers and this client did not come together the first time, if they have spoken to each other.
+    refusal: Mutex<Option<Refusal>>,
+    /// Why the last connection did not come about, or did not stay.
+    obstacle: Mutex<Option<String>>,
 }
 
 impl Noticed {
@@ -229,6 +246,40 @@ impl Noticed {
     /// Why the first of them was not delivered, if that is known.
     pub fn cause(&self) -> Option<RDKafkaErrorCode> {
         *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why brokers and this client do not accept each other, if they do not.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let refusal = self.0.refusal.lock();
+        refusal.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the last connection did not come about, in the client library's words.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        let obstacle = self.0.obstacle.lock();
+        obstacle.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_error(&self, code: RDKafkaErrorCode, reason: &str) {
+        if let Some(refusal) = Refusal::of(code, reason) {
+            let mut first = self
+                .0
+                .refusal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert(refusal);
+        }
+        if matches!(
+            code,
+            RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve
+        ) {
+            let mut last = self
+                .0
+                .obstacle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *last = Some(reason.to_owned());
+        }
     }
 
     fn note(&self, facility: &str, message: &str) {
@@ -254,6 +305,9 @@ impl ClientContext for Noticed {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.note("FAIL", reason);
+        if let Some(code) = error.rdkafka_error_code() {
+            self.note_error(code, reason);
+        }
         tracing::debug!("kafka: {error}: {reason}");
     }
 }
@@ -325,6 +379,17 @@ pub(crate) fn io_error(error: KafkaError) -> io::Error {
     io::Error::new(kind, Told(error))
 }
 
+/// What the library says of a setting, without its value, which it repeats for some kinds of settings: that may be a
+/// secret, if only in the wrong place.
+fn masked(why: &str, value: &str) -> String {
+    let why = why.replace(&format!("\"{value}\""), "\"...\"");
+    let last = why.strip_suffix(value).filter(|_| !value.is_empty());
+    match last.and_then(|rest| rest.strip_suffix(": ")) {
+        Some(rest) => rest.to_owned(),
+        None => why,
+    }
+}
+
 /// An error in its own words, without the library's frame around it.
 #[derive(Debug)]
 struct Told(KafkaError);
@@ -333,10 +398,10 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0, self.0.rdkafka_error_code()) {
             (KafkaError::ClientConfig(_, why, name, value), _) => {
-                // A value may be a secret.
-                let _ = value;
+                let why = masked(why, value);
                 write!(f, "the property `{name}` is not usable: {why}")
             }
+            (KafkaError::ClientCreation(why), _) => write!(f, "{why}"),
             (KafkaError::Transaction(error), _) => write!(f, "{}", error.string()),
             (_, Some(code)) => write!(f, "{code}"),
             (error, None) => write!(f, "{error}"),
@@ -350,7 +415,7 @@ impl std::error::Error for Told {}
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::client::{Cluster, is_loss};
+    use crate::client::{Cluster, is_loss, masked};
 
     fn cluster() -> Cluster {
         let secret = ("sasl.password".to_owned(), "hunter2".to_owned());
@@ -384,6 +449,21 @@ mod tests {
         check("FAIL", away, false);
         check("REQTMOUT", "b:9/1: Timed out EndTxnRequest in flight", true);
         check("GETPID", "in state UP", false);
+    }
+
+    #[test]
+    fn is_a_value_left_out_of_what_is_said_of_it() {
+        let check = |why: &str, expected: &str| assert_eq!(masked(why, "hunter2"), expected);
+        check(
+            "Invalid value for property \"x\": hunter2",
+            "Invalid value for property \"x\"",
+        );
+        check(
+            "Invalid value \"hunter2\" for x",
+            "Invalid value \"...\" for x",
+        );
+        check("Invalid value for x", "Invalid value for x");
+        assert_eq!(masked("Invalid value for x: ", ""), "Invalid value for x: ");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Read in this order; later modules use earlier ones, never the reverse:
 //!
+//! - [`security`]: how a client proves who it is and is sure of whom it speaks to.
 //! - [`client`]: how brokers are reached, what clients of them notice, and what their errors mean.
+//! - `greeting`: the first word with brokers: whether they answer this client, and if not, why.
 //! - [`topics`]: what there is of topics, what they take, and how those that are missing are made.
 //! - [`source`]: reads all partitions of some topics.
 //! - [`markers`]: the topic that says which epoch of each shard was published last.
@@ -13,7 +15,9 @@
 //!
 //! No other crate knows the client library.
 
+pub mod security;
 pub mod client;
+mod greeting;
 pub mod topics;
 pub mod source;
 pub mod markers;

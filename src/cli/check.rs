@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
 use crate::job::{Findings, examine, workers};
 use crate::pipeline::Pipeline;
+use crate::pipeline::preflight::written_secrets;
 
 /// Checks a pipeline file and what it names: its model, its golden vector, its input files, the place of
 /// its outputs.
@@ -34,10 +35,12 @@ impl Check {
             let path = path.display();
             format!("`{path}` holds the outputs of an earlier run; `run` needs `--overwrite`")
         });
+        let mut notes = written_secrets(&pipeline);
+        notes.extend(note);
         if self.json {
-            print(&object(&pipeline, &found, note.as_deref()).to_string())?;
-        } else if let Some(note) = &note {
-            say(&format!("note: {note}"));
+            print(&object(&pipeline, &found, &notes).to_string())?;
+        } else {
+            notes.iter().for_each(|note| say(&format!("note: {note}")));
         }
         if !found.faults.is_empty() {
             return Err(Failure::Faults(found.faults));
@@ -49,13 +52,13 @@ impl Check {
     }
 }
 
-fn object(pipeline: &Pipeline, found: &Findings, note: Option<&str>) -> Value {
+fn object(pipeline: &Pipeline, found: &Findings, notes: &[String]) -> Value {
     let faults: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
     let model = found.model.as_ref();
     json!({
         "mistakes": [],
         "preflight": faults,
-        "notes": note.as_slice(),
+        "notes": notes,
         "job": pipeline.job.name,
         "workers": workers(pipeline),
         "partitions": found.partitions,

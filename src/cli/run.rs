@@ -18,6 +18,7 @@ use crate::cli::supervised::{Worker, supervise};
 use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
 use crate::job::{Job, Prepared, Product, Resuming, workers};
 use crate::pipeline::Pipeline;
+use crate::pipeline::preflight::written_secrets;
 use crate::pipeline::spec::{SinkKind, SourceSpec};
 use crate::report::Report;
 use crate::status::live::{Live, Manner, Voice, has_another_end};
@@ -103,6 +104,9 @@ impl Run {
         } else {
             Existing::Refuse
         };
+        for warning in written_secrets(pipeline) {
+            say(&format!("WARNING: {warning}"));
+        }
         let warnings = Warnings::listen();
         let job = match &pipeline.checkpoint {
             None => Job::prepare(pipeline, &Product::Predictions, existing)?,

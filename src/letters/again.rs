@@ -16,7 +16,7 @@ use crate::letters::selection::Selection;
 use crate::letters::streams::{LettersError, check, names};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::{KafkaSourceSpec, SinkKind, SourceSpec};
-use crate::pipeline::topics::cluster;
+use crate::pipeline::topics::greeted;
 
 /// Most records of a transaction.
 const RECORDS_MAX: usize = 500;
@@ -114,7 +114,7 @@ fn places(pipeline: &Pipeline) -> Result<(Cluster, &KafkaSourceSpec), LettersErr
         let why = "source and sink of this pipeline are at different brokers, and one transaction cannot be at both";
         return Err(refused(why));
     }
-    Ok((cluster(pipeline, sink)?, source))
+    Ok((greeted(pipeline, sink)?, source))
 }
 
 /// A part of a stream that is to be gone through.

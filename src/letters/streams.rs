@@ -104,7 +104,7 @@ pub fn read(
         SinkKind::Discard => Err(LettersError::NotKept("nowhere")),
         SinkKind::File { path } => read_files(pipeline, Path::new(path), selection, each),
         SinkKind::Kafka(spec) => {
-            let mut reader = TopicReader::of(&topics::cluster(pipeline, spec)?)?;
+            let mut reader = TopicReader::of(&topics::greeted(pipeline, spec)?)?;
             read_topics(pipeline, &mut reader, selection, each)
         }
     }

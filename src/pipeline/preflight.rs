@@ -10,10 +10,11 @@ use slackwater_connectors::generator::{GeneratorError, field_names};
 use slackwater_dataflow::sink::{OutputStream, SinkError};
 use slackwater_dataflow::source::SourceError;
 use slackwater_kafka::client::Fault;
+use slackwater_kafka::security::is_secret;
 use slackwater_models::{LoadError, builtin};
 
 use crate::pipeline::Pipeline;
-use crate::pipeline::spec::{FieldSpec, SourceSpec};
+use crate::pipeline::spec::{FieldSpec, PropertySpec, SourceSpec};
 
 /// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +83,36 @@ pub enum PreflightError {
         /// Where it should be, and why it is not.
         place: String,
     },
+    /// A setting of the Kafka client names a file that can't be read.
+    #[error("the property `{name}` names `{path}`, which cannot be read: {source}")]
+    NoFile {
+        /// Its name.
+        name: String,
+        /// The file, or folder.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The checkpoint store can't be used.
     #[error("{0}")]
     Store(String),
+}
+
+/// What is to be said of secrets that stand in the pipeline file itself.
+pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
+    let mut said = Vec::new();
+    for (table, cluster) in pipeline.clusters() {
+        let properties = cluster.properties.iter();
+        let written = properties
+            .filter(|(name, value)| is_secret(name) && matches!(value, PropertySpec::Text(_)));
+        said.extend(written.map(|(name, _)| {
+            format!(
+                "`{name}` in the properties of [{table}] is a secret, and stands in the pipeline file for all who can \
+                 read that: write {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
+            )
+        }));
+    }
+    said
 }
 
 /// The fields of generated events, as a sentence says them.
@@ -170,5 +198,33 @@ fn here(path: &Path) -> &Path {
         Path::new(".")
     } else {
         path
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::pipeline::Pipeline;
+    use crate::pipeline::preflight::written_secrets;
+
+    #[test]
+    fn is_a_secret_in_the_file_itself_told_without_it() {
+        let on_kafka = include_str!("../../pipelines/user-events.kafka.toml");
+        let check = |value: &str, count: usize| {
+            let property = format!("properties = {{ \"sasl.password\" = {value} }}\n");
+            let text = on_kafka.replace("\n[sink]\n", &format!("\n[sink]\n{property}"));
+            let pipeline = Pipeline::parse("job.toml", &text).unwrap();
+            let told = written_secrets(&pipeline);
+            assert_eq!(told.len(), count, "{told:?}");
+            for told in told {
+                let what = told.starts_with("`sasl.password` in the properties of [sink] is");
+                assert!(what && !told.contains("canary"), "{told}");
+            }
+            // Nor does anything else that can be shown of it, or kept with a checkpoint.
+            assert!(!format!("{pipeline:?}").contains("canary"));
+        };
+        check("\"canary\"", 1);
+        check("{ env = \"PASSWORD\" }", 0);
+        check("{ file = \"password\" }", 0);
     }
 }

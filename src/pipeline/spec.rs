@@ -37,6 +37,21 @@ pub struct Pipeline {
     pub restart: RestartStrategy,
 }
 
+impl Pipeline {
+    /// Brokers that it speaks to, by the table that names them.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = (&'static str, &ClusterSpec)> {
+        let of_source = match &self.source {
+            SourceSpec::Kafka(source) => Some(("source", &source.cluster)),
+            SourceSpec::Generator(_) | SourceSpec::File { .. } | SourceSpec::Stdin => None,
+        };
+        let of_sink = match &self.sink.kind {
+            SinkKind::Kafka(cluster) => Some(("sink", cluster)),
+            SinkKind::File { .. } | SinkKind::Stdout | SinkKind::Discard => None,
+        };
+        of_source.into_iter().chain(of_sink)
+    }
+}
+
 /// The job itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobSpec {

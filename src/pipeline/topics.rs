@@ -1,6 +1,7 @@
 //! A pipeline's topics: how its source and its sink reach Kafka, and what has to be true of the topics there.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use slackwater_dataflow::source::Partition;
 use slackwater_kafka::at_once::AtOnceSink;
 use slackwater_kafka::client::{Cluster, Fault};
 use slackwater_kafka::markers;
+use slackwater_kafka::security::names_file;
 use slackwater_kafka::sink::{KafkaSink, RECORD_OVERHEAD_BYTES, SinkConfig, TRANSACTION_TIMEOUT};
 use slackwater_kafka::source::{Beginning, KafkaSource, OnLostOffset, SourceConfig};
 use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
@@ -21,7 +23,7 @@ use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{
-    ClusterSpec, DeadLetterForm, KafkaSourceSpec, PropertySpec, SinkKind, SourceSpec, StartSpec,
+    ClusterSpec, DeadLetterForm, KafkaSourceSpec, PropertySpec, StartSpec,
 };
 
 /// A topic that takes less could not even take a dead letter that says so.
@@ -34,7 +36,7 @@ const AWAY_PAUSE: Duration = Duration::from_millis(500);
 const PARTITIONS_MADE: u32 = 4;
 
 /// Brokers, with the secrets that are needed to speak to them.
-pub(crate) fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster, PreflightError> {
+fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster, PreflightError> {
     let mut properties = BTreeMap::new();
     for (name, value) in &spec.properties {
         let value = match value {
@@ -56,11 +58,32 @@ pub(crate) fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster
         };
         properties.insert(name.clone(), value);
     }
-    Ok(Cluster {
+    let cluster = Cluster {
         brokers: spec.brokers.clone(),
         properties,
         client_id: pipeline.job.name.clone(),
-    })
+    };
+    cluster.usable()?;
+    let mut named = cluster.properties.iter();
+    let missing = named.find_map(|(name, path)| {
+        let error = names_file(name, path).then(|| File::open(path).err())??;
+        Some((name, path, error))
+    });
+    match missing {
+        Some((name, path, source)) => Err(PreflightError::NoFile {
+            name: name.clone(),
+            path: path.clone(),
+            source,
+        }),
+        None => Ok(cluster),
+    }
+}
+
+/// The same, once they have answered.
+pub(crate) fn greeted(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster, PreflightError> {
+    let cluster = cluster(pipeline, spec)?;
+    cluster.greet()?;
+    Ok(cluster)
 }
 
 /// Waits until the brokers of a pipeline answer, however long that takes; comes back at once if it has none.
@@ -68,18 +91,9 @@ pub(crate) fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster
 /// # Errors
 /// They answer that they will not, or a setting is not usable.
 pub(crate) fn await_brokers(pipeline: &Pipeline) -> Result<(), PreflightError> {
-    let of_source = match &pipeline.source {
-        SourceSpec::Kafka(source) => Some(&source.cluster),
-        SourceSpec::Generator(_) | SourceSpec::File { .. } | SourceSpec::Stdin => None,
-    };
-    let of_sink = match &pipeline.sink.kind {
-        SinkKind::Kafka(cluster) => Some(cluster),
-        SinkKind::File { .. } | SinkKind::Stdout | SinkKind::Discard => None,
-    };
-    for spec in of_source.into_iter().chain(of_sink) {
-        let topics = Topics::of(&cluster(pipeline, spec)?)?;
-        let topic = markers::topic(&pipeline.job.name);
-        while let Err(fault) = topics.partitions(&topic) {
+    for (_, spec) in pipeline.clusters() {
+        let cluster = cluster(pipeline, spec)?;
+        while let Err(fault) = cluster.greet() {
             if !fault.passes() {
                 return Err(fault.into());
             }
@@ -98,7 +112,7 @@ pub(crate) fn source(
     clock: &Arc<dyn Clock>,
 ) -> Result<KafkaSource, PreflightError> {
     let config = SourceConfig {
-        cluster: cluster(pipeline, &spec.cluster)?,
+        cluster: greeted(pipeline, &spec.cluster)?,
         topics: spec.topics.clone(),
         group: pipeline.job.name.clone(),
         from: match spec.start {
@@ -131,9 +145,9 @@ pub(crate) struct SinkTopics {
 }
 
 impl SinkTopics {
-    /// Those of a pipeline; no broker has been asked yet.
+    /// Those of a pipeline whose brokers have answered, but have not been asked for topics yet.
     pub(crate) fn of(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Self, PreflightError> {
-        let cluster = cluster(pipeline, spec)?;
+        let cluster = greeted(pipeline, spec)?;
         Ok(SinkTopics {
             topics: Topics::of(&cluster)?,
             job: pipeline.job.name.clone(),

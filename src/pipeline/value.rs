@@ -360,6 +360,7 @@ fn properties(table: &DeTable<'_>) -> Result<Vec<(Located<String>, PropertySpec)
 
 fn property(found: &DeValue<'_>) -> Result<PropertySpec, String> {
     const SHAPES: &str = "a string, a number, a boolean, { env = \"NAME\" } or { file = \"PATH\" }";
+    const IN_QUOTES: &str = "; a name with dots stands in quotes, as in \"sasl.mechanism\"";
     match found {
         DeValue::String(text) => Ok(PropertySpec::Text(text.as_ref().to_owned())),
         DeValue::Integer(number) => {
@@ -368,17 +369,16 @@ fn property(found: &DeValue<'_>) -> Result<PropertySpec, String> {
         }
         DeValue::Float(number) => Ok(PropertySpec::Text(number.as_str().to_owned())),
         DeValue::Boolean(value) => Ok(PropertySpec::Text(value.to_string())),
-        DeValue::Table(table) if table.len() == 1 => {
-            let text = |name: &str| table.get(name)?.get_ref().as_str();
+        DeValue::Table(table) => {
+            let one = (table.len() == 1).then_some(table);
+            let text = |name: &str| one?.get(name)?.get_ref().as_str();
             match (text("env"), text("file")) {
                 (Some(name), _) => Ok(PropertySpec::Env(name.to_owned())),
                 (_, Some(path)) => Ok(PropertySpec::File(path.to_owned())),
-                _ => Err(expected(SHAPES, found)),
+                _ => Err(format!("{}{IN_QUOTES}", expected(SHAPES, found))),
             }
         }
-        DeValue::Table(_) | DeValue::Array(_) | DeValue::Datetime(_) => {
-            Err(expected(SHAPES, found))
-        }
+        DeValue::Array(_) | DeValue::Datetime(_) => Err(expected(SHAPES, found)),
     }
 }
 

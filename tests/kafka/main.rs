@@ -10,6 +10,7 @@
 //! - `poison`: records and batches that are not as they should be.
 //! - `letters`: dead letters, sent again or deleted.
 //! - `preflight`: what a person is told before anything runs.
+//! - `secured`: brokers that speak TLS, and want to know who speaks to them; with the feature `tls`.
 //! - `defects`: whether these tests find what they are there for.
 //!
 //! Needs Java, and Maven with the network the first time; where they are missing these tests fail and say so.
@@ -46,3 +47,5 @@ mod poison;
 mod preflight;
 mod proxy;
 mod reading;
+#[cfg(feature = "tls")]
+mod secured;

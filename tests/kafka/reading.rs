@@ -22,7 +22,7 @@ pub const VARIATION: Variation = Variation {
 };
 
 /// Produces made-up events, each with its user as the key, from a file of `key<tab>value`.
-fn produce_generated(cluster: &Cluster, seed: u64, events: u64) {
+pub fn produce_generated(cluster: &Cluster, seed: u64, events: u64) {
     let folder = tempfile::tempdir().unwrap();
     let job = Job::new(Variation {
         seed,
@@ -61,7 +61,7 @@ fn produce_generated(cluster: &Cluster, seed: u64, events: u64) {
         .unwrap();
 }
 
-fn input_count(cluster: &Cluster) -> u64 {
+pub fn input_count(cluster: &Cluster) -> u64 {
     cluster.tools.consume(&Reading::of(INPUT)).unwrap().len() as u64
 }
 

@@ -113,6 +113,11 @@ impl Job {
         job
     }
 
+    /// From its next start on its processes have one more variable.
+    pub fn tell(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     fn written(variation: Variation, crashes: Vec<Point>, store: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let job = Job {

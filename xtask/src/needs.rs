@@ -22,7 +22,7 @@ struct Need {
     remedy: &'static str,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 10] = [
     Need {
         purpose: "the house rules read the files that git knows",
         ways: &[&["git", "rev-parse", "--is-inside-work-tree"]],
@@ -32,6 +32,16 @@ const NEEDS: [Need; 9] = [
         purpose: "the allocator and parts of the ONNX runtime are C",
         ways: &[&["cc", "--version"]],
         remedy: "install a C compiler (Debian and Ubuntu: apt-get install build-essential)",
+    },
+    Need {
+        purpose: "OpenSSL, for TLS to Kafka, is configured by Perl before it is built",
+        ways: &[&[
+            "perl",
+            "-e",
+            "use FindBin; use IPC::Cmd; use File::Compare; use File::Copy;",
+        ]],
+        remedy: "install Perl with the modules that come with it (Debian and Ubuntu: apt-get install perl; \
+                 Fedora: dnf install perl)",
     },
     Need {
         purpose: "the oracle's packages live in an environment of their own",

@@ -1,7 +1,10 @@
-//! A step of the gate: the program as it is shipped has no faults, and refuses to start when it is asked for one.
+//! A step of the gate: the program as it is shipped has no faults, and refuses to start when it is asked for one; and it
+//! refuses what it was built without, with what to do.
 //!
 //! All other tests run a program with faults. This one is the build that the comparisons with the oracles need anyway.
 
+use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Result, bail, ensure};
@@ -40,6 +43,33 @@ pub fn run() -> Result<()> {
         }
     }
     println!("refused {} variables of the environment", ASKED.len());
+    without_tls(&program)
+}
+
+/// A pipeline whose brokers speak TLS, and what is said of it.
+const WITH_TLS: &str = "\n[source]\nproperties = { \"security.protocol\" = \"SASL_SSL\" }\n";
+const HOW_TO_GET_TLS: &str = "SASL_SSL needs TLS, and this program was built without: build it with \
+                              `cargo build --release --features tls`";
+
+/// Asks the program for TLS, which it was built without.
+fn without_tls(program: &Path) -> Result<()> {
+    let text = fs::read_to_string(process::root().join("pipelines/user-events.kafka.toml"))?;
+    let folder = tempfile::tempdir()?;
+    let pipeline = folder.path().join("tls.toml");
+    fs::write(&pipeline, text.replace("\n[source]\n", WITH_TLS))?;
+    for what in ["check", "run"] {
+        let output = process::command(program)
+            .arg(what)
+            .arg(&pipeline)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let code = output.status.code();
+        ensure!(
+            code == Some(USAGE) && said.contains(HOW_TO_GET_TLS),
+            "`{what}` of a pipeline that needs TLS ended with {code:?}: {said}"
+        );
+    }
+    println!("refused a pipeline that needs TLS");
     Ok(())
 }
 

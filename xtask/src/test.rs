@@ -95,8 +95,8 @@ const STEPS: [Step; 14] = [
     },
     Step {
         name: "refusal",
-        purpose: "the program as it is shipped has no faults on purpose",
-        share_minutes: 3,
+        purpose: "the program as it is shipped has no faults on purpose, and says what it was built without",
+        share_minutes: 4,
         run: refusal::run,
     },
     Step {
@@ -233,8 +233,8 @@ fn formatting() -> Result<()> {
 }
 
 /// Of everything that is built here, so that nothing is built twice: defects on purpose, for the tests that must find
-/// them, which are off unless the environment names one; and stores in S3.
-const FEATURES: [&str; 2] = ["--features", "faults,s3"];
+/// them, which are off unless the environment names one; stores in S3; and TLS to Kafka.
+const FEATURES: [&str; 2] = ["--features", "faults,s3,tls"];
 
 fn lints() -> Result<()> {
     // `--locked`: a lock file that does not fit the manifests fails here, not on somebody else.

@@ -15,7 +15,7 @@ pub const VERSION: &str = "4.3.1";
 
 /// What makes a program of Kafka's be there soon. Java's better compiler pays in the long run only: with it a broker takes
 /// half as much processor time again to start, and twice as much to move its first million records.
-const QUICK: [&str; 4] = [
+pub(super) const QUICK: [&str; 4] = [
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-Xshare:auto",

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::archives::Kafka;
+use super::listeners::{Listener, User, to_make};
 use super::properties::{self, Address, PLAIN};
 use super::wire::metadata;
 use crate::{free_port, random};
@@ -42,21 +43,12 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// Where else it listens.
     pub listeners: Vec<Listener>,
+    /// Who is known to it, by proof of a password, from when its folder is made.
+    pub users: Vec<User>,
     /// Further properties of the broker, and other values for those that it has anyway.
     pub properties: Vec<(String, String)>,
     /// Further options of Java's; a later one wins over an earlier one.
     pub java: Vec<String>,
-}
-
-/// A further place at which a broker listens, such as for TLS, or for clients that come through a proxy.
-#[derive(Clone, Debug, Default)]
-pub struct Listener {
-    /// Its name, in capitals; properties of its own begin with `listener.name.`, its name in small letters and a dot.
-    pub name: String,
-    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
-    pub protocol: String,
-    /// The port that clients are told to use, if it is not the one at which the broker listens: a proxy's.
-    pub advertised: Option<u16>,
 }
 
 /// A node with a folder in which it can be started, again and again, at the same ports.
@@ -133,7 +125,7 @@ impl Node {
         write_properties(&file, &told)?;
         let cluster = match properties::cluster_in(&data)? {
             Some(cluster) => cluster,
-            None => format(kafka, &file)?,
+            None => format(kafka, &file, &settings.users)?,
         };
         Ok(Node {
             kafka: kafka.clone(),
@@ -297,12 +289,17 @@ fn write_properties(file: &Path, told: &BTreeMap<String, String>) -> Result<()> 
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes the folder of a node's data ready for it, for a cluster of its own, whose name is returned.
-fn format(kafka: &Kafka, properties: &Path) -> Result<String> {
+/// Makes the folder of a node's data ready for it, for a cluster of its own, whose name is returned, and which knows these
+/// users.
+fn format(kafka: &Kafka, properties: &Path, users: &[User]) -> Result<String> {
     let cluster = properties::cluster_id(random::bytes()?);
     let mut format = kafka.java(&[], "error");
     format.args(["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"]);
-    let answer = format.arg(properties).output();
+    format.arg(properties);
+    for user in users {
+        format.args(["--add-scram", &to_make(user)]);
+    }
+    let answer = format.output();
     let answer = answer.context("cannot start `java`")?;
     if !answer.status.success() {
         bail!(

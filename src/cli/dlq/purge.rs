@@ -9,7 +9,7 @@ use crate::cli::{Failure, PipelineArgument, load, print, say};
 use crate::letters::selection::Selection;
 use crate::letters::streams::{LettersError, check};
 use crate::pipeline::spec::SinkKind;
-use crate::pipeline::topics::cluster;
+use crate::pipeline::topics::greeted;
 
 /// Deletes dead letters from a topic, the oldest first: all that are there now, or those before an offset.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ impl Purge {
             let what = "purge";
             return Err(LettersError::NotTopics { what, why }.into());
         };
-        let cluster = cluster(&pipeline, spec)?;
+        let cluster = greeted(&pipeline, spec)?;
         let letters = TopicReader::of(&cluster).map_err(LettersError::from)?;
         let extents = letters.extents(&self.stream).map_err(LettersError::from)?;
         let meant = extents

@@ -92,8 +92,8 @@ pub(super) static KEYS: &[Key] = &[
         "What to do when the record that is to be read next is gone, by the topic's retention or because the topic was made anew. `stop`: the job ends and says so. \
          `earliest`: it goes on at the oldest record there is, and says so.").only(KAFKA).or("\"stop\""),
     Key::new("source.discover_partitions", Kind::Duration(100, MAX_SPAN_MS), "How often to look for new partitions.").only(KAFKA).or("\"30s\""),
-    Key::new("source.properties", Kind::Properties, "Further settings of the Kafka client, by librdkafka's names: `security.protocol`, `sasl.*`, `ssl.*` and the like. Secrets are `{ env = \"NAME\" }` or \
-         `{ file = \"PATH\" }`. What exactly once rests on cannot be set.").only(KAFKA),
+    Key::new("source.properties", Kind::Properties, "Further settings of the Kafka client, by librdkafka's names: `security.protocol`, `sasl.*`, `ssl.*` and the like, see [below](#kafka-with-tls-and-passwords). \
+         Secrets are `{ env = \"NAME\" }` or `{ file = \"PATH\" }`. What exactly once rests on cannot be set.").only(KAFKA),
 
     Key::new("event", Kind::Table, "What an event is.").needed(),
     Key::new("event.format", Kind::Choice(FORMATS), "Format of a record.").or("\"json\""),

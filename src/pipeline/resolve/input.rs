@@ -4,10 +4,11 @@ use std::path::Path;
 
 use slackwater_connectors::file::is_compressed;
 use slackwater_kafka::client::reserved;
+use slackwater_kafka::security::{HAS_TLS, lacking};
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, SourceSpec};
+use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, PropertySpec, SourceSpec};
 use crate::pipeline::value::quoted;
 
 /// The path that stands for the standard input.
@@ -94,7 +95,13 @@ fn topics(section: &Section, findings: &mut Findings) -> Option<Vec<String>> {
 pub(super) fn cluster(section: &Section, findings: &mut Findings) -> Option<ClusterSpec> {
     let mut properties = Vec::new();
     for (name, value) in section.properties("properties") {
-        if let Some(reason) = reserved(&name.value) {
+        let lacking = || match value {
+            PropertySpec::Text(text) => lacking(&name.value, text, HAS_TLS),
+            // What they hold is looked at before the job begins.
+            PropertySpec::Env(_) | PropertySpec::File(_) => None,
+        };
+        let reserved = reserved(&name.value).map(str::to_owned);
+        if let Some(reason) = reserved.or_else(lacking) {
             let name_shown = quoted(&name.value);
             findings.add(name.at, format!("`properties`: {name_shown}: {reason}"));
         }

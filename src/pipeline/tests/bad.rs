@@ -74,6 +74,13 @@ pub(super) const BAD: &[Bad] = &[
     bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { \"isolation.level\" = \"read_uncommitted\", \"ssl.ca.location\" = [] }", &[
         "8:76: `properties`: \"ssl.ca.location\": expected a string, a number, a boolean, { env = \"NAME\" } or { file = \"PATH\" }, got a list",
     ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { sasl.password = \"canary\" }", &[
+        "8:16: `properties`: \"sasl\": expected a string, a number, a boolean, { env = \"NAME\" } or { file = \"PATH\" }, got a table; \
+         a name with dots stands in quotes, as in \"sasl.mechanism\"",
+    ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { \"sasl.mechanism\" = \"GSSAPI\" }", &[
+        "8:16: `properties`: \"sasl.mechanism\": expected one of `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`",
+    ]),
     bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\nproperties = { \"isolation.level\" = \"read_uncommitted\" }", &[
         "8:16: `properties`: \"isolation.level\": the job sets it itself, and what is exactly once rests on it",
     ]),
