@@ -36,7 +36,8 @@ pub fn settle(arguments: &Arguments) -> Result<Value, Failure> {
             return Ok(json!({ "settled_at_ms": grown_at_ms, "ends": ends }));
         }
         if grown.elapsed() > PATIENCE {
-            let missing = format!("{ends} of {wanted} records came, and then none for {PATIENCE:?}");
+            let missing =
+                format!("{ends} of {wanted} records came, and then none for {PATIENCE:?}");
             return Err(missing.into());
         }
         thread::sleep(LOOK_AGAIN);
@@ -50,8 +51,10 @@ pub fn count(arguments: &Arguments) -> Result<Value, Failure> {
     let wanted: u64 = arguments.number("records")?;
     let every = (wanted / SAMPLE).max(1);
     let is_sampled = arguments.given("sample").is_some();
-    let mut by_topic: BTreeMap<String, u64> =
-        topics.iter().map(|topic| ((*topic).to_owned(), 0)).collect();
+    let mut by_topic: BTreeMap<String, u64> = topics
+        .iter()
+        .map(|topic| ((*topic).to_owned(), 0))
+        .collect();
     let (mut records, mut bytes, mut sampled) = (0_u64, 0, Vec::new());
     reader.begin()?;
     loop {

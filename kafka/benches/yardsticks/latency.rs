@@ -92,7 +92,10 @@ pub fn under_load(arguments: &Arguments) -> Result<Value, Failure> {
             last = Instant::now();
             continue;
         }
-        if sending.as_ref().is_some_and(thread::JoinHandle::is_finished) {
+        if sending
+            .as_ref()
+            .is_some_and(thread::JoinHandle::is_finished)
+        {
             let ended = sending.take().map(thread::JoinHandle::join);
             sent = Some(ended.and_then(Result::ok).ok_or("the load has crashed")??);
         }
@@ -100,7 +103,9 @@ pub fn under_load(arguments: &Arguments) -> Result<Value, Failure> {
             // A record too many would have come in the wait before.
             Some(sent) if records >= sent.records => break,
             _ if last.elapsed() > PATIENCE => {
-                return Err(format!("{records} records came, of {sent:?}, and then no more").into());
+                return Err(
+                    format!("{records} records came, of {sent:?}, and then no more").into(),
+                );
             }
             _ => {}
         }

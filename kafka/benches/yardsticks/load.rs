@@ -116,7 +116,9 @@ fn event(line: &[u8]) -> Option<Event> {
     }
     let time_at = skip_blanks(line, colon + 1);
     let is_digit = |at: usize| line.get(at).is_some_and(u8::is_ascii_digit);
-    let ends = line.get(time_at + DIGITS).is_some_and(|byte| b",} ".contains(byte));
+    let ends = line
+        .get(time_at + DIGITS)
+        .is_some_and(|byte| b",} ".contains(byte));
     let is_time = ends && (time_at..time_at + DIGITS).all(is_digit);
     is_time.then(|| Event {
         bytes: line.to_vec(),
