@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -17,6 +17,8 @@ use crate::Failure;
 
 /// How long an answer, a record or a delivery may take before a run is given up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a topic that was made may be unknown.
+const MADE_AT_LAST: Duration = Duration::from_secs(5);
 /// Between two looks at a queue. The library's own waiting keeps a core busy, which would count.
 const PAUSE: Duration = Duration::from_micros(100);
 /// Records that are sent between two looks at what was delivered.
@@ -99,17 +101,21 @@ impl Reader {
     }
 }
 
+/// How many partitions a topic has. One that was made a moment ago may not be known everywhere yet.
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<i32, Failure> {
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-    let count = metadata
-        .topics()
-        .iter()
-        .find(|it| it.name() == topic)
-        .map_or(0, |it| it.partitions().len());
-    if count == 0 {
-        return Err(format!("there is no topic `{topic}`").into());
+    let since = Instant::now();
+    loop {
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+        let found = metadata.topics().iter().find(|it| it.name() == topic);
+        let count = found.map_or(0, |it| it.partitions().len());
+        if count > 0 {
+            return Ok(count as i32);
+        }
+        if since.elapsed() > MADE_AT_LAST {
+            return Err(format!("there is no topic `{topic}`").into());
+        }
+        thread::sleep(PAUSE);
     }
-    Ok(count as i32)
 }
 
 /// Counts what was not delivered.

@@ -28,9 +28,14 @@ pub fn settle(arguments: &Arguments) -> Result<Value, Failure> {
     let wanted: i64 = arguments.number("records")?;
     let (mut ends, mut grown, mut grown_at_ms) = (0, Instant::now(), now_ms());
     loop {
-        let found = reader.ends()?;
-        if found != ends {
-            (ends, grown, grown_at_ms) = (found, Instant::now(), now_ms());
+        match reader.ends() {
+            Ok(found) if found != ends => {
+                (ends, grown, grown_at_ms) = (found, Instant::now(), now_ms());
+            }
+            Ok(_) => {}
+            // A topic that was made a moment ago may have no leader yet.
+            Err(error) if grown.elapsed() > PATIENCE => return Err(error),
+            Err(_) => {}
         }
         if ends >= wanted && grown.elapsed() > SILENCE {
             return Ok(json!({ "settled_at_ms": grown_at_ms, "ends": ends }));

@@ -147,7 +147,7 @@ impl Programs {
         let said = File::create(folder.join("said"))?;
         let mut check = Command::new(&self.engine);
         check.args(["check", "job.toml", "--create-topics"]);
-        process::output(check.current_dir(&folder).stdin(Stdio::null()))?;
+        quietly(check.current_dir(&folder).stdin(Stdio::null()))?;
         let mut run = Command::new("setpriv");
         run.args(STARTER)
             .arg(&self.engine)
@@ -164,6 +164,18 @@ impl Programs {
             begun_at_ms,
         })
     }
+}
+
+/// Runs a command whose words matter only when it fails.
+fn quietly(command: &mut Command) -> Result<()> {
+    let line = process::shell_line(command);
+    let ran = command.output();
+    let ran = ran.with_context(|| format!("cannot start {line}"))?;
+    if !ran.status.success() {
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        bail!("{line} ended with {}: {said}", ran.status);
+    }
+    Ok(())
 }
 
 /// Milliseconds since 1970.
@@ -228,8 +240,7 @@ impl Running {
         if failed != Some(0) {
             bail!("the job has failed meanwhile: {}", self.said());
         }
-        let mut stop = self.ask(&["stop"]);
-        process::output(stop.stderr(Stdio::null()))?;
+        quietly(&mut self.ask(&["stop"]))?;
         let said = self.said();
         wait_with_cost(&mut self.child, "the engine").context(said)
     }

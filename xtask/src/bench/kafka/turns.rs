@@ -196,8 +196,8 @@ impl Bench {
         let topics = job.outputs().join(",");
         let records = self.events.to_string();
         let outputs = [("topics", topics.as_str()), ("records", records.as_str())];
-        let broker_before = self.broker_seconds()?;
         let running = self.programs.start(&job, &self.folder)?;
+        let broker_before = self.broker_seconds()?;
         let begun_at_ms = running.begun_at_ms;
         let settled = self.yardstick("settle", &outputs)?.found;
         let broker_seconds = self.broker_seconds()? - broker_before;
