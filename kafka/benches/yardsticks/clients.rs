@@ -154,6 +154,8 @@ impl Writer {
             ("batch.size", "1000000"),
             ("queue.buffering.max.messages", "1000000"),
             ("queue.buffering.max.kbytes", "262144"),
+            // What a broker wants to be asked again, such as the first question after a transaction, waits for so long.
+            ("retry.backoff.ms", "20"),
         ] {
             config.set(name, value);
         }

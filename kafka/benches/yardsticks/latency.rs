@@ -172,6 +172,8 @@ pub fn transaction(arguments: &Arguments) -> Result<Value, Failure> {
                 .payload(VALUE.as_slice());
             writer.send(record)?;
         }
+        // Whoever commits before all is delivered waits for it in steps of a tenth of a second.
+        writer.finish()?;
         writer.commit()?;
         if number >= UNCOUNTED {
             durations.add_us(begun.elapsed().as_micros() as i64);
