@@ -129,7 +129,8 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
     write_raw(&found)?;
     let section = found.section();
     println!("\n{section}");
-    if extent.is_published {
+    // A section without delays would take the place of one that has them.
+    if extent.is_published && found.load.is_some() {
         let page = process::root().join(PAGE);
         let before = fs::read_to_string(&page).unwrap_or_default();
         fs::write(&page, with_section(&before, &section))

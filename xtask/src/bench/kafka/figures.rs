@@ -131,7 +131,7 @@ impl Found {
              `consume only` and `produce only` are clients without an engine (`kafka/benches/yardsticks/`), of which the second\n\
              writes what the engine has written, idempotent, with `acks=all` and lz4, but without headers and transactions.\n\
              CPU is that of whole processes, from start to end: of the engine that of its supervisor and its worker. The runs\n\
-             took turns, forth and back; the first of each is dropped. Figures are medians, with the range of all runs in\n\
+             took turns, forth and back; the first drain of each is dropped. Figures are medians, with the range of all runs in\n\
              brackets; differences are of runs of the same turn.\n\n| | |\n| --- | --- |\n"
         );
         for (name, value) in &self.machine {
