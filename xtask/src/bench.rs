@@ -3,13 +3,15 @@
 //!
 //! - `samples` runs the programs under `benches/` and reads what they print; `starting` starts the binary;
 //! - `statistics` turns samples into medians, ranges and ratios of pairs;
-//! - `bars` says what must be found; `report` writes the page for people and the file for programs.
+//! - `bars` says what must be found; `report` writes the page for people and the file for programs;
+//! - `kafka` measures the same job through a real Kafka, and writes a section of that page.
 
 mod bars;
 mod report;
 mod samples;
 mod starting;
 mod statistics;
+mod kafka;
 
 use std::fs;
 
@@ -56,6 +58,8 @@ enum Wanted {
     Run(Extent),
     /// Instructions per event.
     Callgrind,
+    /// Through Kafka, to this extent.
+    Kafka(kafka::Extent),
 }
 
 /// Runs the benches.
@@ -66,6 +70,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match parse(&arguments)? {
         Wanted::Run(extent) => compare(extent, &arguments),
+        Wanted::Kafka(extent) => kafka::run(extent, &arguments),
         Wanted::Callgrind => {
             let programs = Programs::build()?;
             for line in samples::instructions(&programs)? {
@@ -81,8 +86,9 @@ fn parse(arguments: &[&str]) -> Result<Wanted> {
         [] => Ok(Wanted::Run(FULL)),
         ["--quick"] => Ok(Wanted::Run(QUICK)),
         ["callgrind"] => Ok(Wanted::Callgrind),
+        ["kafka", rest @ ..] => Ok(Wanted::Kafka(kafka::parse(rest)?)),
         _ => bail!(
-            "cargo xtask bench takes nothing, `--quick` or `callgrind`, not `{}`",
+            "cargo xtask bench takes nothing, `--quick`, `callgrind` or `kafka`, not `{}`",
             arguments.join(" ")
         ),
     }
@@ -144,6 +150,12 @@ fn compare(extent: Extent, arguments: &[&str]) -> Result<()> {
         if let Some(folder) = page.parent() {
             fs::create_dir_all(folder)?;
         }
+        let before = fs::read_to_string(&page).unwrap_or_default();
+        // What was measured through Kafka was measured by another command.
+        let text = match kafka::section_of(&before) {
+            Some(section) => kafka::with_section(&text, section),
+            None => text,
+        };
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("report: {PAGE}");
     }

@@ -56,7 +56,7 @@ const COMMANDS: [(&str, &str, &str); 6] = [
     ),
     (
         "bench",
-        "[--quick | callgrind]",
+        "[--quick | callgrind | kafka [--quick] ...]",
         "how fast it is, with a stored report under docs/reports/",
     ),
     (

@@ -42,6 +42,18 @@ pub struct Bar {
     met: bool,
 }
 
+impl Bar {
+    /// A line about a figure that was compared elsewhere.
+    pub fn of(what: &str, bar: &str, found: String, met: bool) -> Self {
+        Bar {
+            what: what.to_owned(),
+            bar: bar.to_owned(),
+            found,
+            met,
+        }
+    }
+}
+
 impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Bar {

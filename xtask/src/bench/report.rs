@@ -13,7 +13,7 @@ use super::statistics::{Summary, grouped};
 use crate::{campaign, process};
 
 /// Dependencies whose version may change a figure.
-const DEPENDENCIES: [&str; 4] = ["mimalloc", "serde_json", "timely", "tract-onnx"];
+const DEPENDENCIES: [&str; 5] = ["mimalloc", "rdkafka", "serde_json", "timely", "tract-onnx"];
 
 /// Everything that a bench found.
 pub struct Report {

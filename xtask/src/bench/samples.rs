@@ -201,7 +201,7 @@ impl Programs {
 }
 
 /// Path of a program in cargo's messages.
-fn executable(messages: &str, name: &str) -> Result<PathBuf> {
+pub(super) fn executable(messages: &str, name: &str) -> Result<PathBuf> {
     let path = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let target = message.get("target")?.get("name")?.as_str()?;

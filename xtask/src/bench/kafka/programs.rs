@@ -1,0 +1,289 @@
+//! Runs the engine and the yardsticks, and reads what they cost: processor time of a process and of all that it has started,
+//! user and system, by what the system tells whoever waits for its end.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::pipeline::Job;
+use crate::bench::samples::executable;
+use crate::process;
+
+/// Parts of a second in which Linux tells processor time to programs, on every machine that we know.
+const TICKS_A_SECOND: f64 = 100.0;
+/// Where they stand in `stat`, behind the name of the program: a process's own, and that of its children that have ended.
+const OWN: [usize; 2] = [11, 12];
+const CHILDREN: [usize; 2] = [13, 14];
+/// The engine ends when this program does, however that ends. What starts it becomes it: it is no process of its own.
+const STARTER: [&str; 3] = ["--pdeathsig", "KILL", "--"];
+/// Longest wait for a job to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Seconds of processor time, from the text of `stat`.
+fn seconds(stat: &str, fields: [usize; 2]) -> Option<f64> {
+    // The name may hold blanks and brackets; nothing behind it does.
+    let (_, after) = stat.rsplit_once(')')?;
+    let words: Vec<&str> = after.split_whitespace().collect();
+    let ticks = fields.map(|field| words.get(field)?.parse::<u64>().ok());
+    let [user, system] = ticks;
+    Some((user? + system?) as f64 / TICKS_A_SECOND)
+}
+
+fn read_seconds(process: &str, fields: [usize; 2]) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    seconds(&stat, fields).with_context(|| format!("{path} does not tell processor time"))
+}
+
+/// Seconds of processor time of a process that runs.
+pub fn seconds_of(process: u32) -> Result<f64> {
+    read_seconds(&process.to_string(), OWN)
+}
+
+/// Waits for the end of a child, and says what it has cost with all of its own that it has waited for.
+fn wait_with_cost(child: &mut Child, name: &str) -> Result<f64> {
+    let before = read_seconds("self", CHILDREN)?;
+    let status = child
+        .wait()
+        .with_context(|| format!("cannot wait for {name}"))?;
+    let after = read_seconds("self", CHILDREN)?;
+    if !status.success() {
+        bail!("{name} ended with {status}");
+    }
+    Ok(after - before)
+}
+
+/// What a program has found, and what that has cost.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The line that it has printed.
+    pub found: Value,
+    /// Seconds of processor time.
+    pub cpu_seconds: f64,
+}
+
+/// The programs, built.
+pub struct Programs {
+    engine: PathBuf,
+    yardsticks: PathBuf,
+}
+
+impl Programs {
+    /// Builds both in release.
+    pub fn build() -> Result<Self> {
+        let mut build = process::cargo();
+        build.args(["build", "--locked", "--release", "--package", "slackwater"]);
+        process::run(&mut build)?;
+        let mut command = process::cargo();
+        command.args([
+            "bench",
+            "--locked",
+            "--no-run",
+            "--package",
+            "slackwater-kafka",
+        ]);
+        command.args(["--bench", "yardsticks"]);
+        command.args(["--message-format", "json-render-diagnostics"]);
+        let messages = process::output(&mut command)?;
+        let engine = process::root()
+            .join(process::target())
+            .join("release/slackwater");
+        Ok(Programs {
+            engine,
+            yardsticks: executable(&messages, "yardsticks")?,
+        })
+    }
+
+    /// Runs a yardstick.
+    pub fn yardstick(&self, name: &str, options: &[(&str, &str)]) -> Result<Ran> {
+        let mut command = process::command(&self.yardsticks);
+        command.arg(name).stdout(Stdio::piped());
+        for (option, value) in options {
+            command.args([format!("--{option}"), (*value).to_owned()]);
+        }
+        let line = process::shell_line(&command);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {line}"))?;
+        let mut said = String::new();
+        if let Some(out) = &mut child.stdout {
+            std::io::Read::read_to_string(out, &mut said)?;
+        }
+        let cpu_seconds = wait_with_cost(&mut child, &line)?;
+        let found = serde_json::from_str(&said);
+        let found = found.with_context(|| format!("{line} printed no JSON: {said}"))?;
+        Ok(Ran { found, cpu_seconds })
+    }
+
+    /// Writes made-up events to a folder, a file for each partition, and says which.
+    pub fn generate(&self, folder: &Path, events: u64) -> Result<Vec<PathBuf>> {
+        let mut command = process::command(&self.engine);
+        command.args(["generate", "pipelines/user-events.toml", "--overwrite"]);
+        command.args(["--events", &events.to_string(), "--out"]);
+        process::output(command.arg(folder))?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Starts a job in a folder of its own, and waits until it has its first checkpoint.
+    pub fn start(&self, job: &Job, folder: &Path) -> Result<Running> {
+        let reference = process::root().join("pipelines/user-events.kafka.toml");
+        let reference = fs::read_to_string(&reference)
+            .with_context(|| format!("cannot read {}", reference.display()))?;
+        let folder = folder.join(job.name());
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("job.toml"), job.pipeline(&reference)?)?;
+        let said = File::create(folder.join("said"))?;
+        let mut check = Command::new(&self.engine);
+        check.args(["check", "job.toml", "--create-topics"]);
+        quietly(check.current_dir(&folder).stdin(Stdio::null()))?;
+        let mut run = Command::new("setpriv");
+        run.args(STARTER)
+            .arg(&self.engine)
+            .args(["run", "--json", "job.toml"]);
+        run.current_dir(&folder).stdin(Stdio::null());
+        run.stdout(said.try_clone()?).stderr(said);
+        let begun_at_ms = now_ms();
+        let starting = "cannot start `setpriv` (it is part of util-linux) for the engine";
+        let child = run.spawn().context(starting)?;
+        Ok(Running {
+            child,
+            engine: self.engine.clone(),
+            folder,
+            begun_at_ms,
+        })
+    }
+}
+
+/// Runs a command whose words matter only when it fails.
+fn quietly(command: &mut Command) -> Result<()> {
+    let line = process::shell_line(command);
+    let ran = command.output();
+    let ran = ran.with_context(|| format!("cannot start {line}"))?;
+    if !ran.status.success() {
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        bail!("{line} ended with {}: {said}", ran.status);
+    }
+    Ok(())
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A job that runs. Dropped, it is killed.
+pub struct Running {
+    child: Child,
+    engine: PathBuf,
+    folder: PathBuf,
+    /// When its process was started, in milliseconds since 1970.
+    pub begun_at_ms: u64,
+}
+
+impl Running {
+    fn ask(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.engine);
+        command.args(words).arg("job.toml");
+        command.current_dir(&self.folder).stdin(Stdio::null());
+        command
+    }
+
+    /// What it says of itself, if it answers.
+    fn status(&self) -> Option<Value> {
+        let answered = self
+            .ask(&["status", "--json"])
+            .stderr(Stdio::null())
+            .output();
+        serde_json::from_slice(&answered.ok()?.stdout).ok()
+    }
+
+    /// Waits until it has a checkpoint, and so reads and writes.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            let completed = |status: Value| status.pointer("/last/checkpoints/completed")?.as_u64();
+            if self
+                .status()
+                .and_then(completed)
+                .is_some_and(|completed| completed > 0)
+            {
+                return Ok(());
+            }
+            if self.child.try_wait()?.is_some() {
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        bail!("the job does not begin: {}", self.said())
+    }
+
+    /// Stops it in order, and says what it has cost: the process above it and its worker.
+    ///
+    /// # Errors
+    /// When it has failed and begun again meanwhile: then what it has cost is not what the work costs.
+    pub fn stop(mut self) -> Result<f64> {
+        let status = self.status();
+        let failed = status.and_then(|status| status.get("failed")?.as_u64());
+        if failed != Some(0) {
+            bail!("the job has failed meanwhile: {}", self.said());
+        }
+        quietly(&mut self.ask(&["stop"]))?;
+        let said = self.said();
+        wait_with_cost(&mut self.child, "the engine").context(said)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.folder.join("said")).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Errors when it has ended, which is as well. Its worker ends with it.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::{CHILDREN, OWN, seconds, wait_with_cost};
+
+    #[test]
+    fn where_is_processor_time_told() {
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 150 50 300 25 20 0";
+        assert_eq!(seconds(stat, OWN), Some(2.0));
+        assert_eq!(seconds(stat, CHILDREN), Some(3.25));
+        assert_eq!(seconds("7 (a) S 1 2", OWN), None);
+        assert_eq!(seconds("", OWN), None);
+    }
+
+    #[test]
+    fn does_what_a_child_has_started_count() {
+        // The outer shell only waits, which costs nothing that would be told.
+        let work = "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; :";
+        let mut child = Command::new("sh")
+            .args(["-c", work])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let cost = wait_with_cost(&mut child, "the work").unwrap();
+        assert!(cost >= 0.05, "{cost}");
+    }
+}
