@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -35,13 +34,11 @@ pub struct StoredRecord {
     pub partition: u32,
     /// Its place there.
     pub offset: u64,
-    /// When it was written, or whatever its writer says, in milliseconds since 1970.
-    pub time_ms: i64,
     /// Its key, if it has one.
     pub key: Option<Vec<u8>>,
     /// Its headers, in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Its value; empty if it has none.
+    /// Its value; empty also if it has none.
     pub value: Vec<u8>,
 }
 
@@ -80,7 +77,7 @@ impl TopicReader {
         Ok(TopicReader {
             asking: Topics::of(cluster)?,
             consumer: cluster.consumer(settings)?,
-            records: Records::new(usize::MAX, true),
+            records: Records::new(usize::MAX, Some(usize::MAX)),
         })
     }
 
@@ -92,19 +89,19 @@ impl TopicReader {
         let partitions = self.asking.partitions(topic)?;
         let missing = || Fault::new("read topic", topic, "there is no such topic");
         let partitions = 0..partitions.ok_or_else(missing)?;
-        partitions
-            .map(|partition| {
-                let (from, to) = self
-                    .consumer
-                    .fetch_watermarks(topic, partition as i32, ANSWER_TIMEOUT)
-                    .map_err(Fault::told("ask for the offsets of", topic))?;
-                Ok(Extent {
-                    partition,
-                    from: u64::try_from(from).unwrap_or_default(),
-                    to: u64::try_from(to).unwrap_or_default(),
-                })
-            })
-            .collect()
+        partitions.map(|it| self.extent(topic, it)).collect()
+    }
+
+    fn extent(&self, topic: &str, partition: u32) -> Result<Extent, Fault> {
+        let asked = self
+            .consumer
+            .fetch_watermarks(topic, partition as i32, ANSWER_TIMEOUT);
+        let (from, to) = asked.map_err(Fault::told("ask for the offsets of", topic))?;
+        Ok(Extent {
+            partition,
+            from: u64::try_from(from).unwrap_or_default(),
+            to: u64::try_from(to).unwrap_or_default(),
+        })
     }
 
     /// Reads a partition, or a part of it, until `each` has seen enough.
@@ -141,7 +138,11 @@ impl TopicReader {
                     }
                 }
                 Some(Ok(_)) => return Ok(()),
-                Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+                // Behind what is nobody's record: where transactions have ended.
+                None => {
+                    let beyond = self.position(topic, partition);
+                    position = position.max(beyond.unwrap_or_default());
+                }
                 Some(Err(error)) => {
                     let fault = told()(error);
                     if !fault.passes() {
@@ -149,8 +150,6 @@ impl TopicReader {
                     }
                 }
             }
-            // Behind what is nobody's record: where transactions have ended.
-            position = position.max(self.position(topic, partition).unwrap_or_default());
             if position > before {
                 heard_at = Instant::now();
             } else if heard_at.elapsed() > QUIET_MAX {
@@ -171,9 +170,8 @@ impl TopicReader {
         partition: u32,
         offset: u64,
     ) -> Result<Option<StoredRecord>, Fault> {
-        let extents = self.extents(topic)?;
-        let held = extents.iter().find(|it| it.partition == partition);
-        if !held.is_some_and(|it| (it.from..it.to).contains(&offset)) {
+        let held = self.extent(topic, partition)?;
+        if !(held.from..held.to).contains(&offset) {
             return Ok(None);
         }
         let only = Extent {
@@ -207,7 +205,6 @@ fn stored(records: &mut Records, message: &BorrowedMessage<'_>) -> StoredRecord 
         headers: headers.collect(),
         partition: message.partition() as u32,
         offset: message.offset() as u64,
-        time_ms: message.timestamp().to_millis().unwrap_or_default(),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().unwrap_or_default().to_vec(),
     }

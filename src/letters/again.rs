@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 
 use slackwater_kafka::client::Cluster;
 use slackwater_kafka::letters::{Extent, Forwarded, Progress, Replay, StoredRecord, TopicReader};
+use slackwater_kafka::sink::RECORD_OVERHEAD_BYTES;
 use slackwater_kafka::topics::{DEFAULT_TAKES, Topics};
 
-use crate::letters::letter::{Letter, Place, Repeats, SourcePlace, replayed, sent_again};
+use crate::letters::letter::{Letter, Place, Repeats, SourcePlace, behind, replayed, sent_again};
 use crate::letters::selection::Selection;
 use crate::letters::streams::{LettersError, check, names};
 use crate::pipeline::Pipeline;
@@ -49,6 +50,8 @@ pub enum Left {
     Gone,
     /// It was read from something that the pipeline does not read any more.
     Elsewhere,
+    /// The topic would not take it: it is larger without compression than what that allows.
+    TooLarge,
 }
 
 /// What has become of the selected dead letters.
@@ -60,7 +63,7 @@ pub struct Outcome {
     pub late: u64,
     /// Records that were not, and why.
     pub left: BTreeMap<Left, u64>,
-    /// Whether a replay of the same selection had sent some before.
+    /// Whether a replay of the same selection had gone through some of them before.
     pub goes_on: bool,
 }
 
@@ -74,17 +77,22 @@ pub fn replay(pipeline: &Pipeline, wish: &Wish) -> Result<Outcome, LettersError>
     let job = &pipeline.job.name;
     let done = Progress::of(&cluster, job, &wish.selection.name())?;
     let mut letters = TopicReader::of(&cluster)?;
+    let record_bytes_max = record_bytes_max(&cluster, source)?;
+    // Before anything is asked of the progress: an earlier replay that still goes on could move it.
+    let mut replay = match wish.dry_run {
+        true => None,
+        false => Some(Replay::begin(&cluster, job, &done, record_bytes_max)?),
+    };
     let parts = parts(pipeline, wish, &letters, &done)?;
-    let asked: Vec<&str> = source.topics.iter().map(String::as_str).collect();
-    let takes = Topics::of(&cluster)?.takes(&asked)?;
-    let takes = takes.into_iter().map(|it| it.unwrap_or(DEFAULT_TAKES));
-    let largest = takes.map(|it| it.record_bytes_max).max();
-    let largest = usize::try_from(largest.unwrap_or_default()).unwrap_or(usize::MAX);
+    if let (Some(replay), true) = (&mut replay, wish.again) {
+        // First of all: so an interrupted one can be gone on with.
+        for part in &parts {
+            replay.send(&[], &part.stream, part.extent.partition, part.extent.from)?;
+        }
+    }
     let mut sending = Sending {
-        replay: match wish.dry_run {
-            true => None,
-            false => Some(Replay::begin(&cluster, job, done, largest)?),
-        },
+        replay,
+        record_bytes_max,
         sources: TopicReader::of(&cluster)?,
         topics: &source.topics,
         wish,
@@ -115,6 +123,27 @@ fn places(pipeline: &Pipeline) -> Result<(Cluster, &KafkaSourceSpec), LettersErr
         return Err(refused(why));
     }
     Ok((greeted(pipeline, sink)?, source))
+}
+
+/// Most bytes of a record that each of the topics takes.
+fn record_bytes_max(cluster: &Cluster, source: &KafkaSourceSpec) -> Result<usize, LettersError> {
+    let asked: Vec<&str> = source.topics.iter().map(String::as_str).collect();
+    let takes = Topics::of(cluster)?.takes(&asked)?;
+    let takes = takes.into_iter().map(|it| it.unwrap_or(DEFAULT_TAKES));
+    let least = takes
+        .map(|it| it.record_bytes_max)
+        .min()
+        .unwrap_or_default();
+    let least = usize::try_from(least).unwrap_or(usize::MAX);
+    Ok(least.saturating_sub(RECORD_OVERHEAD_BYTES))
+}
+
+/// Bytes of a record as the client counts them.
+fn record_bytes(record: &StoredRecord) -> usize {
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 8);
+    let key = record.key.as_ref().map_or(0, Vec::len);
+    key + record.value.len() + headers.sum::<usize>()
 }
 
 /// A part of a stream that is to be gone through.
@@ -158,9 +187,10 @@ fn parts(
     Ok(parts)
 }
 
-struct Sending<'w> {
+struct Sending<'w, 'p> {
     /// None if it is only tried.
-    replay: Option<Replay>,
+    replay: Option<Replay<'p>>,
+    record_bytes_max: usize,
     /// Reads records where they were read from.
     sources: TopicReader,
     topics: &'w [String],
@@ -170,7 +200,7 @@ struct Sending<'w> {
     outcome: Outcome,
 }
 
-impl Sending<'_> {
+impl Sending<'_, '_> {
     fn part(&mut self, letters: &mut TopicReader, part: &Part) -> Result<(), LettersError> {
         let extent = part.extent;
         let mut failed = None;
@@ -235,7 +265,7 @@ impl Sending<'_> {
             return Ok(Err(Left::Elsewhere));
         };
         let original = match letter.repeats {
-            Repeats::Everything => Some(record),
+            Repeats::Everything => Some(behind(record)),
             Repeats::Values | Repeats::Beginning => self.original(source)?,
         };
         let Some(original) = original else {
@@ -248,6 +278,9 @@ impl Sending<'_> {
             partition: source.partition,
             ..sent_again(original)
         };
+        if record_bytes(&record) > self.record_bytes_max {
+            return Ok(Err(Left::TooLarge));
+        }
         Ok(Ok(Forwarded {
             topic: source.topic.clone(),
             record,

@@ -9,8 +9,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use slackwater_kafka::letters::StoredRecord;
 
-/// Headers that this program adds to a record, and takes off again before that is sent once more.
-const OURS: [&str; 2] = ["__streams.errors.", "slackwater."];
+/// The first of the headers by which a raw dead letter says what it is. Those before it are of the record.
+const FIRST_SAID: &str = "__streams.errors.exception";
+
+/// Headers that every record of a sink begins with.
+const OF_SINK: [&str; 4] = [
+    "slackwater.job",
+    "slackwater.epoch",
+    "slackwater.shard",
+    "slackwater.sequence",
+];
+
+/// The last header of a record that had more, or some that could not be kept.
+const LEFT_OUT: &str = "slackwater.headers_left_out";
 
 /// The header that counts how often a record was sent again.
 pub const REPLAYED: &str = "slackwater.replayed";
@@ -105,34 +116,36 @@ struct Envelope {
 impl Letter {
     /// Reads a record; none if it is no dead letter of this program.
     pub fn of(record: &StoredRecord) -> Option<Self> {
-        match header(record, "slackwater.stage") {
-            Some(stage) => Some(Self::raw(record, stage)),
+        let (own, said) = parts(record);
+        match header(said, "slackwater.stage") {
+            Some(stage) => Some(Self::raw(own, said, stage)),
             None => Self::envelope(record),
         }
     }
 
-    fn raw(record: &StoredRecord, stage: &str) -> Self {
-        let text = |name| header(record, name).unwrap_or_default().to_owned();
+    fn raw(own: &[Header], said: &[Header], stage: &str) -> Self {
+        let text = |name| header(said, name).unwrap_or_default().to_owned();
         let source = || {
             Some(SourcePlace {
-                topic: header(record, "__streams.errors.topic")?.to_owned(),
-                partition: number(record, "__streams.errors.partition")?,
-                offset: number(record, "__streams.errors.offset")?,
+                topic: header(said, "__streams.errors.topic")?.to_owned(),
+                partition: number(said, "__streams.errors.partition")?,
+                offset: number(said, "__streams.errors.offset")?,
             })
         };
         let is_cut = ["slackwater.original_length", "slackwater.left_out"];
-        let is_cut = is_cut.iter().any(|name| header(record, name).is_some());
+        let is_cut = is_cut.iter().any(|name| header(said, name).is_some());
+        let lacks_headers = own.last().is_some_and(|(name, _)| name == LEFT_OUT);
         Letter {
             stage: stage.to_owned(),
             code: text("slackwater.code"),
             message: text("__streams.errors.message"),
-            decided_ms: number(record, "slackwater.processing_time_ms"),
+            decided_ms: number(said, "slackwater.processing_time_ms"),
             source: source(),
-            repeats: match is_cut {
+            repeats: match is_cut || lacks_headers {
                 true => Repeats::Beginning,
                 false => Repeats::Everything,
             },
-            replayed: replayed(record),
+            replayed: number(own, REPLAYED).unwrap_or_default(),
         }
     }
 
@@ -150,29 +163,56 @@ impl Letter {
     }
 }
 
-/// How often a record was sent again.
-pub fn replayed(record: &StoredRecord) -> u32 {
-    number(record, REPLAYED).unwrap_or_default()
+/// A header: its name and its value, if it has one.
+type Header = (String, Option<Vec<u8>>);
+
+/// The headers of a record that is a raw dead letter: those of the record behind it, and those that say what it is; of any
+/// other record, all and none.
+fn parts(record: &StoredRecord) -> (&[Header], &[Header]) {
+    let headers = record.headers.as_slice();
+    let mut names = headers.iter().map(|(name, _)| name);
+    let Some(first) = names.rposition(|name| name == FIRST_SAID) else {
+        return (headers, &[]);
+    };
+    let of_sink = headers.iter().zip(OF_SINK);
+    let of_sink = of_sink.take_while(|((name, _), expected)| name == expected);
+    let begin = of_sink.count().min(first);
+    headers
+        .split_at_checked(first)
+        .map_or((headers, &[]), |(own, said)| {
+            (own.get(begin..).unwrap_or_default(), said)
+        })
 }
 
-/// The same record as it was before it became a dead letter, and sent once more than before.
+/// The record behind a raw dead letter.
+pub fn behind(record: StoredRecord) -> StoredRecord {
+    let headers = parts(&record).0.to_vec();
+    StoredRecord { headers, ..record }
+}
+
+/// How often a record was sent again.
+pub fn replayed(record: &StoredRecord) -> u32 {
+    number(&record.headers, REPLAYED).unwrap_or_default()
+}
+
+/// The same record, sent once more than before.
 pub fn sent_again(record: StoredRecord) -> StoredRecord {
     let again = replayed(&record).saturating_add(1).to_string();
     let mut headers = record.headers;
-    headers.retain(|(name, _)| !OURS.iter().any(|ours| name.starts_with(ours)));
+    headers.retain(|(name, _)| name != REPLAYED);
     headers.push((REPLAYED.to_owned(), Some(again.into_bytes())));
     StoredRecord { headers, ..record }
 }
 
 /// The last header of a name, if it is a text.
-pub fn header<'r>(record: &'r StoredRecord, name: &str) -> Option<&'r str> {
-    let mut named = record.headers.iter().rev();
+fn header<'r>(headers: &'r [Header], name: &str) -> Option<&'r str> {
+    let mut named = headers.iter().rev();
     let (_, value) = named.find(|(it, _)| it == name)?;
     str::from_utf8(value.as_deref()?).ok()
 }
 
-fn number<T: FromStr>(record: &StoredRecord, name: &str) -> Option<T> {
-    header(record, name)?.parse().ok()
+fn number<T: FromStr>(headers: &[Header], name: &str) -> Option<T> {
+    header(headers, name)?.parse().ok()
 }
 
 /// A line of a file as a record: a raw dead letter with its parts, anything else as it is.
@@ -214,7 +254,7 @@ fn bytes(value: &Value) -> Option<Option<Vec<u8>>> {
 mod tests {
     use slackwater_kafka::letters::StoredRecord;
 
-    use crate::letters::letter::{Letter, Place, Repeats, of_line, sent_again};
+    use crate::letters::letter::{Letter, Place, Repeats, behind, of_line, sent_again};
 
     fn headers(headers: &[(&str, &str)]) -> StoredRecord {
         let headers = headers.iter();
@@ -232,8 +272,8 @@ mod tests {
         let envelope = br#"{"original_event":[1],"error_type":"VALIDATION_ERROR","message":"why","timestamp":1718054321.052,
             "code":"empty","stage":"validate","source":{"topic":"t","partition":3,"offset":17}}"#;
         let envelope = Letter::of(&of_line(envelope)).unwrap();
-        let mut raw = headers(&[
-            ("slackwater.stage", "of an earlier job"),
+        let said = [
+            ("__streams.errors.exception", "VALIDATION_ERROR"),
             ("__streams.errors.message", "why"),
             ("__streams.errors.topic", "t"),
             ("__streams.errors.partition", "3"),
@@ -241,20 +281,37 @@ mod tests {
             ("slackwater.stage", "validate"),
             ("slackwater.code", "empty"),
             ("slackwater.processing_time_ms", "1718054321052"),
+        ];
+        // The record was a dead letter of another job before, and cut there.
+        let own = [
+            ("slackwater.job", "other"),
+            ("__streams.errors.exception", "LATE_EVENT"),
+            ("slackwater.stage", "late"),
+            ("slackwater.original_length", "9"),
             ("slackwater.replayed", "2"),
-        ]);
+        ];
+        let of_sink = [("slackwater.job", "this"), ("slackwater.epoch", "7")];
+        let raw = headers(&[&of_sink[..], &own, &said].concat());
         let found = Letter::of(&raw).unwrap();
         assert_eq!((found.repeats, found.replayed), (Repeats::Everything, 2));
         assert_eq!((envelope.repeats, envelope.replayed), (Repeats::Values, 0));
+        assert_eq!(behind(raw), headers(&own));
         let same = Letter {
             repeats: Repeats::Values,
             replayed: 0,
             ..found
         };
         assert_eq!(envelope, same);
-        raw.headers
-            .push(("slackwater.original_length".to_owned(), Some(b"9".to_vec())));
-        assert_eq!(Letter::of(&raw).unwrap().repeats, Repeats::Beginning);
+        let cut = [&said[..], &[("slackwater.original_length", "9")]].concat();
+        let letter = Letter::of(&headers(&cut)).unwrap();
+        assert_eq!(letter.repeats, Repeats::Beginning);
+        let lacking = [
+            &[("a", "b"), ("slackwater.headers_left_out", "1")],
+            &said[..],
+        ]
+        .concat();
+        let letter = Letter::of(&headers(&lacking)).unwrap();
+        assert_eq!(letter.repeats, Repeats::Beginning);
     }
 
     #[test]
@@ -265,17 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn does_a_record_that_is_sent_again_lose_what_was_said_of_it() {
+    fn does_a_record_count_how_often_it_was_sent_again() {
         let record = headers(&[
             ("trace", "7"),
-            ("slackwater.stage", "late"),
-            ("__streams.errors.topic", "t"),
+            ("slackwater.job", "its own"),
             ("slackwater.replayed", "1"),
             ("other", "x"),
         ]);
-        let again = sent_again(record.clone());
-        let expected = headers(&[("trace", "7"), ("other", "x"), ("slackwater.replayed", "2")]);
-        assert_eq!(again, expected);
+        let expected = headers(&[
+            ("trace", "7"),
+            ("slackwater.job", "its own"),
+            ("other", "x"),
+            ("slackwater.replayed", "2"),
+        ]);
+        assert_eq!(sent_again(record), expected);
         let first = sent_again(headers(&[]));
         assert_eq!(first, headers(&[("slackwater.replayed", "1")]));
     }

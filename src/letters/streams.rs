@@ -189,18 +189,20 @@ fn read_file(
         Err(error) => return Err(error),
     };
     let end = committed_length(path).unwrap_or(file.metadata()?.len());
-    let mut offset = 0;
-    if let Some(from) = selection.from {
-        // Only where a line begins.
-        offset = from.min(end);
-        file.seek(SeekFrom::Start(offset))?;
-    }
+    // From the byte before, whose line, if it does not end there, is another one's.
+    let from = selection.from.unwrap_or_default().min(end);
+    let mut offset = from.saturating_sub(1);
+    file.seek(SeekFrom::Start(offset))?;
     let mut lines = BufReader::new(file.take(end - offset));
     let mut line = Vec::new();
+    if from > 0 {
+        offset += lines.read_until(b'\n', &mut line)? as u64;
+    }
     loop {
         line.clear();
         let length = lines.read_until(b'\n', &mut line)? as u64;
-        if length == 0 || selection.to.is_some_and(|to| offset >= to) {
+        let is_whole = line.last() == Some(&b'\n');
+        if !is_whole || selection.to.is_some_and(|to| offset >= to) {
             return Ok(ControlFlow::Continue(()));
         }
         let place = Place {

@@ -174,23 +174,25 @@ fn is_the_record_of_an_envelope_read_where_it_was() {
 /// Killed again and again on its way, and started again.
 #[test]
 fn does_a_replay_that_is_killed_send_nothing_twice() {
-    const WRONG: u64 = 6_000;
+    const WRONG: u64 = 20_000;
     let (cluster, job) = scene(RAW);
     let wrongs: Vec<_> = (0..WRONG).map(wrong).collect();
     cluster.tools.produce(INPUT, &wrongs).unwrap();
     run_to(&job, WRONG);
-    let mut kills = 0;
-    for round in 0.. {
+    let mut stopped_at = Vec::new();
+    for round in 0..60 {
         let mut replay = job.command(&["dlq", "replay"]).spawn().unwrap();
-        thread::sleep(Duration::from_millis(150 + 60 * round));
-        if replay.try_wait().unwrap().is_some_and(|it| it.success()) {
+        thread::sleep(Duration::from_millis(100 + 25 * round));
+        if let Some(ended) = replay.try_wait().unwrap() {
+            assert!(ended.success(), "{ended}");
             break;
         }
         replay.kill().unwrap();
         replay.wait().unwrap();
-        kills += 1;
+        stopped_at.push(sent_again(&cluster).len());
     }
-    assert!(kills > 0, "it was never on its way");
+    let half_done = |sent: &usize| (1..WRONG as usize).contains(sent);
+    assert!(stopped_at.iter().any(half_done), "{stopped_at:?}");
     let sent = sent_again(&cluster);
     let mut keys: Vec<_> = sent.into_iter().map(|(_, it)| it.key.unwrap()).collect();
     let found = keys.len();

@@ -71,7 +71,7 @@ struct First {
     /// The newest claim when it was stopped; 0 if there was none.
     had_claimed: u64,
     /// Whether it has claimed the log after it was let go: it had not yet, or had not yet looked whether its claim
-    /// was overtaken. Then it is the successor.
+    /// was overtaken, so that nothing stood behind that. Then it is the successor.
     is_successor: bool,
 }
 
@@ -126,6 +126,12 @@ fn replace(scene: &Scene, expected: &Expected, seed: u64, operations: u64) -> Re
             return expected.check(scene, &world).map(|()| 0);
         }
         let had_claimed = newest_claimed(&world);
+        let last = world
+            .store
+            .names()
+            .into_iter()
+            .rfind(|it| it.starts_with("log/"));
+        let may_claim = had_claimed == 0 || last == Some(RecordNumber(had_claimed).name());
         let release = || {
             gate.open();
             let ended = first.join().unwrap();
@@ -135,7 +141,8 @@ fn replace(scene: &Scene, expected: &Expected, seed: u64, operations: u64) -> Re
                 ended,
                 had_claimed,
                 is_successor: newest
-                    .is_some_and(|it| it.number.0 > had_claimed && it.process == process_of(0)),
+                    .is_some_and(|it| it.number.0 > had_claimed && it.process == process_of(0))
+                    && may_claim,
             }
         };
         let (first, second) = match successor {

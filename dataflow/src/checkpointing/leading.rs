@@ -98,6 +98,8 @@ pub(crate) struct Leader {
     pub(crate) last: Option<Epoch>,
     /// The manifest under way.
     pub(crate) putting: Option<(Manifest, Vec<u8>)>,
+    /// Why it is not known what became of it.
+    pub(crate) put_trouble: Option<String>,
     pub(crate) is_stopping: bool,
 }
 
@@ -331,6 +333,7 @@ impl Leader {
             }
             Recorded::Unknown(error) => {
                 self.meters.note_trouble(error.to_string());
+                self.put_trouble = Some(error.to_string());
                 self.coordinator.put_unknown(now, epoch)
             }
             Recorded::Lost(_) => self.coordinator.put_lost(now, epoch),
@@ -401,9 +404,13 @@ impl Leader {
         self.meters.count_failed_checkpoint();
         let mut what = format!("the checkpoint of epoch {epoch} failed: {reason}");
         // Why was noted right before, and is not to be hidden by this.
-        let is_known = !matches!(reason, CheckpointFailure::TimedOut { .. });
-        if let Some(cause) = self.meters.trouble().filter(|_| is_known) {
-            what = format!("{what}: {}", cause.what);
+        let cause = match reason {
+            CheckpointFailure::NotWritten { .. } => self.meters.trouble().map(|it| it.what),
+            CheckpointFailure::Unknown { .. } => self.put_trouble.clone(),
+            CheckpointFailure::TimedOut { .. } => None,
+        };
+        if let Some(cause) = cause {
+            what = format!("{what}: {cause}");
         }
         self.meters.note_trouble(what);
     }

@@ -23,9 +23,9 @@ pub struct Forwarded {
 pub struct Progress(BaseConsumer<Noticed>);
 
 /// A replay under a name, which goes on where an earlier one of that name has ended.
-pub struct Replay {
+pub struct Replay<'p> {
     transactions: Transactions,
-    progress: Progress,
+    progress: &'p Progress,
 }
 
 impl Progress {
@@ -38,7 +38,7 @@ impl Progress {
         Ok(Progress(cluster.consumer(settings)?))
     }
 
-    /// Up to where they have come in each partition of a topic; none in those of which they have sent nothing.
+    /// Up to where they have gone through each partition of a topic; none in those where they have not begun.
     ///
     /// # Errors
     /// Brokers do not answer.
@@ -49,23 +49,31 @@ impl Progress {
         }
         let found = self.0.committed_offsets(asked, ANSWER_TIMEOUT);
         let found = found.map_err(Fault::told("ask for the progress of the replay of", topic))?;
-        let of = |partition: u32| match found.find_partition(topic, partition as i32)?.offset() {
-            Offset::Offset(offset) => u64::try_from(offset).ok(),
-            _ => None,
+        let of = |partition: u32| {
+            let Some(found) = found.find_partition(topic, partition as i32) else {
+                return Ok(None);
+            };
+            let told = Fault::told("ask for the progress of the replay of", topic);
+            found.error().map_err(told)?;
+            Ok(match found.offset() {
+                Offset::Offset(offset) => u64::try_from(offset).ok(),
+                _ => None,
+            })
         };
-        Ok((0..partitions).map(of).collect())
+        (0..partitions).map(of).collect()
     }
 }
 
-impl Replay {
-    /// Goes on from this progress, with records of up to so many bytes. Any other replay of the job ends.
+impl<'p> Replay<'p> {
+    /// Goes on from this progress, with records of up to so many bytes. Any other replay of the job ends, and moves the
+    /// progress no more: what it is, is to be read after this.
     ///
     /// # Errors
     /// Brokers do not answer, or not this client.
     pub fn begin(
         cluster: &Cluster,
         job: &str,
-        progress: Progress,
+        progress: &'p Progress,
         record_bytes_max: usize,
     ) -> Result<Self, Fault> {
         let config = ProducerConfig {

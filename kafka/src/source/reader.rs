@@ -17,7 +17,7 @@ use slackwater_dataflow::source::{
 
 use crate::client::{Fault, Noticed, io_error};
 use crate::source::places::{FetchFrom, OnLostOffset, lost_fault};
-use crate::source::records::Records;
+use crate::source::records::{HEADER_BYTES_MAX, Records};
 use crate::source::silence::Silences;
 use crate::source::{Place, SourceConfig, offset};
 
@@ -138,7 +138,10 @@ impl KafkaReader {
             silences,
             names,
             lost: config.on_lost_offset,
-            records: Records::new(config.max_bytes, config.keeps_headers),
+            records: Records::new(
+                config.max_bytes,
+                config.keeps_headers.then_some(HEADER_BYTES_MAX),
+            ),
         })
     }
 

@@ -6,9 +6,9 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message a
 use slackwater_dataflow::headers::{self, Headers};
 use slackwater_dataflow::source::{Origin, Payload, RecordTime};
 
-/// Bytes of the headers that are kept of a record. Who writes to a topic decides how many there are, and a dead letter
+/// Bytes of the headers that a job keeps of a record. Who writes to a topic decides how many there are, and a dead letter
 /// has to take them beside the record.
-const HEADER_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Says how many headers of the record are not there.
 const LEFT_OUT: &str = "slackwater.headers_left_out";
@@ -16,16 +16,18 @@ const LEFT_OUT: &str = "slackwater.headers_left_out";
 /// Makes records of messages.
 pub(crate) struct Records {
     max_bytes: usize,
+    header_bytes_max: usize,
     /// Those of the record that is being handed out, if they are wanted.
     headers: Option<Vec<u8>>,
 }
 
 impl Records {
-    /// Those up to so many bytes are kept whole.
-    pub(crate) fn new(max_bytes: usize, keeps_headers: bool) -> Self {
+    /// Those up to so many bytes are kept whole; headers, if they are wanted, up to so many bytes.
+    pub(crate) fn new(max_bytes: usize, header_bytes_max: Option<usize>) -> Self {
         Records {
             max_bytes,
-            headers: keeps_headers.then(Vec::new),
+            header_bytes_max: header_bytes_max.unwrap_or_default(),
+            headers: header_bytes_max.map(|_| Vec::new()),
         }
     }
 
@@ -35,7 +37,7 @@ impl Records {
         message: &'m BorrowedMessage<'_>,
     ) -> (Payload<'m>, Origin<'m>) {
         let headers = self.headers.as_mut().map(|kept| {
-            keep(kept, message.headers());
+            keep(kept, message.headers(), self.header_bytes_max);
             Headers::of(kept)
         });
         let payload = message.payload().unwrap_or_default();
@@ -49,7 +51,7 @@ impl Records {
 }
 
 /// Keeps headers up to a bound, and says how many more there were.
-fn keep(kept: &mut Vec<u8>, all: Option<&BorrowedHeaders>) {
+fn keep(kept: &mut Vec<u8>, all: Option<&BorrowedHeaders>, bytes_max: usize) {
     kept.clear();
     let Some(all) = all else {
         return;
@@ -60,7 +62,7 @@ fn keep(kept: &mut Vec<u8>, all: Option<&BorrowedHeaders>) {
         let header = catch_unwind(AssertUnwindSafe(|| all.try_get(at)));
         let is_kept = header.ok().flatten().is_some_and(|header| {
             let bytes = header.key.len() + header.value.map_or(0, <[u8]>::len);
-            kept.len() + bytes <= HEADER_BYTES_MAX
+            kept.len().saturating_add(bytes) <= bytes_max
                 && headers::write(kept, (header.key, header.value))
         });
         left_out += usize::from(!is_kept);

@@ -77,7 +77,9 @@ struct Now {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeats {
     Everything,
-    /// Neither key nor headers: it is as small as it can be.
+    /// Neither key nor headers.
+    Bytes,
+    /// The same, and it is as small as it can be: too large or not, it is written.
     Nothing,
 }
 
@@ -107,6 +109,9 @@ impl EncodeDeadLetters {
             }
         };
         if attempt(&reject.original, Repeats::Everything).is_ok() {
+            return;
+        }
+        if attempt(&reject.original, Repeats::Bytes).is_ok() {
             return;
         }
         let mut kept = OVERSIZE_HEAD_BYTES;
@@ -151,7 +156,7 @@ impl EncodeDeadLetters {
         let known = origin::read(&reject.origin).unwrap_or_default();
         let kept = match repeats {
             Repeats::Everything => known,
-            Repeats::Nothing => KeptOrigin::default(),
+            Repeats::Bytes | Repeats::Nothing => KeptOrigin::default(),
         };
         let source = source.as_ref().map(|it| (&*it.topic, it.number));
         let letter = RawLetter {
@@ -293,7 +298,7 @@ fn put(
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), TooLarge> {
     match repeats {
-        Repeats::Everything => chunks.record(sender, write),
+        Repeats::Everything | Repeats::Bytes => chunks.record(sender, write),
         Repeats::Nothing => {
             chunks.smallest_record(sender, write);
             Ok(())

@@ -19,7 +19,8 @@ pub struct Replay {
     /// Leave records alone that were sent again so often
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     max_replays: u32,
-    /// Send those again, too, that a replay of this selection has sent before
+    /// Begin anew, and send those again, too, that a replay of this selection has sent before. If that is interrupted, go on
+    /// without it
     #[arg(long)]
     again: bool,
     /// Only say what would be sent
@@ -48,6 +49,7 @@ impl Replay {
                 "often_enough": left(Left::OftenEnough),
                 "gone": left(Left::Gone),
                 "elsewhere": left(Left::Elsewhere),
+                "too_large": left(Left::TooLarge),
                 "goes_on": outcome.goes_on,
                 "dry_run": self.dry_run,
             });
@@ -59,17 +61,21 @@ impl Replay {
     fn say(&self, outcome: &Outcome) -> Result<(), Failure> {
         if outcome.goes_on {
             say(
-                "a replay of this selection has sent records before, and goes on behind them; `--again` sends them once more",
+                "a replay of this selection was here before, and this one goes on behind it; `--again` begins anew",
             );
         }
         for (left, records) in &outcome.left {
             let why = match left {
                 Left::OftenEnough => format!(
-                    "stay: they were sent again {} before, `--max-replays`",
+                    "stay: they were sent again {} before (`--max-replays`; `--again` with a higher one looks at all of them once more)",
                     counted(self.max_replays.into(), "time")
                 ),
                 Left::Gone => {
                     "cannot be sent: they are not in the topic any more, and the dead letter has not all of them"
+                        .to_owned()
+                }
+                Left::TooLarge => {
+                    "cannot be sent: without compression they are larger than what the topic takes"
                         .to_owned()
                 }
                 Left::Elsewhere => {

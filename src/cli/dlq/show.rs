@@ -88,10 +88,7 @@ fn text(place: &Place, letter: Option<&Letter>, record: &StoredRecord) -> String
         let value = value.as_deref().map_or("none".to_owned(), shown);
         line("header", &format!("{}: {value}", printable(name)));
     }
-    let pretty = serde_json::from_slice::<Value>(&record.value)
-        .and_then(|value| serde_json::to_string_pretty(&value));
-    // What JSON writes has no control characters but the line breaks of its own.
-    line("value", &pretty.unwrap_or_else(|_| shown(&record.value)));
+    line("value", &shown(&record.value));
     lines.join("\n")
 }
 

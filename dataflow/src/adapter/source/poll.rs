@@ -73,6 +73,9 @@ impl Poll {
                     Payload::Whole(bytes) => bytes.len() as u64,
                     Payload::Oversize { head, .. } => head.len() as u64,
                 };
+                // They may travel with the record, and whoever writes it decides how long they are.
+                let key = origin.key.map_or(0, <[u8]>::len);
+                self.bytes += (key + origin.headers.bytes().len()) as u64;
                 ingest.on_record(partition, offset, payload, origin);
             }
             Polled::Finished(partition) => self.finished.push(partition),
