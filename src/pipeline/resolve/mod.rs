@@ -203,6 +203,7 @@ fn sink(
         _ => SinkKind::Discard,
     };
     let delivery = recovery::delivery(section, &kind, has_checkpoints, findings);
+    let new_producer_each_epoch = recovery::renews_producers(section, delivery, findings);
     Some(SinkSpec {
         kind,
         shards: section.integer("shards")?,
@@ -215,5 +216,6 @@ fn sink(
         fields: repeated?,
         provenance: section.boolean("provenance")?,
         delivery: delivery?,
+        new_producer_each_epoch,
     })
 }
