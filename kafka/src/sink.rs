@@ -74,6 +74,7 @@ impl SinkConfig {
             transactional_id: format!("slackwater.{}.{shard}", self.job),
             transaction_timeout: TRANSACTION_TIMEOUT,
             batch_bytes_max: self.batch_bytes_max(),
+            marker_topic: markers::topic(&self.job),
         }
     }
 
