@@ -68,6 +68,8 @@ pub enum Defect {
     ReadBeforeFence,
     /// A producer whose commit was in doubt is asked again, and goes on.
     ReusedProducer,
+    /// A producer publishes one epoch after the other where each is to have its own.
+    KeptProducer,
     /// The process ends when an event with [`POISON`] in its record reaches the model: a poison that no dead letter
     /// can be made of.
     Poison,
@@ -75,7 +77,7 @@ pub enum Defect {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 18] = [
+    pub const ALL: [Defect; 19] = [
         Defect::NotSynced,
         Defect::PublishedEarly,
         Defect::PositionBehind,
@@ -93,6 +95,7 @@ impl Defect {
         Defect::MarkerFirst,
         Defect::ReadBeforeFence,
         Defect::ReusedProducer,
+        Defect::KeptProducer,
         Defect::Poison,
     ];
 
@@ -116,6 +119,7 @@ impl Defect {
             Defect::MarkerFirst => "marker-first",
             Defect::ReadBeforeFence => "read-before-fence",
             Defect::ReusedProducer => "reused-producer",
+            Defect::KeptProducer => "kept-producer",
             Defect::Poison => "poison",
         }
     }

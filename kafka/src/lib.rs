@@ -9,6 +9,7 @@
 //! - [`source`]: reads all partitions of some topics.
 //! - [`markers`]: the topic that says which epoch of each shard was published last.
 //! - [`producer`]: one shard's transactions, and whether it is certain how one has ended.
+//! - [`renewal`]: makes the next producer of a shard while nobody waits for it.
 //! - [`sink`]: publishes the outputs of durable epochs, each in transactions that end with a marker.
 //! - [`at_once`]: sends outputs as they come, at least once.
 //! - [`letters`]: what a person does with records of topics: read them, send them again, delete them.
@@ -22,6 +23,7 @@ pub mod topics;
 pub mod source;
 pub mod markers;
 pub mod producer;
+pub mod renewal;
 pub mod sink;
 pub mod at_once;
 pub mod letters;

@@ -52,6 +52,8 @@ pub(crate) struct ProducerConfig {
     pub(crate) transaction_timeout: Duration,
     /// Most bytes of a batch, which is what the topics take.
     pub(crate) batch_bytes_max: usize,
+    /// A topic that is there, and keeps its number of partitions.
+    pub(crate) marker_topic: String,
 }
 
 /// Settings of every producer of ours.
@@ -134,6 +136,10 @@ impl Transactions {
                 true => INIT_SHORT,
                 false => INIT_LONG,
             };
+            // Who has no connection yet when its coordinator is to be found is told to look again after half a second. Who
+            // asks for a topic waits for one. If none comes, that is told by what follows.
+            let client = made.producer.client();
+            drop(client.fetch_metadata(Some(&config.marker_topic), INIT_SHORT));
             match made.producer.init_transactions(patience) {
                 Ok(()) => return Ok(made),
                 Err(error) if is_retriable(&error) && tries <= INIT_SHORT_TRIES => {}

@@ -6,6 +6,7 @@
 //! and again whenever it is not certain how a transaction has ended.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::markers::{self, Markers};
 use crate::producer::{
     MarkerRecord, Outgoing, ProducerConfig, Transactions, common_headers, headers_of,
 };
+use crate::renewal::Renewal;
 use crate::topics::Topics;
 
 /// How long a transaction may stay open: readers wait as long behind it, and what is published in one must fit.
@@ -55,12 +57,25 @@ pub struct SinkConfig {
     pub topics: [String; OutputStream::ALL.len()],
     /// What they take; told when they have got more partitions.
     pub destinations: Destinations,
+    /// Whether each transaction is to have a producer of its own.
+    pub new_producer_each_epoch: bool,
 }
 
 impl SinkConfig {
     /// Most bytes of a batch, which is what the topics take.
     pub(crate) fn batch_bytes_max(&self) -> usize {
         self.destinations.record_bytes_max + RECORD_OVERHEAD_BYTES
+    }
+
+    /// How a shard's producers are made.
+    fn producer(&self, shard: usize) -> ProducerConfig {
+        ProducerConfig {
+            cluster: self.cluster.clone(),
+            transactional_id: format!("slackwater.{}.{shard}", self.job),
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            batch_bytes_max: self.batch_bytes_max(),
+            marker_topic: markers::topic(&self.job),
+        }
     }
 
     /// Where a stream's records go.
@@ -111,7 +126,7 @@ impl Growth {
 /// Publishes each epoch exactly once, for readers that see what is committed.
 pub struct KafkaSink {
     config: SinkConfig,
-    fence: Fence,
+    fence: Arc<Fence>,
     markers: Markers,
     marker_topic: String,
     growth: Growth,
@@ -129,6 +144,24 @@ enum Shard {
     Taken(Transactions),
     /// And this is what was published last.
     Ready(Transactions, Option<Marker>),
+    /// The same, when its next producer is there.
+    Renewing(Renewal, Option<Marker>),
+}
+
+impl Shard {
+    /// A shard whose producer has published what this marker stands for, and is to be replaced.
+    fn renewed(
+        before: Transactions,
+        config: ProducerConfig,
+        fence: &Arc<Fence>,
+        last: Marker,
+    ) -> Self {
+        match Renewal::begin(before, config, Arc::clone(fence)) {
+            Ok(renewal) => Shard::Renewing(renewal, Some(last)),
+            // It is taken over when it is needed.
+            Err(_) => Shard::Unknown,
+        }
+    }
 }
 
 impl KafkaSink {
@@ -144,7 +177,7 @@ impl KafkaSink {
             shards: (0..config.shards).map(|_| Shard::Unknown).collect(),
             markers,
             config,
-            fence,
+            fence: Arc::new(fence),
         })
     }
 
@@ -152,17 +185,11 @@ impl KafkaSink {
     /// an older one has left open.
     fn init(&mut self) -> Result<(), Fault> {
         let config = &self.config;
-        let producer_of = |shard: usize| ProducerConfig {
-            cluster: config.cluster.clone(),
-            transactional_id: format!("slackwater.{}.{shard}", config.job),
-            transaction_timeout: TRANSACTION_TIMEOUT,
-            batch_bytes_max: config.batch_bytes_max(),
-        };
         let unknown = self.shards.iter_mut().enumerate();
         let unknown = unknown.filter(|(_, shard)| matches!(shard, Shard::Unknown));
         thread::scope(|scope| {
             let taking = unknown.map(|(number, shard)| {
-                let config = producer_of(number);
+                let config = config.producer(number);
                 scope.spawn(move || {
                     *shard = Shard::Taken(Transactions::init(&config)?);
                     Ok(())
@@ -214,8 +241,11 @@ impl KafkaSink {
             source: ErrorKind::NotConnected.into(),
         };
         let shard = self.shards.get_mut(number).ok_or_else(not_taken)?;
-        let Shard::Ready(mut transactions, _) = std::mem::take(shard) else {
-            return Err(not_taken());
+        let mut transactions = match std::mem::take(shard) {
+            Shard::Ready(transactions, _) => transactions,
+            // One that could not be made is a doubt like another: the shard is taken over again.
+            Shard::Renewing(renewal, _) => renewal.finish()?,
+            Shard::Unknown | Shard::Taken(_) => return Err(not_taken()),
         };
         let marker = Marker {
             chunk: chunk.chunk + 1,
@@ -244,7 +274,10 @@ impl KafkaSink {
         };
         let counted = chunk.outputs.iter().map(|part| u64::from(part.records));
         transactions.publish(outgoing, counted.sum(), &last, || Ok(fence.check()?))?;
-        *shard = Shard::Ready(transactions, Some(marker));
+        *shard = match config.new_producer_each_epoch {
+            true => Shard::renewed(transactions, config.producer(number), fence, marker),
+            false => Shard::Ready(transactions, Some(marker)),
+        };
         Ok(())
     }
 }
@@ -291,7 +324,7 @@ impl EpochSink for KafkaSink {
             return Ok(early);
         }
         let marker = |shard: &Shard| match shard {
-            Shard::Ready(_, marker) => *marker,
+            Shard::Ready(_, marker) | Shard::Renewing(_, marker) => *marker,
             Shard::Unknown | Shard::Taken(_) => None,
         };
         let markers: Vec<_> = self.shards.iter().map(marker).collect();

@@ -446,6 +446,8 @@ pub struct SinkSpec {
     pub provenance: bool,
     /// What a crash may do to results.
     pub delivery: Delivery,
+    /// Whether each transaction has a producer of its own; only where there are transactions.
+    pub new_producer_each_epoch: bool,
 }
 
 impl SinkSpec {

@@ -378,6 +378,23 @@ fn what_may_a_crash_do_to_results() {
 }
 
 #[test]
+fn which_sinks_have_a_new_producer_for_each_epoch() {
+    let check = |more: &str, expected: bool| {
+        let sink = format!("kind = \"kafka\"\nbrokers = \"b:9092\"\n{more}\n[checkpoint]");
+        let text = SMALL.replace("kind = \"discard\"", &sink);
+        let p = Pipeline::parse("x.toml", &text).unwrap();
+        assert_eq!(p.sink.new_producer_each_epoch, expected, "{more}");
+    };
+    check("", false);
+    check("new_producer_each_epoch = true", true);
+    check("new_producer_each_epoch = false", false);
+    check(
+        "delivery = \"at_least_once\"\nnew_producer_each_epoch = false",
+        false,
+    );
+}
+
+#[test]
 fn which_message_does_a_check_have_by_default() {
     let check = |lines: &str, rule: Rule, message: &str| {
         let p = Pipeline::parse("x.toml", &format!("{SMALL}[[check]]\n{lines}\n")).unwrap();

@@ -139,6 +139,8 @@ pub(crate) struct SinkTopics {
     shards: u16,
     /// Whether outputs are sent as they come, without transactions and markers.
     at_once: bool,
+    /// Whether each transaction has a producer of its own.
+    new_producer_each_epoch: bool,
     /// In the order of [`OutputStream::ALL`].
     names: [String; OutputStream::ALL.len()],
     topics: Topics,
@@ -153,6 +155,7 @@ impl SinkTopics {
             job: pipeline.job.name.clone(),
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
             at_once: pipeline.sink.sends_at_once(),
+            new_producer_each_epoch: pipeline.sink.new_producer_each_epoch,
             names: OutputStream::ALL.map(|stream| pipeline.sink.streams.of(stream).to_owned()),
             cluster,
         })
@@ -302,6 +305,7 @@ impl SinkTopics {
             shards: self.shards,
             topics: self.names,
             destinations,
+            new_producer_each_epoch: self.new_producer_each_epoch,
         };
         Ok(match self.at_once {
             true => (

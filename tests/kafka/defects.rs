@@ -23,6 +23,12 @@ fn is_a_producer_that_goes_on_after_a_doubt_found() {
 }
 
 #[test]
+fn is_a_producer_that_publishes_the_next_epoch_too_found() {
+    let test = "renewals::is_every_record_there_once_when_commits_come_again_unnoticed";
+    check(Defect::KeptProducer, test);
+}
+
+#[test]
 fn is_a_checkpoint_that_does_not_wait_for_brokers_found() {
     let test = "at_least_once::is_nothing_lost_while_brokers_are_away";
     check(Defect::NotSynced, test);

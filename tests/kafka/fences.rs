@@ -24,7 +24,7 @@ use crate::content::STREAMS;
 use crate::hooked::{HookedStore, When};
 
 /// A broker with the topics of a job of one shard.
-fn prepared() -> Cluster {
+pub fn prepared() -> Cluster {
     let cluster = Cluster::start();
     for stream in STREAMS {
         cluster.tools.create_topic(stream, 1, &[]).unwrap();
@@ -42,11 +42,25 @@ fn sink(
     cluster: &Cluster,
     ask: impl Fn(u64) -> io::Result<()> + Send + Sync + 'static,
 ) -> KafkaSink {
+    let ask = move |when, time| match when {
+        When::Before => ask(time),
+        When::After => Ok(()),
+    };
+    sink_of(cluster, false, ask)
+}
+
+/// The sink of a run with new producers or without, that asks before and after each such time.
+pub fn sink_of(
+    cluster: &Cluster,
+    new_producer_each_epoch: bool,
+    ask: impl Fn(When, u64) -> io::Result<()> + Send + Sync + 'static,
+) -> KafkaSink {
     let asked = AtomicU64::new(0);
     let store = HookedStore::new(
         MemoryStore::default(),
         Arc::new(move |when, action, _: &str| match (when, action) {
-            (When::Before, "list") => ask(asked.fetch_add(1, Ordering::SeqCst) + 1),
+            (When::Before, "list") => ask(when, asked.fetch_add(1, Ordering::SeqCst) + 1),
+            (When::After, "list") => ask(when, asked.load(Ordering::SeqCst)),
             _ => Ok(()),
         }),
     );
@@ -61,12 +75,13 @@ fn sink(
         shards: 1,
         topics: STREAMS.map(str::to_owned),
         destinations: Destinations::new([topic(), topic(), topic(), topic()], 1 << 20),
+        new_producer_each_epoch,
     };
     KafkaSink::new(config, Fence::new(Arc::new(store), Generation(1))).unwrap()
 }
 
 /// Publishes an epoch of one record, whose value is its number.
-fn publish(sink: &mut KafkaSink, epoch: u64) -> Result<(), SinkError> {
+pub fn publish(sink: &mut KafkaSink, epoch: u64) -> Result<(), SinkError> {
     let mut bytes = Vec::new();
     let mut record = OpenRecord::begin(
         &mut bytes,
@@ -103,7 +118,7 @@ fn publish(sink: &mut KafkaSink, epoch: u64) -> Result<(), SinkError> {
 }
 
 /// The epochs whose marker a sink finds when it takes over, and whose records a reader sees.
-fn check(cluster: &Cluster, found: &[Option<Marker>], published: &[u64]) {
+pub fn check(cluster: &Cluster, found: &[Option<Marker>], published: &[u64]) {
     let last = published.last().map(|epoch| Epoch(*epoch));
     let marked: Vec<_> = found.iter().map(|it| it.map(|it| it.epoch)).collect();
     assert_eq!(marked, [last], "the marker");

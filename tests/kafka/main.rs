@@ -5,6 +5,7 @@
 //! - `at_least_once`: jobs that send outputs as they come.
 //! - `fences`: sinks of two runs of one job.
 //! - `networks`: answers that are lost, requests that come late or stall, at each step of the protocol; `proxy` does that.
+//! - `renewals`: sinks and jobs with a new producer for each epoch.
 //! - `outages`: brokers that are killed, stopped or frozen while a job runs.
 //! - `reading`: jobs that read from Kafka: positions, new partitions, places that are lost.
 //! - `poison`: records and batches that are not as they should be.
@@ -47,5 +48,6 @@ mod poison;
 mod preflight;
 mod proxy;
 mod reading;
+mod renewals;
 #[cfg(feature = "tls")]
 mod secured;

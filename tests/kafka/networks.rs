@@ -17,7 +17,7 @@ use crate::proxy::{
 const LISTENER: &str = "PROXIED";
 
 /// A broker that the job reaches through a proxy only.
-fn behind_a_proxy() -> (Cluster, Proxy, String) {
+pub fn behind_a_proxy() -> (Cluster, Proxy, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let cluster = Cluster::with(&Settings {
@@ -33,7 +33,7 @@ fn behind_a_proxy() -> (Cluster, Proxy, String) {
 }
 
 /// Has something done, and waits until it was, or the job has ended.
-fn act(proxy: &Proxy, act: Act, running: &mut Running) -> bool {
+pub fn act(proxy: &Proxy, act: Act, running: &mut Running) -> bool {
     let before = proxy.done().0.len();
     proxy.act(act);
     let started = Instant::now();
@@ -46,7 +46,7 @@ fn act(proxy: &Proxy, act: Act, running: &mut Running) -> bool {
     true
 }
 
-fn run(job: &Job) -> Running {
+pub fn run(job: &Job) -> Running {
     let running = job.start();
     wait_until(job, "a checkpoint", |it| durable(it) > 3);
     running

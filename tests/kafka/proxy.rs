@@ -1,5 +1,5 @@
 //! Stands between a job and its broker, and does on purpose what networks do now and then: it swallows the answer to a
-//! request and cuts the connection, brings a copy of the request late, or holds a request back.
+//! request and cuts the connection, brings a copy of the request late, which a client may notice or not, or holds a request back.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -26,6 +26,8 @@ pub enum Act {
     DropAnswer(i16),
     /// The same, and while the shard's next transaction has records on their way, the broker gets a copy of it.
     RepeatLate(i16),
+    /// Nothing that the client could notice; but the broker gets a copy of it at the same moment.
+    CopyLate(i16),
     /// It is held back for so long.
     Stall(i16, Duration),
 }
@@ -33,7 +35,10 @@ pub enum Act {
 impl Act {
     fn request(self) -> i16 {
         match self {
-            Act::DropAnswer(request) | Act::RepeatLate(request) | Act::Stall(request, _) => request,
+            Act::DropAnswer(request)
+            | Act::RepeatLate(request)
+            | Act::CopyLate(request)
+            | Act::Stall(request, _) => request,
         }
     }
 }
@@ -108,6 +113,10 @@ fn pass(mut client: TcpStream, broker: &str, plan: &Mutex<Plan>) -> io::Result<(
         }
         match act {
             None => server.write_all(&frame)?,
+            Some(Act::CopyLate(_)) => {
+                server.write_all(&frame)?;
+                plan.lock().unwrap().late = Some(frame);
+            }
             Some(Act::Stall(_, time)) => {
                 thread::sleep(time);
                 server.write_all(&frame)?;

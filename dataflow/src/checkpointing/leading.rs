@@ -97,10 +97,16 @@ pub(crate) struct Leader {
     /// The last epoch, once it has begun.
     pub(crate) last: Option<Epoch>,
     /// The manifest under way.
-    pub(crate) putting: Option<(Manifest, Vec<u8>)>,
-    /// Why it is not known what became of it.
-    pub(crate) put_trouble: Option<String>,
+    pub(crate) putting: Option<Putting>,
     pub(crate) is_stopping: bool,
+}
+
+/// A manifest under way.
+pub(crate) struct Putting {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    /// Why it is not known what became of it.
+    trouble: Option<String>,
 }
 
 impl Leader {
@@ -309,7 +315,11 @@ impl Leader {
         let record = Record::Manifest(Box::new(manifest.clone()));
         match encode(&record) {
             Ok(bytes) => {
-                self.putting = Some((manifest, bytes));
+                self.putting = Some(Putting {
+                    manifest,
+                    bytes,
+                    trouble: None,
+                });
                 self.put(epoch)
             }
             Err(error) => {
@@ -320,11 +330,11 @@ impl Leader {
     }
 
     fn put(&mut self, epoch: Epoch) -> Vec<Action> {
-        let Some((_, bytes)) = &self.putting else {
+        let Some(putting) = &mut self.putting else {
             return Vec::new();
         };
         reach(Phase::BeforeManifest);
-        let recorded = self.log.put(bytes);
+        let recorded = self.log.put(&putting.bytes);
         let now = self.clock.monotonic();
         match recorded {
             Recorded::Created => {
@@ -333,7 +343,7 @@ impl Leader {
             }
             Recorded::Unknown(error) => {
                 self.meters.note_trouble(error.to_string());
-                self.put_trouble = Some(error.to_string());
+                putting.trouble = Some(error.to_string());
                 self.coordinator.put_unknown(now, epoch)
             }
             Recorded::Lost(_) => self.coordinator.put_lost(now, epoch),
@@ -351,7 +361,7 @@ impl Leader {
         if !faults::is_on(Defect::PublishedEarly) {
             self.publish(covers);
         }
-        if let Some((manifest, _)) = self.putting.take() {
+        if let Some(Putting { manifest, .. }) = self.putting.take() {
             if let Some(source) = self.job.source() {
                 let partitions = manifest.partitions.iter();
                 let positions: Vec<_> = partitions.map(|it| (it.id, it.position)).collect();
@@ -406,7 +416,10 @@ impl Leader {
         // Why was noted right before, and is not to be hidden by this.
         let cause = match reason {
             CheckpointFailure::NotWritten { .. } => self.meters.trouble().map(|it| it.what),
-            CheckpointFailure::Unknown { .. } => self.put_trouble.clone(),
+            CheckpointFailure::Unknown { .. } => {
+                let putting = self.putting.as_ref();
+                putting.and_then(|it| it.trouble.clone())
+            }
             CheckpointFailure::TimedOut { .. } => None,
         };
         if let Some(cause) = cause {

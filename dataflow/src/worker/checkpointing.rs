@@ -135,7 +135,6 @@ pub(super) fn start(
         ended: vec![false; group.workers],
         last: None,
         putting: None,
-        put_trouble: None,
         is_stopping: false,
     };
     let leading = lead(leader, tell)?;

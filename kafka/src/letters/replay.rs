@@ -7,6 +7,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ANSWER_TIMEOUT, StoredRecord};
 use crate::client::{Cluster, Fault, Noticed};
+use crate::markers;
 use crate::producer::{ProducerConfig, Transactions};
 use crate::sink::{RECORD_OVERHEAD_BYTES, TRANSACTION_TIMEOUT};
 
@@ -79,6 +80,7 @@ impl<'p> Replay<'p> {
         let config = ProducerConfig {
             cluster: cluster.clone(),
             transactional_id: format!("slackwater.{job}.replay"),
+            marker_topic: markers::topic(job),
             transaction_timeout: TRANSACTION_TIMEOUT,
             batch_bytes_max: record_bytes_max + RECORD_OVERHEAD_BYTES,
         };

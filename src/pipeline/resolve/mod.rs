@@ -214,6 +214,7 @@ fn sink(
         _ => SinkKind::Discard,
     };
     let delivery = recovery::delivery(section, &kind, has_checkpoints, findings);
+    let new_producer_each_epoch = recovery::renews_producers(section, delivery, findings);
     Some(SinkSpec {
         kind,
         shards: section.integer("shards")?,
@@ -226,5 +227,6 @@ fn sink(
         fields: repeated?,
         provenance: section.boolean("provenance")?,
         delivery: delivery?,
+        new_producer_each_epoch,
     })
 }

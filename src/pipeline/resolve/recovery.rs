@@ -10,7 +10,7 @@ use crate::pipeline::read::Section;
 use crate::pipeline::resolve::input::STDIN;
 use crate::pipeline::spec::{CheckpointSpec, Delivery, SinkKind, StorePlace};
 use crate::pipeline::units::show_ms;
-use crate::pipeline::value::quoted;
+use crate::pipeline::value::{Value, quoted};
 use crate::supervisor::restart::RestartStrategy;
 
 /// How a store in a folder is written.
@@ -231,6 +231,23 @@ pub(super) fn delivery(
     } else {
         Delivery::AtLeastOnce
     })
+}
+
+/// Whether each transaction of a sink has a producer of its own; none has where there are no transactions.
+pub(super) fn renews_producers(
+    section: &Section,
+    delivery: Option<Delivery>,
+    findings: &mut Findings,
+) -> bool {
+    let Some((at, Value::Bool(true))) = section.get("new_producer_each_epoch") else {
+        return false;
+    };
+    if delivery == Some(Delivery::AtLeastOnce) {
+        let message = "`new_producer_each_epoch`: with delivery = \"at_least_once\" outputs are sent as they come, without \
+                       transactions that a new producer could guard: leave it out, or choose \"exactly_once\"";
+        findings.add(at, message);
+    }
+    true
 }
 
 #[cfg(test)]

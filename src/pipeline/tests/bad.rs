@@ -229,6 +229,16 @@ pub(super) const BAD: &[Bad] = &[
         "39:12: `delivery`: what was written to the standard output cannot be taken back after a crash, so with \
          kind = \"stdout\" it is \"at_least_once\"",
     ]),
+    bad("kind = \"discard\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\ndelivery = \"at_least_once\"\nnew_producer_each_epoch = true\n[checkpoint]", &[
+        "41:27: `new_producer_each_epoch`: with delivery = \"at_least_once\" outputs are sent as they come, without \
+         transactions that a new producer could guard: leave it out, or choose \"exactly_once\"",
+    ]),
+    bad("kind = \"discard\"", "kind = \"kafka\"\nbrokers = \"b:9092\"\nnew_producer_each_epoch = \"yes\"\n[checkpoint]", &[
+        "40:27: `new_producer_each_epoch`: expected true or false, got \"yes\"",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\nnew_producer_each_epoch = true\n[checkpoint]", &[
+        "39:1: `new_producer_each_epoch` does not go with kind = \"discard\", only with \"kafka\"",
+    ]),
     bad("path = \"in.jsonl\"", "path = \"-\"\n[checkpoint]", &[
         "6:8: `path`: the standard input cannot be read again after a crash, which [checkpoint] is there for: \
          write it to a file first, or leave [checkpoint] out",

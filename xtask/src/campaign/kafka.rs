@@ -11,7 +11,8 @@ const SCALE: u32 = 10;
 /// The report, from the root of the repository.
 const REPORT: &str = "docs/reports/kafka.md";
 /// What something happens in.
-const TESTS: &str = "binary(kafka) and test(/^(kills|outages|networks|at_least_once|reading)::/)";
+const TESTS: &str =
+    "binary(kafka) and test(/^(kills|outages|networks|renewals|at_least_once|reading)::/)";
 
 /// Runs the tests for long and keeps what they have found.
 ///
