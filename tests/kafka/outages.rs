@@ -13,7 +13,8 @@ use crate::job::Variation;
 fn is_every_record_there_once_after_brokers_were_killed_and_stopped() {
     let mut cluster = Cluster::start();
     let rounds = 4 * scale();
-    let variation = steady("arrival", 5 * rounds);
+    // A round takes six seconds, and more on a busy machine.
+    let variation = steady("arrival", 10 * rounds);
     let job = cluster.publishing(variation, Vec::new());
     let mut running = job.start();
     // A first start that meets nobody says so and ends.
