@@ -16,7 +16,7 @@ pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 pub struct Headers<'a>(&'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// Those that [`write`] has written one after the other. What is none ends them.
+    /// Those that [`write()`] has written one after the other. What is none ends them.
     pub fn of(bytes: &'a [u8]) -> Self {
         Headers(bytes)
     }
