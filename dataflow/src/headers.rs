@@ -6,7 +6,7 @@
 use crate::fields::Fields;
 
 /// Length of what is not there.
-pub(crate) const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 
 /// A header: its name and its value, if it has one.
 pub type Header<'a> = (&'a str, Option<&'a [u8]>);
@@ -55,7 +55,7 @@ pub(crate) fn read<'a>(fields: &mut Fields<'a>) -> Option<Header<'a>> {
 }
 
 /// Something of a length, or that there is none; nothing at all if there is less.
-pub(crate) fn optional<'a>(fields: &mut Fields<'a>, length: u32) -> Option<Option<&'a [u8]>> {
+pub fn optional<'a>(fields: &mut Fields<'a>, length: u32) -> Option<Option<&'a [u8]>> {
     if length == NONE {
         return Some(None);
     }

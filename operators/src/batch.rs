@@ -12,7 +12,7 @@ use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
 
 use crate::event::FieldIndex;
-use crate::origin::{self, KeptOrigin};
+use crate::origin;
 
 /// A range of a batch's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -241,13 +241,7 @@ impl Rows {
         self.order_times.push(*order_time);
     }
 
-    /// What the record of a row was written with; none if rows do not keep that.
-    pub fn origin(&self, row: &Row) -> Option<KeptOrigin<'_>> {
-        let kept = self.origin_of(row);
-        self.shape.keeps_origins.then(|| origin::read(kept))?
-    }
-
-    /// The same as it lies; empty if rows do not keep it.
+    /// What the record of a row was written with, as [`crate::origin`] writes it; empty if rows do not keep that.
     pub(crate) fn origin_of(&self, row: &Row) -> &[u8] {
         if !self.shape.keeps_origins {
             return &[];

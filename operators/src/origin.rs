@@ -2,11 +2,8 @@
 //! rest, `u32` length and bytes of the key (`0xffffffff`: none), then its headers.
 
 use slackwater_dataflow::fields::Fields;
-use slackwater_dataflow::headers::Headers;
+use slackwater_dataflow::headers::{Headers, NONE, optional};
 use slackwater_dataflow::source::Origin;
-
-/// Length of a key that is not there.
-const NONE: u32 = u32::MAX;
 
 /// Of a record of which nothing is known.
 const UNKNOWN: [u8; 8] = [4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
@@ -48,10 +45,8 @@ pub(crate) fn length(bytes: &[u8]) -> u32 {
 pub(crate) fn read(bytes: &[u8]) -> Option<KeptOrigin<'_>> {
     let mut fields = Fields(bytes);
     let mut kept = Fields(fields.string()?);
-    let key = match kept.u32()? {
-        NONE => None,
-        length => Some(kept.bytes(length)?),
-    };
+    let length = kept.u32()?;
+    let key = optional(&mut kept, length)?;
     let headers = Headers::of(kept.0);
     Some(KeptOrigin { key, headers })
 }

@@ -167,21 +167,19 @@ fn parts(
         }
         let extents = letters.extents(stream)?;
         let done = done.read(stream, extents.len() as u32)?;
-        for (extent, done) in extents.into_iter().zip(done) {
+        for (whole, done) in extents.into_iter().zip(done) {
             let done = done.filter(|_| !wish.again);
-            let bounds = [Some(extent.from), selection.from, done];
-            let extent = Extent {
-                from: bounds.into_iter().flatten().max().unwrap_or_default(),
-                to: extent.to.min(selection.to.unwrap_or(u64::MAX)),
-                ..extent
+            let Some(part) = selection.part_of(stream, whole) else {
+                continue;
             };
-            if selection.reaches(stream, extent.partition) {
-                parts.push(Part {
-                    stream: stream.to_owned(),
-                    extent,
-                    goes_on: done.is_some(),
-                });
-            }
+            parts.push(Part {
+                stream: stream.to_owned(),
+                extent: Extent {
+                    from: part.from.max(done.unwrap_or_default()),
+                    ..part
+                },
+                goes_on: done.is_some(),
+            });
         }
     }
     Ok(parts)

@@ -1,5 +1,6 @@
 //! Which dead letters a person means.
 
+use slackwater_kafka::letters::Extent;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::letters::letter::{Letter, Place};
@@ -39,6 +40,16 @@ impl Selection {
     /// Whether a partition of a stream can hold any of them.
     pub fn reaches(&self, stream: &str, partition: u32) -> bool {
         self.means(stream) && self.partition.is_none_or(|it| it == partition)
+    }
+
+    /// What it reaches of a partition of a stream; it may be nothing.
+    pub fn part_of(&self, stream: &str, whole: Extent) -> Option<Extent> {
+        let part = Extent {
+            from: whole.from.max(self.from.unwrap_or_default()),
+            to: whole.to.min(self.to.unwrap_or(u64::MAX)),
+            ..whole
+        };
+        self.reaches(stream, whole.partition).then_some(part)
     }
 
     /// Whether it means this one. One whose time is not known is at none.
@@ -83,6 +94,8 @@ impl Selection {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::collections::BTreeSet;
+
+    use slackwater_kafka::letters::Extent;
 
     use crate::letters::letter::{Letter, Place, Repeats};
     use crate::letters::selection::Selection;
@@ -138,6 +151,28 @@ mod tests {
             ..Selection::default()
         };
         assert!(!since.takes(&place, &timeless));
+    }
+
+    #[test]
+    fn which_part_of_a_partition_is_reached() {
+        let whole = Extent {
+            partition: 1,
+            from: 5,
+            to: 9,
+        };
+        for (selection, _) in selections() {
+            let reaches = selection.reaches("s", 1);
+            let part = selection.part_of("s", whole);
+            assert_eq!(part.is_some(), reaches, "{selection:?}");
+            for offset in 0..20 {
+                let inside = part.is_some_and(|it| (it.from..it.to).contains(&offset));
+                let wanted = reaches
+                    && (whole.from..whole.to).contains(&offset)
+                    && selection.from.is_none_or(|from| offset >= from)
+                    && selection.to.is_none_or(|to| offset < to);
+                assert_eq!(inside, wanted, "{offset} of {selection:?}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use slackwater_connectors::file::committed_length;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_kafka::client::Fault;
-use slackwater_kafka::letters::{Extent, StoredRecord, TopicReader};
+use slackwater_kafka::letters::{StoredRecord, TopicReader};
 
 use crate::letters::letter::{Place, of_line};
 use crate::letters::selection::Selection;
@@ -120,15 +120,8 @@ fn read_topics(
         if !selection.means(stream) {
             continue;
         }
-        for extent in reader.extents(stream)? {
-            if !selection.reaches(stream, extent.partition) {
-                continue;
-            }
-            let part = Extent {
-                from: extent.from.max(selection.from.unwrap_or_default()),
-                to: extent.to.min(selection.to.unwrap_or(u64::MAX)),
-                ..extent
-            };
+        let wholes = reader.extents(stream)?.into_iter();
+        for part in wholes.filter_map(|whole| selection.part_of(stream, whole)) {
             let mut flow = ControlFlow::Continue(());
             reader.read(stream, part, &mut |record| {
                 let place = Place {

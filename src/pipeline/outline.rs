@@ -8,6 +8,8 @@
 
 mod render;
 
+pub(crate) use self::render::plain;
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests;

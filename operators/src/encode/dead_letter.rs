@@ -251,7 +251,7 @@ impl EncodeDeadLetters {
                 out.extend_from_slice(b",\"original_length\":");
                 json::int(out, *length);
                 out.extend_from_slice(b",\"original_sha256\":");
-                json::text(out, &hexadecimal(sha256));
+                json::text(out, &json::hexadecimal(sha256));
             }
         }
     }
@@ -368,10 +368,6 @@ fn seconds(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     let ms = ms.unsigned_abs();
     format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Operator for EncodeDeadLetters {

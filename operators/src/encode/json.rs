@@ -44,6 +44,11 @@ pub(super) fn cell(out: &mut Vec<u8>, rows: &Rows, cell: Cell) {
     }
 }
 
+/// Bytes in hexadecimal, as a text.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// One field of a key.
 pub(super) fn key_part(out: &mut Vec<u8>, part: &KeyPart<'_>) {
     match part {

@@ -73,8 +73,7 @@ impl RawLetter<'_> {
         }
         if let Original::Oversize { length, sha256, .. } = self.original {
             add("slackwater.original_length", &length.to_string());
-            let digest = sha256.iter().map(|byte| format!("{byte:02x}"));
-            add("slackwater.original_sha256", &digest.collect::<String>());
+            add("slackwater.original_sha256", &json::hexadecimal(sha256));
         }
         all
     }

@@ -137,7 +137,7 @@ fn contents(rows: &Rows) -> Vec<String> {
             row.time,
             row.key_hash,
         );
-        let origin = rows.origin(row);
+        let origin = origin::read(rows.origin_of(row));
         format!("{place:?} {cells:?} {record:?} {key:?} {origin:?}")
     });
     all.collect()
@@ -282,7 +282,7 @@ fn is_a_row_read_whether_its_origin_is_kept_or_not() {
         assert!(fields.is_empty());
         let mut expected = Rows::with_capacity(wanted, 1, 0);
         push(&mut expected, (7, 1, 5));
-        let kept = read.origin(&read.rows()[0]);
+        let kept = origin::read(read.origin_of(&read.rows()[0]));
         match (written.keeps_origins, wanted.keeps_origins) {
             (false, true) => assert_eq!(kept, Some(KeptOrigin::default())),
             _ => assert_eq!(contents(&read), contents(&expected)),

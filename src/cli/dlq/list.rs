@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use slackwater_operators::reject::grouped;
 
 use crate::cli::checkpoints::time;
-use crate::cli::dlq::{Selected, printable};
+use crate::cli::dlq::Selected;
 use crate::cli::{Failure, PipelineArgument, load, print, say};
 use crate::letters::letter::{Letter, Place};
 use crate::letters::streams;
+use crate::pipeline::outline::plain;
 
 /// Most characters of a message in a table.
 const MESSAGE_MAX: usize = 80;
@@ -129,8 +130,8 @@ fn groups(found: &Found) -> Table {
     for ((stream, stage, code), group) in &found.groups {
         table.add_row([
             stream.clone(),
-            printable(stage),
-            printable(code),
+            plain(stage),
+            plain(code),
             grouped(group.records),
             shown_time(group.first_ms),
             shown_time(group.last_ms),
@@ -153,9 +154,9 @@ fn letters(found: &Found) -> Table {
         table.add_row([
             place.to_string(),
             shown_time(letter.decided_ms),
-            printable(&letter.code),
-            printable(&source.unwrap_or_default()),
-            printable(&message),
+            plain(&letter.code),
+            plain(&source.unwrap_or_default()),
+            plain(&message),
         ]);
     }
     table

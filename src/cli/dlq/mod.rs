@@ -111,19 +111,11 @@ impl Selected {
     }
 }
 
-/// A text of others for a terminal: nothing in it acts on that.
-fn printable(text: &str) -> String {
-    let escaped = text.chars().map(|it| match it {
-        it if it.is_control() => it.escape_default().to_string(),
-        it => it.to_string(),
-    });
-    escaped.collect()
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use crate::cli::dlq::{Offsets, offsets, printable};
+    use crate::cli::dlq::{Offsets, offsets};
+    use crate::pipeline::outline::plain;
 
     #[test]
     fn are_offsets_read_as_they_are_written() {
@@ -138,6 +130,6 @@ mod tests {
 
     #[test]
     fn does_nothing_of_others_act_on_a_terminal() {
-        assert_eq!(printable("a\u{1b}[31mé\n"), "a\\u{1b}[31mé\\n");
+        assert_eq!(plain("a\u{1b}[31mé\n"), "a\\u{1b}[31mé\\n");
     }
 }

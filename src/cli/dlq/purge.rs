@@ -39,6 +39,7 @@ impl Purge {
         let selection = Selection {
             streams: vec![self.stream.clone()],
             partition: self.partition,
+            to: self.before,
             ..Selection::default()
         };
         check(&pipeline, &selection)?;
@@ -51,15 +52,10 @@ impl Purge {
         let cluster = greeted(&pipeline, spec)?;
         let letters = TopicReader::of(&cluster).map_err(LettersError::from)?;
         let extents = letters.extents(&self.stream).map_err(LettersError::from)?;
-        let meant = extents
+        let doomed: Vec<Extent> = extents
             .into_iter()
-            .filter(|it| selection.reaches(&self.stream, it.partition));
-        let doomed: Vec<Extent> = meant
-            .map(|extent| Extent {
-                to: extent.to.min(self.before.unwrap_or(u64::MAX)),
-                ..extent
-            })
-            .filter(|extent| extent.from < extent.to)
+            .filter_map(|whole| selection.part_of(&self.stream, whole))
+            .filter(|part| part.from < part.to)
             .collect();
         if self.yes && !doomed.is_empty() {
             let before: Vec<_> = doomed.iter().map(|it| (it.partition, it.to)).collect();

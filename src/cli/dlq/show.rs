@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use slackwater_kafka::letters::StoredRecord;
 
 use crate::cli::dlq::list::letter_object;
-use crate::cli::dlq::printable;
 use crate::cli::{Failure, load, print};
 use crate::letters::letter::{Letter, Place};
 use crate::letters::selection::Selection;
 use crate::letters::streams;
+use crate::pipeline::outline::plain;
 
 /// Shows one dead letter whole.
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ impl Show {
 /// Bytes for people: text as it is, others in base64.
 fn shown(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {
-        Ok(text) => printable(text),
+        Ok(text) => plain(text),
         Err(_) => format!("(base64) {}", STANDARD.encode(bytes)),
     }
 }
@@ -67,13 +67,13 @@ fn text(place: &Place, letter: Option<&Letter>, record: &StoredRecord) -> String
     let mut line = |name: &str, value: &str| lines.push(format!("{name:10}{value}"));
     match letter {
         Some(letter) => {
-            let (stage, code) = (printable(&letter.stage), printable(&letter.code));
+            let (stage, code) = (plain(&letter.stage), plain(&letter.code));
             line(
                 "why",
-                &format!("{stage}/{code}: {}", printable(&letter.message)),
+                &format!("{stage}/{code}: {}", plain(&letter.message)),
             );
             if let Some(source) = &letter.source {
-                let topic = printable(&source.topic);
+                let topic = plain(&source.topic);
                 let place = format!("{topic}/{}/{}", source.partition, source.offset);
                 line("read at", &place);
             }
@@ -86,7 +86,7 @@ fn text(place: &Place, letter: Option<&Letter>, record: &StoredRecord) -> String
     );
     for (name, value) in &record.headers {
         let value = value.as_deref().map_or("none".to_owned(), shown);
-        line("header", &format!("{}: {value}", printable(name)));
+        line("header", &format!("{}: {value}", plain(name)));
     }
     line("value", &shown(&record.value));
     lines.join("\n")

@@ -74,7 +74,7 @@ fn lines(stage: &Stage) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Text with nothing in it that ends a line or drives a terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {

@@ -362,6 +362,6 @@ fn are_keys_and_headers_of_records_kept_where_they_are_wanted() {
             headers: Headers::of(&all),
         });
         assert_eq!(origin::read(&reject.origin), expected);
-        assert_eq!(rows.origin(row), expected);
+        assert_eq!(origin::read(rows.origin_of(row)), expected);
     }
 }
