@@ -233,7 +233,7 @@ impl<'a> ShardEpoch<'a> {
 }
 
 /// Chunks of an epoch and shard, in order.
-pub type Chunks<'a> = &'a mut dyn Iterator<Item = Result<EpochChunk, SinkError>>;
+pub type Chunks<'a> = &'a mut (dyn Iterator<Item = Result<EpochChunk, SinkError>> + Send);
 
 /// Where the outputs of an epoch and shard are that are to become visible.
 pub enum ShardOutputs<'a> {
@@ -270,6 +270,13 @@ pub trait EpochSink: Send {
     /// Makes an epoch of one shard visible: all its records, then its marker. Called in the order of
     /// epochs. After a failure it may be called again for the same epoch.
     fn publish(&mut self, outputs: ShardEpoch<'_>) -> Result<(), SinkError>;
+
+    /// The same for several shards of an epoch, side by side if the sink can do that, whatever becomes of the others. How it
+    /// went with each, in their order.
+    fn publish_all(&mut self, outputs: Vec<ShardEpoch<'_>>) -> Vec<Result<(), SinkError>> {
+        let outputs = outputs.into_iter();
+        outputs.map(|outputs| self.publish(outputs)).collect()
+    }
 
     /// A sink that can hold outputs which do not count yet gives what writes them where they will stay; by default it
     /// cannot, and they wait in the checkpoint store. `lengths`, by shard, is what counts: what lies behind is of an

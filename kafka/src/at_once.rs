@@ -22,8 +22,9 @@ use slackwater_dataflow::sink::{
 };
 
 use crate::client::Fault;
-use crate::producer::{common_headers, is_full, native, settings, with_headers};
-use crate::sink::{Growth, JOB, SHARD, SinkConfig, check};
+use crate::producer::{common_headers, is_full, native, settings, with_own};
+use crate::sink::growth::Growth;
+use crate::sink::{JOB, SHARD, SinkConfig, check};
 use crate::topics::partitions;
 
 /// Between two looks whether something has come.
@@ -149,8 +150,8 @@ impl ProducerContext for Acknowledging {
 struct Sending {
     producer: ThreadedProducer<Acknowledging>,
     config: Arc<SinkConfig>,
-    /// Headers of all records of each shard.
-    headers: Vec<OwnedHeaders>,
+    /// Headers that all records of each shard are given, if any.
+    headers: Vec<Option<OwnedHeaders>>,
     /// What was sent since the last sync.
     unacknowledged: Arc<Unacknowledged>,
     /// How many records of the chunk that is being appended have been sent.
@@ -167,7 +168,8 @@ impl Sending {
         let producer = ThreadedProducer::from_config_and_context(&native, Acknowledging);
         let headers = (0..config.shards).map(|shard| {
             let shard = ShardId(shard).to_string();
-            common_headers(&[(JOB, &config.job), (SHARD, &shard)])
+            let named = config.headers;
+            named.then(|| common_headers(&[(JOB, &config.job), (SHARD, &shard)]))
         });
         Ok(Sending {
             producer: producer.map_err(Fault::told("use", &config.cluster.brokers))?,
@@ -181,10 +183,10 @@ impl Sending {
     fn send(
         &self,
         topic: &str,
-        headers: &OwnedHeaders,
+        given: &Option<OwnedHeaders>,
         record: &AddressedRecord<'_>,
     ) -> Result<(), Fault> {
-        let headers = with_headers(headers.clone(), record);
+        let headers = with_own(given.clone(), record);
         let mut sent = native(topic, record, headers, Arc::clone(&self.unacknowledged));
         let begun = Instant::now();
         self.unacknowledged.count.fetch_add(1, Ordering::Relaxed);

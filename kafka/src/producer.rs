@@ -63,7 +63,6 @@ pub(crate) fn settings(batch_bytes_max: usize) -> Vec<(&'static str, String)> {
         ("enable.idempotence", "true".to_owned()),
         ("allow.auto.create.topics", "false".to_owned()),
         ("compression.type", "lz4".to_owned()),
-        ("linger.ms", "5".to_owned()),
         (
             "message.max.bytes",
             batch_bytes_max.clamp(1_000, 1_000_000_000).to_string(),
@@ -84,7 +83,7 @@ pub(crate) struct Outgoing<'r> {
     pub(crate) topic: &'r str,
     pub(crate) record: AddressedRecord<'r>,
     /// Headers that all records of its transaction have, and its own.
-    pub(crate) headers: OwnedHeaders,
+    pub(crate) headers: Option<OwnedHeaders>,
 }
 
 /// The last record of a transaction.
@@ -155,6 +154,8 @@ impl Transactions {
         let mut settings = settings(config.batch_bytes_max);
         let timeout = config.transaction_timeout;
         settings.push(("transactional.id", config.transactional_id.clone()));
+        // All of a transaction is there when it begins: batches are large without a wait for more.
+        settings.push(("linger.ms", "0".to_owned()));
         settings.push(("transaction.timeout.ms", timeout.as_millis().to_string()));
         let mut native = config.cluster.config(settings);
         // A connection that is lost with a request under way says so at this level.
@@ -408,14 +409,14 @@ fn has_to_be_asked_again(error: &KafkaError) -> bool {
 pub(crate) fn native<'r, D: IntoOpaque>(
     topic: &'r str,
     record: &AddressedRecord<'r>,
-    headers: OwnedHeaders,
+    headers: Option<OwnedHeaders>,
     opaque: D,
 ) -> BaseRecord<'r, [u8], [u8], D> {
     let address = record.address;
     let mut native = BaseRecord::with_opaque_to(topic, opaque)
         .partition(address.partition as i32)
-        .timestamp(address.time_ms)
-        .headers(headers);
+        .timestamp(address.time_ms);
+    native.headers = headers;
     if let Some(key) = address.key {
         native = native.key(key);
     }
@@ -434,28 +435,25 @@ pub(crate) fn common_headers(headers: &[(&str, &str)]) -> OwnedHeaders {
     })
 }
 
-/// The headers of one record: those that all have, its number among them, and its own.
-pub(crate) fn headers_of(
-    common: &OwnedHeaders,
-    sequence: u64,
-    record: &AddressedRecord<'_>,
-) -> OwnedHeaders {
+/// The headers of a record that is so many behind the first of its epoch and shard.
+pub(crate) fn numbered(common: &OwnedHeaders, sequence: u64) -> OwnedHeaders {
     let sequence = sequence.to_string();
-    let numbered = Header {
+    common.clone().insert(Header {
         key: "slackwater.sequence",
         value: Some(&sequence),
-    };
-    with_headers(common.clone().insert(numbered), record)
+    })
 }
 
-/// The same with a record's own.
-pub(crate) fn with_headers(headers: OwnedHeaders, record: &AddressedRecord<'_>) -> OwnedHeaders {
-    record
-        .headers
-        .iter()
-        .fold(headers, |headers, (key, value)| {
-            headers.insert(Header { key, value })
-        })
+/// Headers that a sink gives to a record, with the record's own behind them; none if there are none: to make them takes
+/// longer than to send them.
+pub(crate) fn with_own(
+    given: Option<OwnedHeaders>,
+    record: &AddressedRecord<'_>,
+) -> Option<OwnedHeaders> {
+    record.headers.iter().fold(given, |headers, (key, value)| {
+        let headers = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(4));
+        Some(headers.insert(Header { key, value }))
+    })
 }
 
 #[cfg(test)]

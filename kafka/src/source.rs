@@ -54,6 +54,9 @@ pub struct SourceConfig {
     pub silent_after: Option<Duration>,
     /// Largest record that is kept whole.
     pub max_bytes: usize,
+    /// How long brokers may wait for more records before they answer. They answer with less, and less often asked they and the job
+    /// have less to do.
+    pub fetch_wait: Duration,
     /// Whether headers of records are wanted.
     pub keeps_headers: bool,
 }

@@ -448,6 +448,8 @@ pub struct SinkSpec {
     pub delivery: Delivery,
     /// Whether each transaction has a producer of its own; only where there are transactions.
     pub new_producer_each_epoch: bool,
+    /// Whether records of topics say in headers which they are.
+    pub headers: bool,
 }
 
 impl SinkSpec {

@@ -23,7 +23,7 @@ use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::{
-    ClusterSpec, DeadLetterForm, KafkaSourceSpec, PropertySpec, StartSpec,
+    ClusterSpec, DeadLetterForm, Delivery, KafkaSourceSpec, PropertySpec, StartSpec,
 };
 
 /// A topic that takes less could not even take a dead letter that says so.
@@ -31,6 +31,9 @@ const RECORD_BYTES_LEAST: u64 = 16 * 1024;
 
 /// From one question to brokers that are away to the next, which takes its own time.
 const AWAY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest time that brokers may wait for more records: behind a checkpoint nobody notices it.
+const FETCH_WAIT_MOST: Duration = Duration::from_millis(10);
 
 /// Partitions of a stream's topic that is made.
 const PARTITIONS_MADE: u32 = 4;
@@ -104,6 +107,16 @@ pub(crate) fn await_brokers(pipeline: &Pipeline) -> Result<(), PreflightError> {
     Ok(())
 }
 
+/// How long brokers may wait for more records: where results wait for a checkpoint anyway, a small part of that.
+fn fetch_wait(pipeline: &Pipeline) -> Duration {
+    match &pipeline.checkpoint {
+        Some(checkpoint) if pipeline.sink.delivery == Delivery::ExactlyOnce => {
+            (checkpoint.settings.interval / 10).min(FETCH_WAIT_MOST)
+        }
+        _ => Duration::ZERO,
+    }
+}
+
 /// The source of a pipeline that reads topics.
 pub(crate) fn source(
     pipeline: &Pipeline,
@@ -127,6 +140,7 @@ pub(crate) fn source(
         discover_every: Duration::from_millis(spec.discover_ms),
         silent_after: pipeline.event.idle_timeout_ms.map(Duration::from_millis),
         max_bytes: pipeline.event.max_bytes,
+        fetch_wait: fetch_wait(pipeline),
         keeps_headers: pipeline.dead_letters == DeadLetterForm::Raw,
     };
     Ok(KafkaSource::open(config, known, Arc::clone(clock))?)
@@ -141,6 +155,8 @@ pub(crate) struct SinkTopics {
     at_once: bool,
     /// Whether each transaction has a producer of its own.
     new_producer_each_epoch: bool,
+    /// Whether records say which they are.
+    headers: bool,
     /// In the order of [`OutputStream::ALL`].
     names: [String; OutputStream::ALL.len()],
     topics: Topics,
@@ -156,6 +172,7 @@ impl SinkTopics {
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
             at_once: pipeline.sink.sends_at_once(),
             new_producer_each_epoch: pipeline.sink.new_producer_each_epoch,
+            headers: pipeline.sink.headers,
             names: OutputStream::ALL.map(|stream| pipeline.sink.streams.of(stream).to_owned()),
             cluster,
         })
@@ -306,6 +323,7 @@ impl SinkTopics {
             topics: self.names,
             destinations,
             new_producer_each_epoch: self.new_producer_each_epoch,
+            headers: self.headers,
         };
         Ok(match self.at_once {
             true => (

@@ -249,7 +249,7 @@ fn to_topics(text: &str, brokers: &str) -> String {
     });
     let kept: Vec<&str> = kept.collect();
     let sink = format!(
-        "[sink]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n{}\n",
+        "[sink]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\nheaders = true\n{}\n",
         kept.join("\n")
     );
     format!("{}{sink}{}", &text[..at], &text[end..])

@@ -76,6 +76,7 @@ pub fn sink_of(
         topics: STREAMS.map(str::to_owned),
         destinations: Destinations::new([topic(), topic(), topic(), topic()], 1 << 20),
         new_producer_each_epoch,
+        headers: false,
     };
     KafkaSink::new(config, Fence::new(Arc::new(store), Generation(1))).unwrap()
 }
@@ -123,6 +124,7 @@ pub fn check(cluster: &Cluster, found: &[Option<Marker>], published: &[u64]) {
     let marked: Vec<_> = found.iter().map(|it| it.map(|it| it.epoch)).collect();
     assert_eq!(marked, [last], "the marker");
     let read = cluster.committed("ml_predictions").into_iter();
+    let read = read.inspect(|it| assert!(it.record.headers.is_empty(), "nobody has asked for any"));
     let read = read.map(|it| String::from_utf8(it.record.value.unwrap()).unwrap());
     let read: Vec<u64> = read.map(|it| it.parse().unwrap()).collect();
     assert_eq!(read, published, "the records");

@@ -10,17 +10,25 @@ use crate::identity::Generation;
 use crate::sink::{EpochChunk, EpochSink, ShardEpoch, ShardOutputs, SinkError};
 use crate::store::Store;
 
-/// Publishes one shard of an epoch, from a chunk on.
+/// A shard of an epoch that is to be published from a chunk on.
+#[derive(Clone, Copy)]
+pub(crate) struct ToPublish<'e> {
+    pub(crate) shard: &'e UnconfirmedShard,
+    pub(crate) from_chunk: u32,
+}
+
+/// Publishes shards of an epoch. How it went with each, in their order.
 pub(crate) fn publish(
     store: &dyn Store,
     sink: &mut dyn EpochSink,
     generation: Generation,
     epoch: &UnconfirmedEpoch,
-    shard: &UnconfirmedShard,
-    from_chunk: u32,
-) -> Result<(), SinkError> {
-    let mut publish = |outputs| {
-        sink.publish(ShardEpoch {
+    shards: &[ToPublish<'_>],
+) -> Vec<Result<(), SinkError>> {
+    let mut chunks: Vec<_> = shards.iter().map(|it| chunks(store, *it)).collect();
+    let outputs = shards.iter().zip(&mut chunks).map(|(it, chunks)| {
+        let shard = it.shard;
+        ShardEpoch {
             generation,
             epoch: epoch.epoch,
             checkpoint: epoch.checkpoint,
@@ -28,27 +36,37 @@ pub(crate) fn publish(
             before: shard.before,
             after: shard.after,
             chunk_count: shard.chunk_count(),
-            outputs,
-        })
-    };
-    if shard.is_in_place() {
-        return publish(ShardOutputs::InPlace);
-    }
+            outputs: match shard.is_in_place() {
+                true => ShardOutputs::InPlace,
+                false => ShardOutputs::Chunks(chunks),
+            },
+        }
+    });
+    let outputs = outputs.collect();
+    sink.publish_all(outputs)
+}
+
+/// Chunks out of the objects that hold them, each read when it is asked for.
+fn chunks<'a>(
+    store: &'a dyn Store,
+    publishing: ToPublish<'a>,
+) -> impl Iterator<Item = Result<EpochChunk, SinkError>> + Send + 'a {
+    let ToPublish { shard, from_chunk } = publishing;
     let chunks = shard.chunk_count();
     let all = shard.segments.iter().flat_map(|segment| {
         let object = segment.object();
         segment.chunks.iter().map(move |chunk| (object, chunk))
     });
     let mut records_before: u64 = 0;
-    let all = all.map(|(object, chunk)| {
+    let all = all.map(move |(object, chunk)| {
         let before = records_before;
         records_before += chunk.records;
         (object, chunk, before)
     });
     let mut open: Option<OutboxReader> = None;
     let mut opened = None;
-    let mut read = all.enumerate().skip(from_chunk as usize).map(
-        |(number, (object, chunk, records_before))| {
+    all.enumerate().skip(from_chunk as usize).map(
+        move |(number, (object, chunk, records_before))| {
             if number > from_chunk as usize {
                 reach(Phase::BetweenChunks);
             }
@@ -68,8 +86,7 @@ pub(crate) fn publish(
                 outputs,
             })
         },
-    );
-    publish(ShardOutputs::Chunks(&mut read))
+    )
 }
 
 fn unreadable(error: FormatError) -> SinkError {

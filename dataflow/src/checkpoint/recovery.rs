@@ -19,7 +19,7 @@ use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
 use crate::checkpoint::log::{Claimant, Fence, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
 use crate::checkpoint::names::{DATA, DataName};
-use crate::checkpoint::publishing::publish;
+use crate::checkpoint::publishing::{ToPublish, publish};
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::Retention;
 use crate::checkpoint::saved::ChainState;
@@ -440,20 +440,22 @@ impl Claimed {
         let newest = listed.last().map(|epoch| epoch.epoch);
         for epoch in &listed {
             let is_left_out = faults::is_on(Defect::NewestOnly) && Some(epoch.epoch) != newest;
-            for (shard, steps) in steps.iter().filter(|_| !is_left_out) {
+            let steps = steps.iter().filter(|_| !is_left_out);
+            let shards = steps.filter_map(|(shard, steps)| {
                 let from_chunk = steps.iter().find_map(|step| match step {
                     Step::Publish {
                         epoch: published,
                         from_chunk,
                     } if *published == epoch.epoch => Some(*from_chunk),
                     _ => None,
-                });
-                let outputs = epoch.shards.iter().find(|it| it.shard == *shard);
-                if let Some((from_chunk, outputs)) = from_chunk.zip(outputs) {
-                    let store = self.store.as_ref();
-                    publish(store, sink, self.generation(), epoch, outputs, from_chunk)?;
-                }
-            }
+                })?;
+                let shard = epoch.shards.iter().find(|it| it.shard == *shard)?;
+                Some(ToPublish { shard, from_chunk })
+            });
+            let shards: Vec<_> = shards.collect();
+            let store = self.store.as_ref();
+            let published = publish(store, sink, self.generation(), epoch, &shards);
+            published.into_iter().collect::<Result<(), SinkError>>()?;
             ledger.published(epoch.epoch);
             reach(Phase::EpochSettled);
         }

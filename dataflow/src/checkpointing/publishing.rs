@@ -1,5 +1,5 @@
 //! The thread that owns the sink of a job with checkpoints: it makes the outputs of durable epochs visible, in the
-//! order of epochs, each shard's by itself.
+//! order of epochs, the shards of each side by side.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::checkpoint::manifest::{UnconfirmedEpoch, UnconfirmedShard};
-use crate::checkpoint::publishing::publish;
+use crate::checkpoint::publishing::{self, publish};
 use crate::checkpoint::settle::{Confirmed, Step, Unpublished, decide};
 use crate::checkpointing::leading::{Alarm, Event};
 use crate::faults::phases::{Phase, reach};
@@ -47,8 +47,10 @@ fn run(mut setup: PublisherSetup) {
     while let Ok(ToPublish { epoch, outputs }) = setup.epochs.recv() {
         reach(Phase::PublishStarted);
         if let Some(outputs) = &outputs {
-            let mut shards = outputs.shards.iter();
-            if let Err(error) = shards.try_for_each(|shard| setup.publish(outputs, shard)) {
+            let published = setup.publish(outputs, &outputs.shards, 0);
+            let mut shards = outputs.shards.iter().zip(published);
+            let ended = shards.try_for_each(|(shard, first)| setup.insist(outputs, shard, first));
+            if let Err(error) = ended {
                 drop(setup.events.send(Event::Failed(RunError::Sink(error))));
                 return;
             }
@@ -58,13 +60,14 @@ fn run(mut setup: PublisherSetup) {
 }
 
 impl PublisherSetup {
-    /// Publishes a shard of an epoch, and tries again as long as that can help.
-    fn publish(
+    /// After a first attempt to publish a shard of an epoch, tries again as long as that can help.
+    fn insist(
         &mut self,
         epoch: &UnconfirmedEpoch,
         shard: &UnconfirmedShard,
+        first: Result<(), SinkError>,
     ) -> Result<(), SinkError> {
-        let mut published = self.publish_from(epoch, shard, 0);
+        let mut published = first;
         while let Err(error) = published {
             if !error.passes() || self.stopper.has_failed() {
                 return Err(error);
@@ -103,18 +106,25 @@ impl PublisherSetup {
             source: std::io::Error::other(halt),
         })?;
         match decided.first() {
-            Some(&Step::Publish { from_chunk, .. }) => self.publish_from(epoch, shard, from_chunk),
+            Some(&Step::Publish { from_chunk, .. }) => {
+                let published = self.publish(epoch, std::slice::from_ref(shard), from_chunk);
+                published.into_iter().collect()
+            }
             Some(Step::Skip { .. }) | None => Ok(()),
         }
     }
 
-    fn publish_from(
+    fn publish(
         &mut self,
         epoch: &UnconfirmedEpoch,
-        shard: &UnconfirmedShard,
-        chunk: u32,
-    ) -> Result<(), SinkError> {
+        shards: &[UnconfirmedShard],
+        from_chunk: u32,
+    ) -> Vec<Result<(), SinkError>> {
+        let shards = shards.iter();
+        let shards: Vec<_> = shards
+            .map(|shard| publishing::ToPublish { shard, from_chunk })
+            .collect();
         let (store, sink) = (self.store.as_ref(), self.sink.as_mut());
-        publish(store, sink, self.generation, epoch, shard, chunk)
+        publish(store, sink, self.generation, epoch, &shards)
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::producer::BaseRecord;
 
 use crate::Failure;
 use crate::clients::{Writer, now_ms};
-use crate::throughput::lines;
+use crate::throughput::{LINGER_MS, lines};
 
 /// The event's own time.
 const TIME_FIELD: &[u8] = b"\"timestamp_ms\"";
@@ -54,8 +54,7 @@ impl Load {
             }
             partitions.push(events);
         }
-        // What is due goes out at once: waiting for more would be part of what is measured.
-        let writer = Writer::of(brokers, 0, None)?;
+        let writer = Writer::of(brokers, LINGER_MS, None)?;
         Ok(Load { partitions, writer })
     }
 

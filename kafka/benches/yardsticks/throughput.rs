@@ -12,8 +12,9 @@ use crate::arguments::Arguments;
 use crate::clients::{PATIENCE, Reader, Writer, now_ms};
 use crate::sample::{self, Sampled};
 
-/// How long a producer waits for more records of a batch, as the engine's does.
-const LINGER_MS: u32 = 5;
+/// How long a producer waits for more records of a batch: what clients do by themselves, Java's too. One that does not wait sends
+/// so many requests that a broker of this machine has time for nothing else.
+pub const LINGER_MS: u32 = 5;
 /// Partitions of every topic of a bench.
 pub const PARTITIONS: usize = 4;
 

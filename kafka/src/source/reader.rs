@@ -28,6 +28,12 @@ const QUEUED_RECORDS: usize = 80_000;
 /// Bytes of the same.
 const QUEUED_KILOBYTES: usize = 65_536;
 
+/// Bytes that are worth an answer of a broker that may wait for more.
+const FETCH_BYTES: &str = "100000";
+
+/// How long a broker waits that has nothing at all.
+const IDLE_FETCH_MS: u128 = 500;
+
 /// How long a broker may take to answer while a worker waits: when a partition is new, or its topic was made anew.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -114,6 +120,10 @@ impl KafkaReader {
     ) -> Result<Self, Fault> {
         let records = share_of(QUEUED_RECORDS, partitions, 1_000, 20_000);
         let kilobytes = share_of(QUEUED_KILOBYTES, partitions, 1_024, 16_384);
+        let (fetch_bytes, fetch_ms) = match config.fetch_wait.as_millis() {
+            0 => ("1", IDLE_FETCH_MS),
+            wait => (FETCH_BYTES, wait),
+        };
         let settings = [
             ("group.id", config.group.clone()),
             ("enable.auto.offset.store", "false".to_owned()),
@@ -129,6 +139,8 @@ impl KafkaReader {
             ("fetch.queue.backoff.ms", "5".to_owned()),
             ("fetch.error.backoff.ms", "100".to_owned()),
             ("fetch.message.max.bytes", "1048576".to_owned()),
+            ("fetch.min.bytes", fetch_bytes.to_owned()),
+            ("fetch.wait.max.ms", fetch_ms.to_string()),
         ];
         Ok(KafkaReader {
             consumer: Arc::new(config.cluster.consumer(settings)?),

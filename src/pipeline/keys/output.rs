@@ -48,6 +48,7 @@ pub(super) static KEYS: &[Key] = &[
         "Files per stream, or producers of Kafka; fixed for the life of a job.").or("2"),
     Key::new("sink.new_producer_each_epoch", Kind::Bool, "Publish each transaction of a shard with a producer of its own, which is made while nobody waits for it. What a network repeats late, by whatever way, is \
          then refused by the brokers. Costs a producer for each epoch and shard; only with \"exactly_once\".").only(KAFKA).or("false"),
+    Key::new("sink.headers", Kind::Bool, "Give each record of a topic headers that name the job, the shard, the epoch and the record's number in it. Costs about as much as all the rest of sending a record.").only(KAFKA).or("false"),
     Key::new("sink.predictions", Kind::Name, "Name of the stream of predictions.").or("\"ml_predictions\""),
     Key::new("sink.validation_errors", Kind::Name,
         "Name of the stream of rejects of decode and validate.").or("\"validation_errors\""),

@@ -16,7 +16,7 @@ use crate::pipeline::spec::{
     DeadLetterForm, GeneratorSpec, JobSpec, Order, Pipeline, SinkKind, SinkSpec, SourceSpec,
     StreamNames,
 };
-use crate::pipeline::value::quoted;
+use crate::pipeline::value::{Value, quoted};
 
 /// How far ahead an event of Kafka may be unless the pipeline says so: there is no gap in a topic that is written to, as
 /// there is between files.
@@ -228,5 +228,6 @@ fn sink(
         provenance: section.boolean("provenance")?,
         delivery: delivery?,
         new_producer_each_epoch,
+        headers: matches!(section.get("headers"), Some((_, Value::Bool(true)))),
     })
 }

@@ -48,6 +48,15 @@ const LOAD_EVENTS: u64 = 200_000;
 const PARTITIONS: u32 = 4;
 /// The generator makes a few events that are too large for the job, which a topic has to take nevertheless.
 const RECORD_BYTES_MAX: (&str, &str) = ("max.message.bytes", "4194304");
+/// Options of Java's with which a broker serves for long, as its makers start it, and not soon, as tests want it.
+const FOR_LONG: [&str; 6] = [
+    "-XX:TieredStopAtLevel=4",
+    "-XX:-UseSerialGC",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-Xms1G",
+    "-Xmx1G",
+];
 /// The input of what drains.
 const INPUT: &str = "user_events";
 
@@ -81,7 +90,11 @@ impl Bench {
     pub fn prepare(events: u64) -> Result<Self> {
         let programs = Programs::build()?;
         let kafka = install(|said| println!("{said} (once)"))?;
-        let broker = Broker::start(&kafka, &Settings::default())?;
+        let settings = Settings {
+            java: FOR_LONG.map(str::to_owned).to_vec(),
+            ..Settings::default()
+        };
+        let broker = Broker::start(&kafka, &settings)?;
         let tools = broker.tools();
         let folder = broker.folder().join("bench");
         let files = |events| {
