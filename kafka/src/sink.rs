@@ -146,7 +146,7 @@ impl EpochSink for KafkaSink {
             marker_topic: &self.marker_topic,
         };
         let mut shards: BTreeMap<_, _> = (0..).map(ShardId).zip(&mut self.shards).collect();
-        let published = thread::scope(|scope| {
+        let published: Vec<_> = thread::scope(|scope| {
             let outputs = outputs.into_iter();
             let publishing = outputs.map(|outputs| {
                 let number = outputs.shard;
@@ -161,7 +161,10 @@ impl EpochSink for KafkaSink {
             });
             ends.collect()
         });
-        self.look();
+        // Brokers that have just taken all are there to answer; others would be waited for.
+        if published.iter().all(Result::is_ok) {
+            self.look();
+        }
         published
     }
 }
