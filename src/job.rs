@@ -30,6 +30,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
+use crate::pipeline::lookups::{self, Lookups};
 use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::{CheckpointSpec, ClusterSpec, SinkKind, SourceSpec, StorePlace};
 use crate::pipeline::topics::SinkTopics;
@@ -163,10 +164,13 @@ impl Job {
                 open_files(&outputs)?
             }
         };
+        let blueprint =
+            Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock));
+        let lookups = Lookups::of(pipeline, blueprint.spread(), &clock)?;
         Ok(Job {
             subject: subject(pipeline, product),
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
-            blueprint: Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock)),
+            blueprint: blueprint.looking_up(lookups),
             clock,
             output: Output::AtOnce(output),
         })
@@ -211,10 +215,11 @@ impl Job {
         let ending = Ending::Score(model);
         let blueprint =
             Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock));
+        let lookups = Lookups::of(pipeline, spread, &clock)?;
         Ok(Prepared::Ready(Box::new(Job {
             subject,
             group: WorkerGroup::new(workers, Arc::clone(&clock)),
-            blueprint: blueprint.in_form(form),
+            blueprint: blueprint.in_form(form).looking_up(lookups),
             clock,
             output: Output::ByEpoch(ByEpoch {
                 recovered: Box::new(recovered),
@@ -367,6 +372,7 @@ pub fn examine(pipeline: &Pipeline, create_topics: bool) -> Findings {
             Err(fault) => found.faults.push(fault),
         }
     }
+    found.faults.extend(lookups::greet(pipeline).err());
     // One in a folder is made where it is not there.
     let bucket = pipeline.checkpoint.as_ref().map(|it| &it.store);
     if let Some(place @ StorePlace::Bucket { .. }) = bucket {

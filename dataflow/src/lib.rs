@@ -19,6 +19,7 @@
 //! - [`control`]: what a coordinator tells workers, and what they hand over of each epoch.
 //! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
 //! - [`run`]: what the threads of one run share, and how it ends.
+//! - [`lookup`]: the seam to stores that are asked for what others have written, and the threads that ask them.
 //! - [`checkpointing`]: the threads that take checkpoints beside the workers.
 //! - [`steering`]: floors and idleness of a run without checkpoints.
 //! - [`adapter`]: the one place where state machines meet timely, and the [`adapter::Graph`] they form.
@@ -53,6 +54,7 @@ pub mod ingest;
 pub mod control;
 pub mod checkpoint;
 pub mod run;
+pub mod lookup;
 mod steering;
 mod checkpointing;
 pub mod adapter;

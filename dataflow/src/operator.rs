@@ -83,6 +83,27 @@ pub trait Operator: 'static {
     }
 }
 
+/// A state machine in the stream that has to wait, for each batch, for something outside: a store that was asked. Meanwhile it
+/// takes the next ones. It gives them in the order in which they came, each whole, so no key's events change their order;
+/// and an epoch does not end before all that came of it was given.
+pub trait WaitingOperator: 'static {
+    /// What it takes.
+    type Input: 'static;
+    /// What it gives.
+    type Output: 'static;
+    /// What it gives for events that it cannot handle.
+    type Reject: 'static;
+
+    /// Takes a batch, behind all that wait.
+    fn on_batch(&mut self, batch: Self::Input);
+
+    /// Looks at what has come from outside. Called after batches, and when it was woken.
+    fn on_wake(&mut self);
+
+    /// Gives the first of the batches that wait, if nothing is missing for it; whether it did.
+    fn finish(&mut self, out: &mut Emitter<Self::Output, Self::Reject>) -> bool;
+}
+
 /// Takes what an operator gives.
 #[derive(Debug)]
 pub struct Emitter<O, R> {
@@ -134,6 +155,11 @@ impl<O, R> Emitter<O, R> {
     /// Says that the operator cannot go on, which ends the run: nothing that it was given may be lost.
     pub fn fail(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
         self.failure.get_or_insert(error.into());
+    }
+
+    /// Whether it was said that the operator cannot go on.
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// Takes the failure, if there is one; for tests that drive an operator by hand.

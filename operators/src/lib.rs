@@ -8,6 +8,7 @@
 //! - [`ingest`]: bytes to rows, at the source's worker.
 //! - [`order`]: in event-time order, the wait for the watermark.
 //! - [`history`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
+//! - [`lookup`]: features that others have written elsewhere.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
 //!
@@ -24,5 +25,6 @@ pub mod ingest;
 pub mod order;
 pub mod history;
 pub mod features;
+pub mod lookup;
 pub mod infer;
 pub mod encode;

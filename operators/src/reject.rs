@@ -20,6 +20,8 @@ pub enum Stage {
     Late,
     /// A check on the way to the features failed.
     Feature,
+    /// What is looked up elsewhere is not to be had.
+    Lookup,
     /// The model failed or said something that is not a number.
     Infer,
     /// What came of it cannot be written.
@@ -34,6 +36,7 @@ impl Stage {
             Stage::Validate => "validate",
             Stage::Late => "late",
             Stage::Feature => "feature",
+            Stage::Lookup => "lookup",
             Stage::Infer => "infer",
             Stage::Encode => "encode",
         }
@@ -44,7 +47,9 @@ impl Stage {
         match self {
             Stage::Decode | Stage::Validate => OutputStream::ValidationErrors,
             Stage::Late => OutputStream::LateEvents,
-            Stage::Feature | Stage::Infer | Stage::Encode => OutputStream::ProcessingErrors,
+            Stage::Feature | Stage::Lookup | Stage::Infer | Stage::Encode => {
+                OutputStream::ProcessingErrors
+            }
         }
     }
 }
@@ -76,6 +81,14 @@ pub enum Code {
     Late,
     /// Older than what the job had reached when it found the partition.
     LateNewPartition,
+    /// A store did not answer in time.
+    LookupTimeout,
+    /// A store could not be asked, or could not serve.
+    LookupUnavailable,
+    /// A store has something that is not what the lookup declares.
+    LookupBadValue,
+    /// A store has nothing of a key.
+    LookupMissing,
     /// The model gave an error.
     ModelFailed,
     /// The model gave NaN or an infinity.
@@ -100,6 +113,10 @@ impl Code {
             Code::TooFarAhead => "too_far_ahead",
             Code::Late => "late",
             Code::LateNewPartition => "late_new_partition",
+            Code::LookupTimeout => "lookup_timeout",
+            Code::LookupUnavailable => "lookup_unavailable",
+            Code::LookupBadValue => "lookup_bad_value",
+            Code::LookupMissing => "lookup_missing",
             Code::ModelFailed => "model_failed",
             Code::NotFinite => "not_finite",
             Code::OutputTooLarge => "output_too_large",

@@ -16,6 +16,7 @@ use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::pace::{Pace, PaceLimits, WAITING_BYTES_PER_WORKER};
+use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Partition, Source, Starts};
@@ -33,6 +34,7 @@ use slackwater_operators::ingest::EventIngest;
 use slackwater_operators::order::EventTimeOrder;
 use slackwater_operators::reject::RejectBatch;
 
+use crate::pipeline::lookups::Lookups;
 use crate::pipeline::plan::{Plans, model_name, stage};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
@@ -269,6 +271,7 @@ pub struct Blueprint {
     pace: Option<Arc<Pace>>,
     clock: Arc<dyn Clock>,
     dead_letters: DeadLetterPlan,
+    lookups: Option<Lookups>,
     last: Last,
 }
 
@@ -320,8 +323,20 @@ impl Blueprint {
             pace,
             clock,
             dead_letters,
+            lookups: None,
             last,
         }
+    }
+
+    /// The same with what its features look up, if they do.
+    pub(crate) fn looking_up(mut self, lookups: Option<Lookups>) -> Self {
+        self.lookups = lookups;
+        self
+    }
+
+    /// Where keys and partitions go.
+    pub(crate) fn spread(&self) -> Spread {
+        self.plans.spread
     }
 
     /// The same, but with another bound on the memory of events that wait for the watermark.
@@ -377,6 +392,14 @@ impl Blueprint {
             }
         };
         let mut rejects = vec![refused_early.into_stream(), refused_at_key.into_stream()];
+        let vectors = match &self.lookups {
+            None => vectors,
+            Some(lookups) => {
+                let (vectors, refused) = lookups.apply(graph, vectors)?;
+                rejects.push(refused.into_stream());
+                vectors
+            }
+        };
         let records = self.records(graph, vectors, &mut rejects)?;
         let dead_letters =
             EncodeDeadLetters::new(self.dead_letters.clone(), Arc::clone(&self.clock));

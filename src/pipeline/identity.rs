@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use slackwater_dataflow::checkpoint::job::JobIdentity;
 use slackwater_models::{ModelDigest, ModelInfo};
 
-use crate::pipeline::spec::{FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec};
+use crate::pipeline::spec::{FeatureKind, FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec};
 
 /// The identity of a job that scores with `model`.
 pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
@@ -27,7 +27,19 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
         event.max_depth,
         &pipeline.checks,
     );
-    let feature = |feature: &FeatureSpec| (feature.name.clone(), digest(feature));
+    let feature = |feature: &FeatureSpec| {
+        let digest = match feature.kind {
+            // What is read, and not where among others that is declared. Where the store is, and what is done without an
+            // answer, may change.
+            FeatureKind::Lookup { lookup, field } => {
+                let lookup = pipeline.lookups.get(lookup);
+                let read = lookup.map(|it| (&it.key, it.read, it.fields.get(field)));
+                digest(&("lookup", read, &feature.transforms))
+            }
+            _ => digest(feature),
+        };
+        (feature.name.clone(), digest)
+    };
     JobIdentity {
         name: pipeline.job.name.clone(),
         order: match pipeline.job.order {

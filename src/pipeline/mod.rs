@@ -24,6 +24,7 @@ pub mod plan;
 pub mod preflight;
 pub mod identity;
 pub(crate) mod topics;
+pub(crate) mod lookups;
 pub mod graph;
 pub mod outline;
 

@@ -22,11 +22,12 @@ use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::event::{Field, FieldIndex, FieldType};
 use slackwater_operators::ingest::LatePolicy;
+use slackwater_operators::lookup::plan::Lookup;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{files_at, stream_folders};
-use crate::pipeline::plan::{Plans, checks, stage};
+use crate::pipeline::plan::{Plans, checks, lookups, stage};
 use crate::pipeline::spec::{CheckStage, ModelPath, Order, SinkKind, SourceSpec};
 use crate::pipeline::units::{show_bytes, show_ms};
 
@@ -94,6 +95,14 @@ impl Outline {
             add(stage::ORDER, order(pipeline));
         }
         add(stage::FEATURES, features(&plans));
+        let lookups = lookups(pipeline, plans.spread);
+        let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
+        if !lookups.is_empty() {
+            let named = lookups
+                .iter()
+                .map(|lookup| fact("lookup", looked_up(lookup)));
+            add(stage::LOOKUP, named.collect());
+        }
         add(stage::INFER, infer(pipeline, &plans));
         add(stage::ENCODE_PREDICTIONS, predictions(pipeline, &plans));
         let form = fact("form", "envelope");
@@ -112,12 +121,12 @@ impl Outline {
             job: pipeline.job.name.clone(),
             workers: plans.spread.workers,
             stages,
-            edges: edges(&plans, pipeline.job.order),
+            edges: edges(&plans, pipeline.job.order, !lookups.is_empty()),
         }
     }
 }
 
-fn edges(plans: &Plans, order: Order) -> Vec<Edge> {
+fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
     let schema = &plans.ingest.schema;
     let key = joined(schema.key.iter().map(|&field| schema.name(field)));
     let groups = grouped(u64::from(plans.spread.key_groups));
@@ -141,8 +150,16 @@ fn edges(plans: &Plans, order: Order) -> Vec<Edge> {
         (stage::INGEST, keyed, by_key),
         (stage::INGEST, letters, early),
     ];
+    let vectors = |from, to| (from, to, "vectors".to_owned());
+    let filled = match looks_up {
+        false => vec![vectors(stage::FEATURES, stage::INFER)],
+        true => vec![
+            vectors(stage::FEATURES, stage::LOOKUP),
+            vectors(stage::LOOKUP, stage::INFER),
+            (stage::LOOKUP, letters, rejects(&[Rejecting::Lookup])),
+        ],
+    };
     let after = [
-        (stage::FEATURES, stage::INFER, "vectors".to_owned()),
         (stage::FEATURES, letters, rejects(&[Rejecting::Feature])),
         (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
         (stage::INFER, letters, rejects(&[Rejecting::Infer])),
@@ -151,7 +168,8 @@ fn edges(plans: &Plans, order: Order) -> Vec<Edge> {
     ];
     let published = OutputStream::ALL.map(|stream| (stage::PUBLISH, stream.name(), records()));
     let edge = |(from, to, carries)| Edge { from, to, carries };
-    let all = before.into_iter().chain(in_order).chain(after);
+    let all = before.into_iter().chain(in_order);
+    let all = all.chain(filled).chain(after);
     all.chain(published).map(edge).collect()
 }
 
@@ -314,6 +332,19 @@ fn features(plans: &Plans) -> Vec<Fact> {
     let named = plan.features.iter();
     facts.extend(named.map(|feature| fact("feature", feature.name.clone())));
     facts
+}
+
+fn looked_up(lookup: &Lookup) -> String {
+    let fields = joined(lookup.fields.iter().map(|field| field.name.as_str()));
+    let cached = match lookup.cache {
+        None => "nothing is remembered".to_owned(),
+        Some(cache) => format!("remembered for {}", show_ms(cache.ttl.as_millis() as u64)),
+    };
+    let timeout = show_ms(lookup.timeout.as_millis() as u64);
+    format!(
+        "{}: {fields}, {timeout} for each try, {cached}",
+        lookup.name
+    )
 }
 
 fn infer(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {

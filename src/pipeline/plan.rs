@@ -1,6 +1,7 @@
 //! A typed pipeline as plans of the stages: every index in the place where a stage looks for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
@@ -10,6 +11,11 @@ use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transfor
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{FieldRules, IngestPlan, LatePolicy, TimeRules};
+use slackwater_operators::lookup::plan as lookup;
+use slackwater_operators::lookup::plan::{
+    CachePlan, Column, KeyPiece, KeyTemplate, Lookup, LookupField, LookupPlan, LookupType, OnError,
+    OnMiss,
+};
 
 use crate::pipeline::spec;
 use crate::pipeline::spec::Pipeline;
@@ -20,6 +26,7 @@ pub(crate) mod stage {
     pub(crate) const INGEST: &str = "ingest";
     pub(crate) const ORDER: &str = "order";
     pub(crate) const FEATURES: &str = "features";
+    pub(crate) const LOOKUP: &str = "lookup";
     pub(crate) const INFER: &str = "infer";
     pub(crate) const ENCODE_PREDICTIONS: &str = "encode predictions";
     pub(crate) const ENCODE_FEATURES: &str = "encode features";
@@ -166,13 +173,15 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
     }
 }
 
+/// The features that the model takes, in its order.
+fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = &spec::FeatureSpec> {
+    let places = pipeline.model.features.iter();
+    places.filter_map(|&at| pipeline.features.get(at))
+}
+
 fn features(pipeline: &Pipeline, spread: Spread) -> FeaturePlan {
     let mut tallies = Vec::new();
-    let wanted = pipeline
-        .model
-        .features
-        .iter()
-        .filter_map(|&at| pipeline.features.get(at));
+    let wanted = wanted(pipeline);
     let features: Vec<Feature> = wanted.map(|spec| feature(spec, &mut tallies)).collect();
     let needs_history = features.iter().any(|feature| feature.kind.reads_history());
     let history = pipeline.history.as_ref().filter(|_| needs_history);
@@ -218,17 +227,97 @@ fn feature(spec: &spec::FeatureSpec, tallies: &mut Vec<Tally>) -> Feature {
         spec::FeatureKind::MeanGap => FeatureKind::MeanGap,
         spec::FeatureKind::Share => FeatureKind::Share(tally(conditions())),
         spec::FeatureKind::Constant(value) => FeatureKind::Constant(*value),
-    };
-    let transform = |transform: &spec::Transform| match *transform {
-        spec::Transform::Log1p => Transform::Log1p,
-        spec::Transform::Clip { least, most } => Transform::Clip(least, most),
-        spec::Transform::Scale { mean, deviation } => Transform::Scale(mean, deviation),
+        spec::FeatureKind::Lookup { .. } => {
+            return Feature::new(spec.name.clone(), FeatureKind::Later);
+        }
     };
     Feature {
         name: spec.name.clone(),
         kind,
         fill: spec.fill,
-        transforms: spec.transforms.iter().map(transform).collect(),
+        transforms: transforms(spec),
+    }
+}
+
+fn transforms(spec: &spec::FeatureSpec) -> Vec<Transform> {
+    let transform = |transform: &spec::Transform| match *transform {
+        spec::Transform::Log1p => Transform::Log1p,
+        spec::Transform::Clip { least, most } => Transform::Clip(least, most),
+        spec::Transform::Scale { mean, deviation } => Transform::Scale(mean, deviation),
+    };
+    spec.transforms.iter().map(transform).collect()
+}
+
+/// The lookups that features take values from, and where these go; none if no feature does. Beside the plan, which of the
+/// pipeline's lookups they are.
+pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan, Vec<usize>)> {
+    let wanted: Vec<_> = wanted(pipeline).collect();
+    let columns = |wanted_of: usize| {
+        let placed = (0..).zip(&wanted);
+        let of_lookup = placed.filter_map(move |(place, spec)| match spec.kind {
+            spec::FeatureKind::Lookup { lookup, field } if lookup == wanted_of => Some(Column {
+                place,
+                field,
+                transforms: transforms(spec),
+            }),
+            _ => None,
+        });
+        of_lookup.collect::<Vec<_>>()
+    };
+    let all = (0..).zip(&pipeline.lookups);
+    let used = all.filter_map(|(at, spec)| {
+        let columns = columns(at);
+        (!columns.is_empty()).then(|| (at, lookup(spec, columns)))
+    });
+    let (places, lookups): (Vec<usize>, Vec<Lookup>) = used.unzip();
+    let plan = LookupPlan {
+        lookups,
+        width: wanted.len(),
+        spread,
+    };
+    (!places.is_empty()).then_some((plan, places))
+}
+
+fn lookup(spec: &spec::LookupSpec, columns: Vec<Column>) -> Lookup {
+    let piece = |piece: &spec::KeyPiece| match piece {
+        spec::KeyPiece::Text(text) => KeyPiece::Text(text.clone()),
+        spec::KeyPiece::Field(field) => KeyPiece::Field(FieldIndex(*field)),
+    };
+    let field = |field: &spec::LookupField| LookupField {
+        name: field.name.clone(),
+        kind: match field.kind {
+            spec::LookupKind::Float => LookupType::Float,
+            spec::LookupKind::Int => LookupType::Int,
+            spec::LookupKind::Bool => LookupType::Bool,
+        },
+        default: field.default,
+    };
+    Lookup {
+        name: spec.name.clone(),
+        key: KeyTemplate(spec.key.iter().map(piece).collect()),
+        form: match spec.read {
+            spec::LookupRead::Hash | spec::LookupRead::Text => lookup::Form::Texts,
+            spec::LookupRead::Json => lookup::Form::Json,
+        },
+        fields: spec.fields.iter().map(field).collect(),
+        columns,
+        timeout: Duration::from_millis(spec.timeout_ms),
+        on_miss: match spec.on_miss {
+            spec::OnMiss::Default => OnMiss::Default,
+            spec::OnMiss::DeadLetter => OnMiss::DeadLetter,
+        },
+        on_error: match spec.on_error {
+            spec::OnError::Default => OnError::Default,
+            spec::OnError::LastKnown => OnError::LastKnown,
+            spec::OnError::DeadLetter => OnError::DeadLetter,
+            spec::OnError::Fail => OnError::Fail,
+        },
+        in_flight: spec.in_flight,
+        cache: spec.cache.map(|cache| CachePlan {
+            bytes: usize::try_from(cache.bytes).unwrap_or(usize::MAX),
+            ttl: Duration::from_millis(cache.ttl_ms),
+            stale_for: Duration::from_millis(cache.stale_for_ms),
+        }),
     }
 }
 

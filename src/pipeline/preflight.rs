@@ -14,6 +14,7 @@ use slackwater_kafka::security::is_secret;
 use slackwater_models::{LoadError, builtin};
 
 use crate::pipeline::Pipeline;
+use crate::pipeline::lookups::has_password;
 use crate::pipeline::spec::{FieldSpec, PropertySpec, SourceSpec};
 
 /// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
@@ -75,10 +76,18 @@ pub enum PreflightError {
     /// Kafka is not there, or not as the pipeline needs it.
     #[error(transparent)]
     Kafka(#[from] Fault),
-    /// A setting of the Kafka client can't be read from where it is.
-    #[error("no value for the property `{name}`: {place}")]
+    /// A store of a lookup is not to be had.
+    #[error("lookup `{name}`: {reason}")]
+    Lookup {
+        /// The lookup.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A setting can't be read from where it is.
+    #[error("no value for the {name}: {place}")]
     NoSecret {
-        /// Its name.
+        /// What it is.
         name: String,
         /// Where it should be, and why it is not.
         place: String,
@@ -112,6 +121,14 @@ pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
             )
         }));
     }
+    let with_password = pipeline.lookups.iter().filter(|it| has_password(it));
+    said.extend(with_password.map(|lookup| {
+        format!(
+            "`url` of the lookup `{}` holds a password, which stands in the pipeline file for all who can read that: write \
+             password = {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead",
+            lookup.name
+        )
+    }));
     said
 }
 

@@ -113,6 +113,14 @@ impl Section {
         }
     }
 
+    /// Where a secret is; none where the key is left out.
+    pub(super) fn secret(&self, name: &str) -> Option<PropertySpec> {
+        match self.get(name)? {
+            (_, Value::Secret(secret)) => Some(secret.clone()),
+            _ => None,
+        }
+    }
+
     /// A table below this one.
     pub(super) fn table(&self, name: &str) -> Option<&Section> {
         self.tables.get(name)?.first()

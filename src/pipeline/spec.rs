@@ -2,6 +2,8 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+mod lookup;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -9,6 +11,10 @@ use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use slackwater_dataflow::sink::OutputStream;
 
 use crate::supervisor::restart::RestartStrategy;
+
+pub use self::lookup::{
+    CacheSpec, Hidden, KeyPiece, LookupField, LookupKind, LookupRead, LookupSpec, OnError, OnMiss,
+};
 
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +29,8 @@ pub struct Pipeline {
     pub checks: Vec<CheckSpec>,
     /// What is kept of earlier events of a key; `None`: nothing.
     pub history: Option<HistorySpec>,
+    /// What is read of stores, in the order of the file.
+    pub lookups: Vec<LookupSpec>,
     /// Features in the order of the file; at least one.
     pub features: Vec<FeatureSpec>,
     /// The network that scores them.
@@ -136,6 +144,25 @@ pub enum PropertySpec {
     Env(String),
     /// In a file, without the line feed at its end.
     File(String),
+}
+
+impl PropertySpec {
+    /// The value, from where it is.
+    ///
+    /// # Errors
+    /// It is not there, as this says.
+    pub(crate) fn value(&self) -> Result<String, String> {
+        match self {
+            PropertySpec::Text(value) => Ok(value.clone()),
+            PropertySpec::Env(variable) => std::env::var(variable)
+                .map_err(|_| format!("the environment has no variable `{variable}`")),
+            PropertySpec::File(path) => {
+                let read = std::fs::read_to_string(path);
+                let read = read.map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+                Ok(read.trim_end_matches(['\r', '\n']).to_owned())
+            }
+        }
+    }
 }
 
 impl fmt::Debug for PropertySpec {
@@ -313,6 +340,13 @@ pub enum FeatureKind {
     /// The field's number; a boolean counts 0 or 1.
     Value {
         /// An int, float or bool.
+        field: usize,
+    },
+    /// A field of an answer.
+    Lookup {
+        /// Which lookup.
+        lookup: usize,
+        /// Which of its fields.
         field: usize,
     },
     /// The place of the field's string in `values`, from 0; -1 when it is not there.

@@ -536,7 +536,7 @@ fn is_the_key_table_sound() {
             key.doc
         );
         assert!(!key.doc.is_empty(), "{path}");
-        let unread = matches!(key.kind, Kind::Secret | Kind::Other);
+        let unread = key.kind == Kind::Other;
         assert!(
             !(unread && key.supported),
             "{path} is supported, but its kind cannot be read"

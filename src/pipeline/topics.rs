@@ -22,9 +22,7 @@ use slackwater_kafka::topics::{DEFAULT_TAKES, Topics, Wanted};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::PreflightError;
-use crate::pipeline::spec::{
-    ClusterSpec, DeadLetterForm, Delivery, KafkaSourceSpec, PropertySpec, StartSpec,
-};
+use crate::pipeline::spec::{ClusterSpec, DeadLetterForm, Delivery, KafkaSourceSpec, StartSpec};
 
 /// A topic that takes less could not even take a dead letter that says so.
 const RECORD_BYTES_LEAST: u64 = 16 * 1024;
@@ -42,23 +40,10 @@ const PARTITIONS_MADE: u32 = 4;
 fn cluster(pipeline: &Pipeline, spec: &ClusterSpec) -> Result<Cluster, PreflightError> {
     let mut properties = BTreeMap::new();
     for (name, value) in &spec.properties {
-        let value = match value {
-            PropertySpec::Text(value) => value.clone(),
-            PropertySpec::Env(variable) => {
-                std::env::var(variable).map_err(|_| PreflightError::NoSecret {
-                    name: name.clone(),
-                    place: format!("the environment has no variable `{variable}`"),
-                })?
-            }
-            PropertySpec::File(path) => {
-                let read = std::fs::read_to_string(path);
-                let read = read.map_err(|error| PreflightError::NoSecret {
-                    name: name.clone(),
-                    place: format!("`{path}` cannot be read: {error}"),
-                })?;
-                read.trim_end_matches(['\r', '\n']).to_owned()
-            }
-        };
+        let value = value.value().map_err(|place| PreflightError::NoSecret {
+            name: format!("property `{name}`"),
+            place,
+        })?;
         properties.insert(name.clone(), value);
     }
     let cluster = Cluster {

@@ -32,6 +32,7 @@ pub(super) enum Value {
     Where(Vec<(Located<String>, AnyOf)>),
     Start(StartSpec),
     Properties(Vec<(Located<String>, PropertySpec)>),
+    Secret(PropertySpec),
 }
 
 /// A mistake in a value, and where.
@@ -74,9 +75,10 @@ pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, W
             DeValue::Table(table) => properties(table).map(Value::Properties),
             _ => Err(here(expected("a table of settings", found))),
         },
+        Kind::Secret => secret(found).map(Value::Secret).map_err(here),
         Kind::Table | Kind::Tables => Err(here(expected("a table", found))),
-        // No key of this version has these kinds; the reader stops at the key before.
-        Kind::Secret | Kind::Other => Err(here("not supported in this version".to_owned())),
+        // No key of this version has this kind; the reader stops at the key before.
+        Kind::Other => Err(here("not supported in this version".to_owned())),
     };
     result.map_err(|wrong| Located {
         at: wrong.at,
@@ -380,6 +382,17 @@ fn property(found: &DeValue<'_>) -> Result<PropertySpec, String> {
         }
         DeValue::Array(_) | DeValue::Datetime(_) => Err(expected(SHAPES, found)),
     }
+}
+
+/// A secret stands elsewhere, never in the file.
+fn secret(found: &DeValue<'_>) -> Result<PropertySpec, String> {
+    const SHAPES: &str = "{ env = \"NAME\" } or { file = \"PATH\" }";
+    let spec = match found {
+        DeValue::Table(_) => property(found).ok(),
+        _ => None,
+    };
+    // What was found may be the secret.
+    spec.ok_or_else(|| format!("expected {SHAPES}: a secret does not stand in the file"))
 }
 
 /// A value as a message shows it.

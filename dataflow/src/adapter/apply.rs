@@ -158,9 +158,32 @@ impl<I> Saved<I> {
     }
 }
 
-struct Ports<O, R> {
-    outputs: Output<Moment, Messages<O>>,
-    rejects: Output<Moment, Messages<R>>,
+/// The outputs of a stage.
+pub(super) struct Ports<O, R> {
+    pub(super) outputs: Output<Moment, Messages<O>>,
+    pub(super) rejects: Output<Moment, Messages<R>>,
+}
+
+impl<O: 'static, R: 'static> Ports<O, R> {
+    /// Sends what an operator has given, under what is held for it. If it cannot go on, the job fails.
+    pub(super) fn send(
+        &mut self,
+        held: &Held,
+        emitter: &mut Emitter<O, R>,
+        stage: &str,
+        job: &RunShared,
+    ) {
+        if let Some(source) = emitter.failure.take() {
+            let stage = stage.to_owned();
+            job.fail(RunError::Operator { stage, source });
+        }
+        let mut outputs = Messages(emitter.take_outputs());
+        let mut session = self.outputs.activate();
+        session.give(&held.outputs, &mut outputs);
+        let mut rejects = Messages(emitter.take_rejects());
+        let mut session = self.rejects.activate();
+        session.give(&held.rejects, &mut rejects);
+    }
 }
 
 /// An operator between its input and its outputs.
@@ -211,11 +234,8 @@ impl<Op: Operator> Applied<Op> {
             self.operator.on_batch(batch, &mut self.emitter);
         }
         self.keeping.took(held, self.operator.keeps_from());
-        let (mut outputs, mut rejects) = self.emitted();
-        let mut session = self.ports.outputs.activate();
-        session.give(&held.outputs, &mut outputs);
-        let mut session = self.ports.rejects.activate();
-        session.give(&held.rejects, &mut rejects);
+        let (emitter, name) = (&mut self.emitter, &self.name);
+        self.ports.send(held, emitter, name, &self.job);
     }
 
     /// What the frontier says, in the order that the head of this file gives the reason for.
@@ -327,30 +347,16 @@ impl<Op: Operator> Applied<Op> {
 
     fn release_part(&mut self) {
         self.operator.release(&mut self.emitter);
-        let (mut outputs, mut rejects) = self.emitted();
         #[expect(
             clippy::expect_used,
             reason = "what is due was kept, and what is kept is held for"
         )]
         let held = self.keeping.held().expect("a capability for what is due");
-        let mut session = self.ports.outputs.activate();
-        session.give(&held.outputs, &mut outputs);
-        let mut session = self.ports.rejects.activate();
-        session.give(&held.rejects, &mut rejects);
+        let (emitter, name) = (&mut self.emitter, &self.name);
+        self.ports.send(held, emitter, name, &self.job);
         // After a failure something may be missing that was kept: what is held stays.
         if !self.job.has_failed() {
             self.keeping.released(self.operator.keeps_from());
         }
-    }
-
-    fn emitted(&mut self) -> (Messages<Op::Output>, Messages<Op::Reject>) {
-        if let Some(source) = self.emitter.failure.take() {
-            let stage = self.name.clone();
-            self.job.fail(RunError::Operator { stage, source });
-        }
-        (
-            Messages(self.emitter.take_outputs()),
-            Messages(self.emitter.take_rejects()),
-        )
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Graph`] is a worker's dataflow under construction: [`Graph::source`] puts a reader and an
 //! [`Ingest`](crate::ingest::Ingest) at its head, [`Graph::apply`] and [`Graph::apply_at_key`] add
-//! operators, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
+//! operators, [`Graph::apply_waiting`] one that waits for something outside, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
 //! are not all consumed does not start: an error stream cannot be forgotten.
 
 mod messages;
@@ -11,6 +11,7 @@ mod epochs;
 mod capabilities;
 mod source;
 mod apply;
+mod waiting;
 mod publish;
 
 use std::cell::{Cell, RefCell};
@@ -33,6 +34,9 @@ use crate::source::{Share, Wake};
 
 /// A stream of batches.
 pub type Events<'s, T> = Stream<'s, Moment, Messages<T>>;
+
+/// What an operator gives, and what it rejects.
+pub type Applied<'s, O, R> = (Events<'s, O>, Rejects<'s, R>);
 
 /// The graph of one worker, under construction.
 pub struct Graph<'s> {

@@ -2,6 +2,7 @@
 
 mod effects;
 mod keeping;
+mod waiting;
 
 use std::sync::{Arc, Mutex};
 

@@ -56,6 +56,8 @@ pub enum FeatureKind {
     MeanGap,
     /// Always the same.
     Constant(f64),
+    /// What a later stage puts there: [`crate::lookup`].
+    Later,
 }
 
 /// A step from a feature's value to what the model sees.
@@ -146,6 +148,7 @@ impl Feature {
             FeatureKind::HourCos => values.extend(rows.map(|row| events.calendar.hour(row).1)),
             FeatureKind::DayOfWeek => values.extend(rows.map(day_of_week)),
             FeatureKind::Constant(value) => values.extend(rows.map(|_| *value)),
+            FeatureKind::Later => values.extend(rows.map(|_| self.fill)),
             of_history => match events.windows {
                 Some(windows) => of_history.of_windows(windows, self.fill, values),
                 None => values.extend(rows.map(|_| self.fill)),
@@ -218,7 +221,7 @@ impl Events<'_> {
 }
 
 impl Transform {
-    fn apply(self, values: &mut [f64]) {
+    pub(crate) fn apply(self, values: &mut [f64]) {
         match self {
             Transform::Log1p => values.iter_mut().for_each(|x| *x = x.ln_1p()),
             Transform::Clip(least, most) => {

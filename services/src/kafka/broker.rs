@@ -1,32 +1,24 @@
 //! A broker that a test owns: it ends with the test, can be killed, frozen and started again in its place.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::mpsc::{self, Sender};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::archives::Kafka;
-use super::node::{LOOK, Node, NotReady, Settings};
+use super::node::{Node, NotReady, Settings};
 use super::tools::Tools;
+use crate::owned::{Owned, STARTER};
 
-/// The system kills the broker when the thread that started it ends.
-const STARTER: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// How often other ports are tried when somebody was quicker to take one.
 const ATTEMPTS: usize = 5;
-/// A broker that was asked to end and has not by then will not. It takes a second.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A broker of this process. Dropping it kills it and removes its folder, if that was a temporary one; it also ends when
 /// this process does, however that ends.
 pub struct Broker {
     kafka: Kafka,
     node: Node,
-    running: Option<Running>,
+    running: Option<Owned>,
     /// Whether its controller was killed with it, and so has not seen it end.
     was_killed: bool,
     folder: PathBuf,
@@ -51,7 +43,7 @@ impl Broker {
         let mut more = if settings.port.is_none() { ATTEMPTS } else { 0 };
         loop {
             let node = Node::prepare(kafka, &folder, settings)?;
-            match Running::of(&node)? {
+            match started(&node)? {
                 Ok(running) => {
                     return Ok(Broker {
                         kafka: kafka.clone(),
@@ -94,7 +86,7 @@ impl Broker {
     /// The number of its process, if it runs: not when it was killed or stopped, but also when it has ended by itself
     /// and nobody has looked.
     pub fn id(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.child.id())
+        self.running.as_ref().map(Owned::id)
     }
 
     /// Kills it. What it has not written to its files is lost as in a crash of its process.
@@ -151,7 +143,7 @@ impl Broker {
             self.give_up().context("cannot start the broker again")?;
             self.was_killed = false;
         }
-        let running = Running::of(&self.node)?.context("cannot start the broker again")?;
+        let running = started(&self.node)?.context("cannot start the broker again")?;
         self.running = Some(running);
         Ok(())
     }
@@ -164,10 +156,8 @@ impl Broker {
     /// ended, and what they wrote stays open, so that whoever reads what is committed waits for good.
     fn give_up(&self) -> Result<()> {
         let (command, log_from) = self.node.controller(&STARTER)?;
-        let mut controller = Running::start(command)?;
-        let given_up = self
-            .node
-            .wait_for_controller(&mut controller.child, log_from);
+        let mut controller = Owned::start(command, NAME)?;
+        let given_up = self.node.wait_for_controller(controller.child(), log_from);
         let ended = controller.end();
         given_up?;
         ended
@@ -175,82 +165,12 @@ impl Broker {
 }
 
 const NOT_RUNNING: &str = "the broker does not run";
-const LOOKING: &str = "cannot look after the broker";
+const NAME: &str = "the broker";
 
-/// A process, and the thread that has started it and lives as long.
-struct Running {
-    child: Child,
-    /// Dropped, it lets the thread end.
-    _starter: Sender<()>,
-}
-
-impl Running {
-    /// Starts a node and waits until it serves.
-    fn of(node: &Node) -> Result<Result<Running, NotReady>> {
-        let (command, log_from) = node.command(&STARTER)?;
-        let mut running = Running::start(command)?;
-        let ready = node.wait(&mut running.child, log_from);
-        Ok(ready.map(|()| running))
-    }
-
-    /// Starts a command from a thread of its own: tests start brokers from threads that end before the test does.
-    fn start(mut command: Command) -> Result<Running> {
-        let (starter, end) = mpsc::channel();
-        let (tell, told) = mpsc::channel();
-        thread::Builder::new()
-            .name("kafka starter".to_owned())
-            .spawn(move || {
-                if tell.send(command.spawn()).is_ok() {
-                    // An error, when the other side is dropped: that is the end.
-                    let _ = end.recv();
-                }
-            })
-            .context("cannot start a thread")?;
-        let spawned = told
-            .recv()
-            .context("the thread that starts the broker ended")?;
-        let child =
-            spawned.context("cannot start `setpriv` (it is part of util-linux) for the broker")?;
-        Ok(Running {
-            child,
-            _starter: starter,
-        })
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
-            .with_context(|| format!("cannot send {signal:?} to the broker"))
-    }
-
-    /// Asks it to end, and waits until it has.
-    fn end(&mut self) -> Result<()> {
-        self.signal(Signal::TERM)?;
-        // One that is paused would not hear of it.
-        self.signal(Signal::CONT)?;
-        let start = Instant::now();
-        while self.child.try_wait().context(LOOKING)?.is_none() {
-            if start.elapsed() > PATIENCE {
-                self.kill()?;
-                bail!(
-                    "the broker did not end within {} s and was killed",
-                    PATIENCE.as_secs()
-                );
-            }
-            thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        self.child.kill().context("cannot kill the broker")?;
-        self.child.wait().context(LOOKING)?;
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Errors when it has ended, which is as well.
-        drop(self.kill());
-    }
+/// Starts a node and waits until it serves.
+fn started(node: &Node) -> Result<Result<Owned, NotReady>> {
+    let (command, log_from) = node.command(&STARTER)?;
+    let mut running = Owned::start(command, NAME)?;
+    let ready = node.wait(running.child(), log_from);
+    Ok(ready.map(|()| running))
 }

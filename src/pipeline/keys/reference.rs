@@ -37,6 +37,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("since_previous", "a window"),
     ("mean_gap", "a window"),
     ("share", "a window"),
+    ("lookup", "what others have written"),
     ("constant", "nothing"),
 ];
 
@@ -129,8 +130,9 @@ fn takes(key: &Key) -> String {
         Kind::Properties => "table of settings".into(),
         Kind::Table => format!("[table](#{})", anchor(key)),
         Kind::Tables => format!("[list of tables](#{})", anchor(key)),
-        // No supported key has these kinds; a test below would show one in the page.
-        Kind::Secret | Kind::Other => "see its description".into(),
+        Kind::Secret => "`{ env = \"NAME\" }`, `{ file = \"PATH\" }`".into(),
+        // No supported key has this kind; a test below would show one in the page.
+        Kind::Other => "see its description".into(),
     }
 }
 

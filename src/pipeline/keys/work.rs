@@ -40,12 +40,25 @@ const FEATURES: &[Choice] = &[
     now("since_previous"),
     now("mean_gap"),
     now("share"),
-    later("lookup"),
+    now("lookup"),
     later("table"),
     later("view"),
     later("expr"),
     now("constant"),
 ];
+const STORES: &[Choice] = &[now("redis")];
+const READS: &[Choice] = &[now("hash"), now("json"), now("string")];
+const LOOKUP_TYPES: &[Choice] = &[now("float"), now("int"), now("bool"), later("string")];
+const MISSES: &[Choice] = &[now("default"), now("dead_letter")];
+const ERRORS: &[Choice] = &[
+    now("default"),
+    now("last_known"),
+    now("dead_letter"),
+    now("fail"),
+];
+const PROBES: &[Choice] = &[now("background")];
+const TRY: Kind = Kind::Duration(1, 60_000);
+const LOOKUP: &[&str] = &["lookup"];
 const SPAN: Kind = Kind::Duration(0, MAX_SPAN_MS);
 const ANY: Kind = Kind::Float(f64::MIN, f64::MAX);
 
@@ -114,29 +127,38 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("feature[].window", Kind::Text, "Over which events; only `\"history\"` in this version.").only(WITH_WINDOW).or("\"history\""),
     Key::new("feature[].key", Kind::Texts, "Another key than the job's.").only(WITH_WINDOW).later(),
     Key::new("feature[].include_self", Kind::Bool, "Whether the event itself counts.").only(WITH_WINDOW).later(),
-    Key::new("feature[].from", Kind::Text, "Lookup, table or view to take the value from.").later(),
+    Key::new("feature[].from", Kind::Text, "Field of a lookup to take the value from: `LOOKUP.FIELD`.").only(LOOKUP).needed_for(LOOKUP),
     Key::new("feature[].expr", Kind::Text, "CEL expression over earlier features.").later(),
     Key::new("feature[].fill", ANY, "What a value that does not exist becomes, before it is transformed.").or("0.0"),
     Key::new("feature[].transform", Kind::Texts, "What is done to the value, from left to right, see [transforms](#transforms).").or("[]"),
 
-    Key::new("lookup[]", Kind::Tables, "Features that others write, read from a store.").later(),
-    Key::new("lookup[].name", Kind::Name, "Name of the lookup.").later(),
-    Key::new("lookup[].store", Kind::Text, "Kind of the store.").later(),
-    Key::new("lookup[].url", Kind::Text, "Address of the store.").later(),
-    Key::new("lookup[].username", Kind::Secret, "User of the store.").later(),
-    Key::new("lookup[].password", Kind::Secret, "Password of the store.").later(),
-    Key::new("lookup[].prefix", Kind::Text, "Put before every key.").later(),
-    Key::new("lookup[].key", Kind::Text, "Key to read, with fields in braces.").later(),
-    Key::new("lookup[].read", Kind::Text, "hash, json or string.").later(),
-    Key::new("lookup[].fields", Kind::Other, "Fields to take, with types and defaults.").later(),
-    Key::new("lookup[].timeout", SPAN, "Time allowed for one try.").later(),
-    Key::new("lookup[].connect_timeout", SPAN, "Time allowed to connect.").later(),
-    Key::new("lookup[].retries", Kind::Integer(0, 100), "Further tries.").later(),
-    Key::new("lookup[].on_miss", Kind::Text, "default or dead_letter.").later(),
-    Key::new("lookup[].on_error", Kind::Text, "default, last_known, dead_letter or fail.").later(),
-    Key::new("lookup[].in_flight", Kind::Integer(1, 1 << 20), "Most requests waiting for an answer.").later(),
-    Key::new("lookup[].cache", Kind::Other, "{ bytes, ttl, stale_for } of the cache.").later(),
-    Key::new("lookup[].breaker", Kind::Other, "{ failures, open, probe } of the circuit breaker.").later(),
+    Key::new("lookup[]", Kind::Tables, "Features that others write, read from a store while the events wait; each key is asked for once at a time, however many events want it."),
+    Key::new("lookup[].name", Kind::Name, "Name of the lookup.").needed(),
+    Key::new("lookup[].store", Kind::Choice(STORES), "Kind of the store.").needed(),
+    Key::new("lookup[].url", Kind::Text, "Address of the store, `redis://HOST:PORT/DATABASE`.").needed(),
+    Key::new("lookup[].username", Kind::Secret, "User of the store, where it wants one."),
+    Key::new("lookup[].password", Kind::Secret, "Password of the store, where it wants one."),
+    Key::new("lookup[].prefix", Kind::Text, "Put before every key."),
+    Key::new("lookup[].key", Kind::Text, "Key to read, with fields of the event in braces, as in `profile:{visitor}`. Where a field is null there is no key, which is a miss.").needed(),
+    Key::new("lookup[].read", Kind::Choice(READS), "What lies there: a hash, whose fields are read; a string that holds a JSON object; or a string that is the one field.").needed().selects(),
+    Key::new("lookup[].fields[]", Kind::Tables, "What is taken of it.").needed(),
+    Key::new("lookup[].fields[].name", Kind::Text, "Name of the field in the store.").needed(),
+    Key::new("lookup[].fields[].type", Kind::Choice(LOOKUP_TYPES), "Its type; a truth value is `true` or `false`, or 1 or 0.").or("\"float\""),
+    Key::new("lookup[].fields[].default", ANY, "What it is where it is not there; of a truth value 0 or 1.").or("0.0"),
+    Key::new("lookup[].timeout", TRY, "Time allowed for one try, whatever the store does.").or("\"50ms\""),
+    Key::new("lookup[].connect_timeout", TRY, "Time allowed to connect.").or("\"1s\""),
+    Key::new("lookup[].retries", Kind::Integer(0, 10), "Further tries, each after a short pause.").or("1"),
+    Key::new("lookup[].on_miss", Kind::Choice(MISSES), "What to do where the store has nothing of the key.").or("\"default\""),
+    Key::new("lookup[].on_error", Kind::Choice(ERRORS), "What to do without an answer, or with one that can't be used. `last_known`: what the cache has, if it is not older than `ttl` and `stale_for` together, else the defaults. `fail`: the job fails, and `[restart]` applies.").or("\"dead_letter\""),
+    Key::new("lookup[].in_flight", Kind::Integer(1, 1 << 20), "Most keys of a worker that wait for an answer of the store.").or("1024"),
+    Key::new("lookup[].cache", Kind::Table, "What each worker remembers of answers; nothing unless set."),
+    Key::new("lookup[].cache.bytes", Kind::Size(1 << 10, 1 << 40), "How much; the least recently used goes first.").or("\"64MiB\""),
+    Key::new("lookup[].cache.ttl", SPAN, "How long an answer stands for the store.").or("\"5s\""),
+    Key::new("lookup[].cache.stale_for", SPAN, "How much longer it may stand for a store that gives none, with `on_error = \"last_known\"`.").or("\"10m\""),
+    Key::new("lookup[].breaker", Kind::Table, "When the store is not asked at all.").or("{}"),
+    Key::new("lookup[].breaker.failures", Kind::Integer(1, 1_000_000), "Tries in a row that fail until then.").or("5"),
+    Key::new("lookup[].breaker.open", TRY, "How long before it is probed, and again after each probe that fails.").or("\"1s\""),
+    Key::new("lookup[].breaker.probe", Kind::Choice(PROBES), "Who finds out that it is back: a thread beside the events.").or("\"background\""),
 
     Key::new("table[]", Kind::Tables, "Changing reference tables, kept inside.").later(),
     Key::new("table[].name", Kind::Name, "Name of the table.").later(),

@@ -96,6 +96,18 @@ fn which_facts_follow_the_pipeline() {
         "rows",
         &["2 features, 64 rows at a time"],
     );
+    let lookup = "[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"redis://h\"\nkey = \"p:{user_id}\"\n\
+        read = \"hash\"\nfields = [{ name = \"weight\" }, { name = \"age\" }]\ncache = {}\n\n# What is remembered";
+    let looked_up = (
+        "of = \"constant\"\nvalue = 1.0",
+        "of = \"lookup\"\nfrom = \"profile.age\"",
+    );
+    check(
+        &[("# What is remembered", lookup), looked_up],
+        "lookup",
+        "lookup",
+        &["profile: weight, age, 50ms for each try, remembered for 5s"],
+    );
     let who = ("provenance = false", "provenance = true");
     let fields = "partition, offset, epoch, model";
     check(&[who], "encode predictions", "provenance", &[fields]);

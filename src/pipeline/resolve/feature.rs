@@ -5,6 +5,7 @@ use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::check::typed;
 use crate::pipeline::resolve::event::{Fields, Kept, type_name};
+use crate::pipeline::resolve::lookup::Lookups;
 use crate::pipeline::spec::{Condition, FeatureKind, FeatureSpec, FieldKind, Transform};
 use crate::pipeline::units::duration_ms;
 use crate::pipeline::value::{Located, Value, nearest, quoted};
@@ -47,11 +48,18 @@ impl Features {
     }
 }
 
+/// What features may be made of.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'r> {
+    pub(super) fields: &'r Fields,
+    pub(super) kept: Option<&'r Kept>,
+    pub(super) lookups: &'r Lookups,
+}
+
 /// Reads every `[[feature]]`.
 pub(super) fn features(
     sections: &[Section],
-    fields: &Fields,
-    kept: Option<&Kept>,
+    known: Known<'_>,
     findings: &mut Findings,
 ) -> Features {
     let complete = !sections.is_empty() && !findings.broken_header();
@@ -63,8 +71,9 @@ pub(super) fn features(
     for section in sections {
         let mut reader = FeatureReader {
             section,
-            fields,
-            kept,
+            fields: known.fields,
+            kept: known.kept,
+            lookups: known.lookups,
             findings: &mut *findings,
         };
         let spec = reader.spec();
@@ -89,6 +98,7 @@ struct FeatureReader<'r> {
     section: &'r Section,
     fields: &'r Fields,
     kept: Option<&'r Kept>,
+    lookups: &'r Lookups,
     findings: &'r mut Findings,
 }
 
@@ -133,6 +143,19 @@ impl FeatureReader<'_> {
             "hour_sin" => FeatureKind::HourSin,
             "hour_cos" => FeatureKind::HourCos,
             "day_of_week" => FeatureKind::DayOfWeek,
+            "lookup" => {
+                if let Some((at, _)) = self
+                    .section
+                    .get("fill")
+                    .filter(|_| self.section.is_meant("fill"))
+                {
+                    let message = "`fill` with of = \"lookup\": what is not there is the `default` of the lookup's field";
+                    self.findings.add(at, message);
+                }
+                let from = self.section.text("from")?;
+                let (lookup, field) = self.lookups.field(&from, self.findings)?;
+                FeatureKind::Lookup { lookup, field }
+            }
             "constant" => FeatureKind::Constant(self.section.float("value")?),
             window => {
                 self.window(window)?;

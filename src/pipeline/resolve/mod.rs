@@ -4,6 +4,7 @@
 mod check;
 mod event;
 mod feature;
+mod lookup;
 mod input;
 mod model;
 mod recovery;
@@ -42,7 +43,13 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let kept = root
         .table("history")
         .map(|section| event::history(section, &fields, findings));
-    let features = feature::features(root.tables("feature"), &fields, kept.as_ref(), findings);
+    let lookups = lookup::lookups(root.tables("lookup"), &fields, findings);
+    let known = feature::Known {
+        fields: &fields,
+        kept: kept.as_ref(),
+        lookups: &lookups,
+    };
+    let features = feature::features(root.tables("feature"), known, findings);
     let model = root
         .table("model")
         .and_then(|section| model::model(section, &features, findings));
@@ -65,6 +72,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         checks: checks?,
         history,
         features: features.into_specs()?,
+        lookups: lookups.into_specs()?,
         model: model?,
         sink: sink?,
         dead_letters: dead_letters(root),

@@ -301,10 +301,33 @@ pub(super) const BAD: &[Bad] = &[
         "46:9: `value`: the field is an int, expected a whole number, got 1.5",
         "47:1: [[check]] needs `value` with rule = \"max\"",
     ]),
-    bad("", "[[lookup]]\nname = \"profile\"\n[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"rwa\"\n", &[
-        "39:1: [[lookup]] is not supported in this version",
-        "41:2: [mirror] is not supported in this version",
-        "44:8: `form`: unknown value \"rwa\", did you mean \"raw\"?",
+    bad("", "[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"rwa\"\n", &[
+        "39:2: [mirror] is not supported in this version",
+        "42:8: `form`: unknown value \"rwa\", did you mean \"raw\"?",
+    ]),
+    bad("", "[[lookup]]\nname = \"profile\"\n", &[
+        "39:1: [[lookup]] needs `store`",
+        "39:1: [[lookup]] needs `url`",
+        "39:1: [[lookup]] needs `key`",
+        "39:1: [[lookup]] needs `read`",
+        "39:1: [[lookup]] needs [[lookup.fields]]",
+    ]),
+    bad("", "[[lookup]]\nname = \"p\"\nstore = \"redys\"\nurl = \"http://h\"\nkey = \"p:{usr\"\nread = \"hash\"\nfields = [{ name = \"a\", type = \"flat\" }]\npassword = \"hunter2\"\n", &[
+        "41:9: `store`: unknown value \"redys\", did you mean \"redis\"?",
+        "42:7: `url`: expected `redis://HOST:PORT/DATABASE`",
+        "43:7: `key`: a brace is not closed",
+        "45:32: `type`: unknown value \"flat\", did you mean \"float\"?",
+        "46:12: `password`: expected { env = \"NAME\" } or { file = \"PATH\" }: a secret does not stand in the file",
+    ]),
+    bad("", "[[feature]]\nname = \"w\"\nof = \"lookup\"\nfrom = \"profil.weight\"\n[[feature]]\nname = \"v\"\nof = \"lookup\"\nfrom = \"profile.wieght\"\nfill = 1.0\n[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"rediss://h\"\nkey = \"p\"\nread = \"string\"\nfields = [{ name = \"weight\" }, { name = \"weight\" }]\non_error = \"last_known\"\n", &[
+        "42:8: unknown lookup \"profil\", did you mean \"profile\"?",
+        "46:8: unknown field \"wieght\", did you mean \"weight\"?",
+        "47:8: `fill` with of = \"lookup\": what is not there is the `default` of the lookup's field",
+        "51:7: `url`: `rediss://` asks for TLS, which this version cannot do: expected `redis://`",
+        "52:7: `key`: names no field, so all events would ask for the same: write one in braces, as in \"profile:{visitor}\"",
+        "54:32: read = \"string\" gives one value: declare one field",
+        "54:41: field \"weight\" is declared twice",
+        "55:12: on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }",
     ]),
     bad("", "[[lokup]]\nname = 1\n", &[
         "39:3: unknown table [[lokup]], did you mean [[lookup]]?",

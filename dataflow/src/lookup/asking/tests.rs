@@ -1,0 +1,235 @@
+//! Does every question get one answer, whatever becomes of the store?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{AskCounts, AskSettings, Asker, Asking};
+use crate::clock::SystemClock;
+use crate::lookup::breaker::BreakerSettings;
+use crate::lookup::scripted::{Mood, ScriptedStore};
+use crate::lookup::{Answer, AskError, Questions as _};
+use crate::source::Wake;
+
+const TIMEOUT: Duration = Duration::from_millis(30);
+const OPEN: Duration = Duration::from_millis(60);
+
+fn found(value: &str) -> Answer {
+    Answer::Found(vec![Some(Box::from(value.as_bytes()))])
+}
+
+fn store() -> ScriptedStore {
+    let values = (0..1_000).map(|number| (number.to_string(), found(&number.to_string())));
+    let values: Vec<_> = values.collect();
+    ScriptedStore::of(
+        values
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone())),
+    )
+}
+
+fn settings(retries: u32, failures: u32) -> AskSettings {
+    AskSettings {
+        timeout: TIMEOUT,
+        connect_timeout: TIMEOUT,
+        retries,
+        connections: 2,
+        breaker: BreakerSettings {
+            failures,
+            open: OPEN,
+        },
+    }
+}
+
+fn asker(store: &ScriptedStore, settings: AskSettings) -> (Arc<Asking>, Asker) {
+    let clock = Arc::new(SystemClock::default());
+    let asking = Arc::new(Asking::new(
+        settings,
+        Arc::new(store.clone()),
+        clock,
+        Box::new(|_| {}),
+    ));
+    let asker = asking.asker(&Wake::nobody()).unwrap();
+    (asking, asker)
+}
+
+/// Asks for keys, and waits for all answers.
+fn ask(asker: &mut Asker, keys: &[&str]) -> BTreeMap<String, Result<Answer, AskError>> {
+    for key in keys {
+        asker.ask(Box::from(key.as_bytes()));
+    }
+    let (mut answers, begun) = (BTreeMap::new(), Instant::now());
+    while answers.len() < keys.len() {
+        while let Some((key, answer)) = asker.next_answer() {
+            let key = String::from_utf8(key.into()).unwrap();
+            assert!(answers.insert(key, answer).is_none(), "one answer each");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{answers:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    answers
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn is_each_question_answered_and_are_many_asked_at_once() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(0, 5));
+    store.set(Mood::Slow(Duration::from_millis(5)));
+    let keys: Vec<String> = (0..900).map(|number| number.to_string()).collect();
+    let mut keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    keys.push("no such key");
+    let answers = ask(&mut asker, &keys);
+    for (key, answer) in &answers {
+        let expected = match key.as_str() {
+            "no such key" => Answer::Missing,
+            key => found(key),
+        };
+        assert_eq!(answer.as_ref(), Ok(&expected), "{key}");
+    }
+    let asked = store.done().asked;
+    assert_eq!(asked.iter().sum::<usize>(), 901);
+    assert!(asked.len() <= 12, "{asked:?}");
+    assert!(asked.iter().all(|together| *together <= 256), "{asked:?}");
+    assert_eq!(asking.counts().answered, 901);
+}
+
+#[test]
+fn is_what_an_idle_connection_has_lost_no_failure() {
+    let store = store();
+    // One failure would be told.
+    let (asking, mut asker) = asker(&store, settings(0, 1));
+    assert_eq!(ask(&mut asker, &["1"])["1"], Ok(found("1")));
+    store.close_all();
+    for _ in 0..4 {
+        assert_eq!(ask(&mut asker, &["2"])["2"], Ok(found("2")));
+    }
+    assert_eq!(asking.counts().openings, 0);
+}
+
+#[test]
+fn does_a_second_try_help() {
+    let store = store();
+    let (_asking, mut asker) = asker(&store, settings(20, 100));
+    store.set(Mood::Closes);
+    asker.ask(Box::from(*b"1"));
+    until("it was tried", || store.done().asked.len() >= 2);
+    store.set(Mood::Serves);
+    assert_eq!(ask(&mut asker, &["2"])["2"], Ok(found("2")));
+    until("both were asked", || asker.answered.is_empty());
+}
+
+#[test]
+fn how_long_does_a_store_hold_a_question_that_never_answers() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(1, 100));
+    store.set(Mood::Hangs);
+    let begun = Instant::now();
+    assert_eq!(ask(&mut asker, &["1"])["1"], Err(AskError::TimedOut));
+    assert!(begun.elapsed() >= 2 * TIMEOUT, "both tries");
+    let counts = AskCounts {
+        timed_out: 1,
+        ..AskCounts::default()
+    };
+    assert_eq!(asking.counts(), counts);
+}
+
+#[test]
+fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(0, 3));
+    store.set(Mood::Refuses);
+    for _ in 0..3 {
+        let answers = ask(&mut asker, &["1"]);
+        assert_eq!(
+            answers["1"],
+            Err(AskError::Unavailable("connection refused".to_owned()))
+        );
+    }
+    assert_eq!(asking.counts().openings, 1);
+    // It would answer now, but is not asked before a probe has succeeded.
+    let before = store.done();
+    store.set(Mood::Closes);
+    let Err(AskError::Unavailable(reason)) = &ask(&mut asker, &["1"])["1"] else {
+        panic!("it was asked");
+    };
+    assert!(
+        reason.contains("3 times in a row, last because it"),
+        "{reason}"
+    );
+    assert_eq!(store.done().asked, before.asked);
+    until("it was probed", || store.done().pinged >= 2);
+    assert_eq!(store.done().asked, before.asked, "no event's question");
+    store.set(Mood::Serves);
+    let begun = Instant::now();
+    until("it is asked again", || ask(&mut asker, &["1"])["1"].is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(asking.counts().openings, 1);
+}
+
+#[test]
+fn are_answers_that_do_not_fit_the_questions_none() {
+    let store = store();
+    let (_asking, mut asker) = asker(&store, settings(0, 100));
+    store.set(Mood::Forgets);
+    let expected = AskError::Unavailable("it gave 0 answers to 1 questions".to_owned());
+    assert_eq!(ask(&mut asker, &["1"])["1"], Err(expected));
+}
+
+#[test]
+fn are_questions_answered_whose_threads_crash() {
+    let store = store();
+    let (_asking, mut asker) = asker(&store, settings(3, 100));
+    store.set(Mood::Crashes);
+    // Many more than are asked at once: some wait while both threads crash.
+    let keys: Vec<String> = (0..900).map(|number| number.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for answer in ask(&mut asker, &keys).values() {
+        let Err(AskError::Unavailable(reason)) = answer else {
+            panic!("nobody can have answered");
+        };
+        assert!(reason.contains("crashed"), "{reason}");
+    }
+    store.set(Mood::Serves);
+    assert!(ask(&mut asker, &keys).values().all(Result::is_ok));
+}
+
+#[test]
+fn are_answers_kept_that_came_in_time() {
+    let store = store();
+    // With one failure the store would not be asked any more.
+    let (asking, mut asker) = asker(&store, settings(1, 1));
+    store.set(Mood::Halves);
+    let keys: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let answers = ask(&mut asker, &keys);
+    let answered = answers.values().filter(|answer| answer.is_ok()).count();
+    // Half at the first try, half of the rest at the second, and a few more as fewer are asked at once.
+    assert!(answered >= 450, "{answered}");
+    assert_eq!(asking.counts().openings, 0, "it has answered each time");
+    let late = Err(AskError::TimedOut);
+    assert!(
+        answers
+            .iter()
+            .all(|(key, answer)| *answer == late || *answer == Ok(found(key)))
+    );
+}
+
+#[test]
+fn are_the_threads_gone_when_nobody_asks_any_more() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(0, 1));
+    let shared = Arc::downgrade(&asking.shared);
+    assert!(ask(&mut asker, &["1"])["1"].is_ok());
+    drop(asker);
+    drop(asking);
+    until("all have let go", || shared.strong_count() == 0);
+}

@@ -1,0 +1,414 @@
+//! Features that others have written elsewhere: asked for by key, while the events wait.
+//!
+//! A batch waits until each of its keys has an answer or a reason why there is none; batches go on in the order in which they
+//! came. A key that is asked for already is not asked for twice, whichever batches wait for it. What is decided of an
+//! event follows from its answers alone, so it does not matter in which order these come.
+//!
+//! - [`plan`]: what is declared.
+//! - `answer`: what an answer means. `cache`: what is remembered of answers.
+
+pub mod plan;
+mod answer;
+mod cache;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::lookup::{AskError, Questions};
+use slackwater_dataflow::operator::{Emitter, WaitingOperator};
+
+use self::answer::Known;
+use self::cache::Cache;
+use self::plan::{Lookup, LookupPlan, OnError, OnMiss};
+use crate::batch::leave_out;
+use crate::features::FeatureBatch;
+use crate::reject::{Code, Reason, RejectBatch, Stage};
+
+/// Looks up features of each event.
+pub struct LookupStage {
+    plan: Arc<LookupPlan>,
+    clock: Arc<dyn Clock>,
+    /// One for each lookup.
+    stores: Vec<Store>,
+    waiting: VecDeque<Waiting>,
+    /// Number of the first batch that waits, counted from the first that came.
+    first: u64,
+}
+
+/// What is asked of a store for one lookup.
+struct Store {
+    questions: Box<dyn Questions>,
+    cache: Option<Cache>,
+    /// Who waits for each key that is asked for, or is going to be.
+    open: HashMap<Box<[u8]>, Vec<Place>>,
+    /// Questions that were asked and are not answered.
+    under_way: usize,
+    /// Keys that are asked for when there is room.
+    queue: VecDeque<Box<[u8]>>,
+}
+
+/// Where an answer belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Number of the batch.
+    batch: u64,
+    /// Which of its keys.
+    key: usize,
+}
+
+/// A batch that waits for answers.
+struct Waiting {
+    input: FeatureBatch,
+    /// For each lookup the batch's keys.
+    keys: Vec<Keys>,
+    /// How many answers are missing.
+    missing: usize,
+}
+
+/// Keys of a batch for one lookup.
+#[derive(Default)]
+struct Keys {
+    /// For each event the number of its key; none if it has not all that the key is made of.
+    of_rows: Vec<Option<usize>>,
+    /// What became of each key.
+    found: Vec<Option<Found>>,
+}
+
+/// What became of a key.
+#[derive(Clone, Debug)]
+struct Found {
+    key: Box<[u8]>,
+    outcome: Result<Known, AskError>,
+    /// What was known before, if there is no answer that can be used.
+    last: Option<Known>,
+}
+
+impl LookupStage {
+    /// A stage with what asks for each lookup, in their order.
+    pub fn new(
+        plan: Arc<LookupPlan>,
+        questions: Vec<Box<dyn Questions>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let stores = plan.lookups.iter().zip(questions);
+        let stores = stores.map(|(lookup, questions)| Store {
+            questions,
+            cache: lookup.cache.map(Cache::new),
+            open: HashMap::new(),
+            under_way: 0,
+            queue: VecDeque::new(),
+        });
+        LookupStage {
+            stores: stores.collect(),
+            plan,
+            clock,
+            waiting: VecDeque::new(),
+            first: 0,
+        }
+    }
+}
+
+impl Store {
+    /// Notes a key of a batch; whether its answer is still missing.
+    fn wants(&mut self, key: Box<[u8]>, place: Place) {
+        let asked = self.open.entry(key);
+        match asked {
+            hashbrown::hash_map::Entry::Occupied(mut open) => open.get_mut().push(place),
+            hashbrown::hash_map::Entry::Vacant(new) => {
+                self.queue.push_back(new.key().clone());
+                new.insert(vec![place]);
+            }
+        }
+    }
+
+    /// Asks for as many keys as may be under way.
+    fn ask(&mut self, in_flight: usize) {
+        while self.under_way < in_flight.max(1)
+            && let Some(key) = self.queue.pop_front()
+        {
+            self.questions.ask(key);
+            self.under_way += 1;
+        }
+    }
+}
+
+impl Keys {
+    /// The keys of a batch's events, each once. What is remembered of a key is noted; what is not, the store wants for
+    /// the batch of this number.
+    fn of(
+        lookup: &Lookup,
+        store: &mut Store,
+        input: &FeatureBatch,
+        batch: u64,
+        now: Duration,
+    ) -> Self {
+        let rows = &input.batch.rows;
+        let mut keys = Keys::default();
+        let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::new();
+        for row in rows.rows() {
+            let Some(key) = lookup.key.key(rows, row) else {
+                keys.of_rows.push(None);
+                continue;
+            };
+            let next = numbers.len();
+            let number = numbers.get(&key).copied().unwrap_or_else(|| {
+                numbers.insert(key.clone(), next);
+                next
+            });
+            keys.of_rows.push(Some(number));
+            if number < next {
+                continue;
+            }
+            let remembered = store.cache.as_mut().and_then(|it| it.fresh(&key, now));
+            let Some(remembered) = remembered else {
+                store.wants(key, Place { batch, key: number });
+                keys.found.push(None);
+                continue;
+            };
+            keys.found.push(Some(Found {
+                key,
+                outcome: Ok(remembered.known),
+                last: None,
+            }));
+        }
+        keys
+    }
+
+    fn missing(&self) -> usize {
+        self.found.iter().filter(|found| found.is_none()).count()
+    }
+}
+
+impl LookupStage {
+    /// Notes an answer where it belongs.
+    fn note(&mut self, at: usize, key: Box<[u8]>, answer: Result<Known, AskError>, now: Duration) {
+        let Some((lookup, store)) = self.plan.lookups.get(at).zip(self.stores.get_mut(at)) else {
+            return;
+        };
+        store.under_way = store.under_way.saturating_sub(1);
+        let is_of_use = matches!(answer, Ok(Known::Values(_) | Known::Missing));
+        let mut last = None;
+        if let Some(cache) = &mut store.cache {
+            if is_of_use || (answer.is_ok() && lookup.on_error != OnError::LastKnown) {
+                let known = answer.clone().unwrap_or(Known::Missing);
+                cache.put(key.clone(), known, now);
+            } else if lookup.on_error == OnError::LastKnown {
+                last = cache.stale(&key, now).map(|it| it.known);
+            }
+        }
+        let found = Found {
+            outcome: answer,
+            last,
+            key,
+        };
+        for place in store.open.remove(&found.key).unwrap_or_default() {
+            let waiting = place.batch.checked_sub(self.first);
+            let waiting = waiting.and_then(|nth| self.waiting.get_mut(nth as usize));
+            let Some(waiting) = waiting else { continue };
+            let of_lookup = waiting.keys.get_mut(at);
+            if let Some(slot) = of_lookup.and_then(|keys| keys.found.get_mut(place.key)) {
+                *slot = Some(found.clone());
+                waiting.missing -= 1;
+            }
+        }
+    }
+}
+
+/// What a lookup decides about an event.
+enum Decision<'k> {
+    /// These are its fields.
+    Values(&'k [f64]),
+    /// Its fields are what they are where they are not there.
+    Defaults,
+    /// It is a dead letter.
+    Reject(Reason),
+    /// The job fails.
+    Fail(Reason),
+}
+
+impl Lookup {
+    /// What is decided about an event with this key; none if it has no key.
+    fn decide<'k>(&self, found: Option<&'k Found>) -> Decision<'k> {
+        let missing = |text: String| match self.on_miss {
+            OnMiss::Default => Decision::Defaults,
+            OnMiss::DeadLetter => Decision::Reject(self.reason(Code::LookupMissing, &text)),
+        };
+        let Some(found) = found else {
+            return missing("has no key: a field that it is made of is null".to_owned());
+        };
+        let (code, text) = match &found.outcome {
+            Ok(Known::Values(values)) => return Decision::Values(values),
+            Ok(Known::Missing) => {
+                let key = shown(&found.key);
+                return missing(format!("has nothing of `{key}`"));
+            }
+            Ok(Known::Bad(why)) => {
+                let (key, why) = (shown(&found.key), shown(why.as_bytes()));
+                (Code::LookupBadValue, format!("has `{key}`, but {why}"))
+            }
+            Err(AskError::TimedOut) => {
+                let ms = self.timeout.as_millis();
+                (Code::LookupTimeout, format!("timed out after {ms} ms"))
+            }
+            Err(error @ AskError::Unavailable(_)) => {
+                let text = error.to_string();
+                (Code::LookupUnavailable, shown(text.as_bytes()))
+            }
+        };
+        match (self.on_error, &found.last) {
+            (OnError::LastKnown, Some(Known::Values(values))) => Decision::Values(values),
+            (OnError::Default | OnError::LastKnown, _) => Decision::Defaults,
+            (OnError::DeadLetter, _) => Decision::Reject(self.reason(code, &text)),
+            (OnError::Fail, _) => Decision::Fail(self.reason(code, &text)),
+        }
+    }
+
+    fn reason(&self, code: Code, text: &str) -> Reason {
+        let message = format!("lookup `{}` {text}", self.name);
+        Reason {
+            stage: Stage::Lookup,
+            code,
+            causes: vec![format!("lookup/{}: {message}", self.name)],
+            message,
+        }
+    }
+}
+
+/// A text of others as a message repeats it: dead letters have to fit where they go.
+fn shown(text: &[u8]) -> String {
+    /// Enough to recognise what was meant.
+    const CHARS_MOST: usize = 200;
+    let text = String::from_utf8_lossy(text.get(..4 * CHARS_MOST).unwrap_or(text));
+    match text.char_indices().nth(CHARS_MOST) {
+        None => text.into_owned(),
+        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// A store gives no answer, and the pipeline says that the job is to fail then.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}, and `on_error = \"fail\"`")]
+struct LookupFailed(String);
+
+impl Waiting {
+    /// Puts what was found into the vectors, and takes out what can't go on.
+    fn finish(self, plan: &LookupPlan, out: &mut Emitter<FeatureBatch, RejectBatch>) {
+        let FeatureBatch {
+            mut batch,
+            mut vectors,
+        } = self.input;
+        let mut refused: Vec<Option<Reason>> = vec![None; batch.rows.rows().len()];
+        let mut values = Vec::new();
+        for (lookup, keys) in plan.lookups.iter().zip(&self.keys) {
+            let decided = keys.of_rows.iter().zip(&mut refused).map(|(key, refused)| {
+                let found = key.and_then(|key| keys.found.get(key)?.as_ref());
+                match lookup.decide(found) {
+                    Decision::Values(values) => Some(values),
+                    Decision::Defaults => None,
+                    Decision::Reject(reason) => {
+                        refused.get_or_insert(reason);
+                        None
+                    }
+                    Decision::Fail(reason) => {
+                        out.fail(LookupFailed(reason.message));
+                        None
+                    }
+                }
+            });
+            let decided: Vec<Option<&[f64]>> = decided.collect();
+            for column in &lookup.columns {
+                let default = lookup.fields.get(column.field).map_or(0.0, |it| it.default);
+                let of = |found: &Option<&[f64]>| {
+                    found.and_then(|values| values.get(column.field).copied())
+                };
+                values.clear();
+                values.extend(decided.iter().map(|found| of(found).unwrap_or(default)));
+                let transforms = column.transforms.iter();
+                transforms.for_each(|transform| transform.apply(&mut values));
+                for (vector, value) in vectors.chunks_exact_mut(plan.width.max(1)).zip(&values) {
+                    if let Some(place) = vector.get_mut(column.place) {
+                        *place = *value as f32;
+                    }
+                }
+            }
+        }
+        if out.has_failed() {
+            // What is not known must not be scored.
+            return;
+        }
+        let refused: Vec<(usize, Reason)> = (0..)
+            .zip(refused)
+            .filter_map(|(at, reason)| Some((at, reason?)))
+            .collect();
+        let width = plan.width;
+        let positions = refused
+            .iter()
+            .flat_map(|(at, _)| at * width..(at + 1) * width);
+        leave_out(&mut vectors, &positions.collect::<Vec<_>>());
+        if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, &plan.spread) {
+            out.reject(rejects);
+        }
+        if !batch.rows.rows().is_empty() {
+            out.give(FeatureBatch { batch, vectors });
+        }
+    }
+}
+
+impl WaitingOperator for LookupStage {
+    type Input = FeatureBatch;
+    type Output = FeatureBatch;
+    type Reject = RejectBatch;
+
+    fn on_batch(&mut self, input: FeatureBatch) {
+        let now = self.clock.monotonic();
+        let batch = self.first + self.waiting.len() as u64;
+        let lookups = self.plan.lookups.iter().zip(&mut self.stores);
+        let keys = lookups.map(|(lookup, store)| {
+            let keys = Keys::of(lookup, store, &input, batch, now);
+            store.ask(lookup.in_flight);
+            keys
+        });
+        let keys: Vec<Keys> = keys.collect();
+        self.waiting.push_back(Waiting {
+            missing: keys.iter().map(Keys::missing).sum(),
+            input,
+            keys,
+        });
+    }
+
+    fn on_wake(&mut self) {
+        let now = self.clock.monotonic();
+        for at in 0..self.stores.len() {
+            while let Some((key, answer)) = self
+                .stores
+                .get_mut(at)
+                .and_then(|store| store.questions.next_answer())
+            {
+                let lookup = self.plan.lookups.get(at);
+                let known = lookup.map(|lookup| answer.map(|answer| Known::of(answer, lookup)));
+                if let Some(known) = known {
+                    self.note(at, key, known, now);
+                }
+            }
+            if let Some((lookup, store)) = self.plan.lookups.get(at).zip(self.stores.get_mut(at)) {
+                store.ask(lookup.in_flight);
+            }
+        }
+    }
+
+    fn finish(&mut self, out: &mut Emitter<FeatureBatch, RejectBatch>) -> bool {
+        let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.missing == 0) else {
+            return false;
+        };
+        self.first += 1;
+        waiting.finish(&self.plan, out);
+        true
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;

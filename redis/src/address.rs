@@ -1,0 +1,145 @@
+//! Where a server is and who asks it.
+
+use std::fmt;
+
+use redis::{ConnectionAddr, IntoConnectionInfo as _};
+
+/// A server, and a database of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or address of its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database; 0 unless the URL says otherwise.
+    pub database: i64,
+    /// Who asks, where the server wants to know that.
+    pub user: Option<String>,
+    /// And the proof.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An address of version 6 has colons of its own.
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A URL that names no server that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is none of Redis.
+    #[error("expected `redis://HOST:PORT/DATABASE`")]
+    Malformed,
+    /// It asks for TLS.
+    #[error("`rediss://` asks for TLS, which this version cannot do: expected `redis://`")]
+    Tls,
+    /// It names a socket in the file system.
+    #[error("a socket in the file system cannot be asked: expected `redis://HOST:PORT/DATABASE`")]
+    Socket,
+}
+
+impl Address {
+    /// What a URL names.
+    ///
+    /// # Errors
+    /// It names no server that can be asked; nothing of it is repeated, since it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
+        if url.starts_with("rediss:") {
+            return Err(AddressError::Tls);
+        }
+        let info = url.into_connection_info();
+        let info = info.map_err(|_| AddressError::Malformed)?;
+        let (host, port) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => (host.clone(), *port),
+            ConnectionAddr::TcpTls { .. } => return Err(AddressError::Tls),
+            ConnectionAddr::Unix(_) => return Err(AddressError::Socket),
+            _ => return Err(AddressError::Malformed),
+        };
+        let settings = info.redis_settings();
+        Ok(Address {
+            host,
+            port,
+            database: settings.db(),
+            user: settings.username().map(str::to_owned),
+            password: settings.password().map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, AddressError};
+
+    #[test]
+    fn what_does_a_url_name() {
+        let check = |url: &str, host: &str, port, database, user: Option<&str>, password| {
+            let password: Option<&str> = password;
+            let expected = Address {
+                host: host.to_owned(),
+                port,
+                database,
+                user: user.map(str::to_owned),
+                password: password.map(str::to_owned),
+            };
+            assert_eq!(Address::parse(url), Ok(expected), "{url}");
+        };
+        check("redis://127.0.0.1", "127.0.0.1", 6379, 0, None, None);
+        check(
+            "redis://cache.internal:7000/3",
+            "cache.internal",
+            7000,
+            3,
+            None,
+            None,
+        );
+        check("redis://[::1]:7000", "::1", 7000, 0, None, None);
+        check(
+            "redis://me:s%20cret@h/1",
+            "h",
+            6379,
+            1,
+            Some("me"),
+            Some("s cret"),
+        );
+        check("redis://:secret@h", "h", 6379, 0, None, Some("secret"));
+    }
+
+    #[test]
+    fn which_urls_name_nothing() {
+        let check = |url: &str, expected| {
+            assert_eq!(Address::parse(url), Err(expected), "{url}");
+        };
+        check("", AddressError::Malformed);
+        check("http://h", AddressError::Malformed);
+        check("redis://h/x", AddressError::Malformed);
+        check("rediss://h", AddressError::Tls);
+    }
+
+    #[test]
+    fn is_a_password_shown_nowhere() {
+        let address = Address::parse("redis://me:hunter2@h:1/2");
+        let shown = format!(
+            "{address:?} {}",
+            address
+                .clone()
+                .map_or_else(|e| e.to_string(), |it| it.to_string())
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("h:1"), "{shown}");
+    }
+}

@@ -1,0 +1,219 @@
+//! A Redis server, as the system's packages have it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
+
+use crate::owned::{Owned, STARTER};
+use crate::ports::free_port;
+
+/// The program.
+const PROGRAM: &str = "redis-server";
+/// One that does not answer by then never will.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether it does.
+const LOOK: Duration = Duration::from_millis(5);
+/// How often other ports are tried when somebody was quicker to take one.
+const ATTEMPTS: usize = 5;
+const NAME: &str = "Redis";
+const NOT_RUNNING: &str = "Redis does not run";
+
+/// Makes sure that there is a server to start: where the system's packages have one and this user may install it, it is
+/// installed.
+///
+/// # Errors
+/// There is none, and what to do.
+pub fn install(say: impl Fn(&str)) -> Result<()> {
+    let is_there = || {
+        let version = Command::new(PROGRAM)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    };
+    if is_there() {
+        return Ok(());
+    }
+    if geteuid().is_root() {
+        say("installing redis-server");
+        let mut install = Command::new("apt-get");
+        install.args([
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            PROGRAM,
+        ]);
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        install.stdin(Stdio::null()).stdout(Stdio::null());
+        // Without `apt-get` it is not there afterwards either.
+        let _ = install.status();
+    }
+    if !is_there() {
+        bail!(
+            "there is no `{PROGRAM}`: install it, on Debian and its kin with `apt-get install redis-server`"
+        );
+    }
+    Ok(())
+}
+
+/// A server of this process, at a port of its own, with its data in a folder that goes with it. Dropping it kills it.
+pub struct Redis {
+    port: u16,
+    options: Vec<String>,
+    running: Option<Owned>,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Starts a server that writes nothing to a disk, and waits until it answers. Further options are those of its command
+    /// line, as in `--requirepass`.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer, with the end of what it has said.
+    pub fn start(options: &[&str]) -> Result<Self> {
+        let mut more = ATTEMPTS;
+        loop {
+            let mut redis = Redis {
+                port: free_port()?,
+                options: options.iter().map(|it| (*it).to_owned()).collect(),
+                running: None,
+                folder: TempDir::with_prefix("redis-").context("no temporary folder")?,
+            };
+            match redis.restart() {
+                Ok(()) => return Ok(redis),
+                // Somebody else may have taken the port meanwhile.
+                Err(_) if more > 0 => more -= 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its database 0, as a URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Starts it again after it was killed or stopped, at the same port.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            bail!("Redis still runs: kill or stop it first");
+        }
+        let log = self.folder.path().join("log");
+        let said = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let [starter, before @ ..] = STARTER;
+        let mut command = Command::new(starter);
+        command.args(before).arg(PROGRAM);
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no"]);
+        command.args(&self.options).current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        let both = said.try_clone().context("cannot write what Redis says")?;
+        command.stdout(said).stderr(both);
+        let mut running = Owned::start(command, NAME)?;
+        let since = Instant::now();
+        while !self.answers() {
+            let ended = running
+                .child()
+                .try_wait()
+                .context("cannot look after Redis")?;
+            if ended.is_some() || since.elapsed() > PATIENCE {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("Redis at port {} does not answer:\n{said}", self.port);
+            }
+            thread::sleep(LOOK);
+        }
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Whether it answers at all, if only that it wants a password first.
+    fn answers(&self) -> bool {
+        let ask = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"PING\r\n")?;
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer)?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        ask().is_ok_and(|answer| matches!(&answer, b"+PON" | b"-NOA"))
+    }
+
+    /// Sends a command, its words separated by blanks, and gives the first line of the answer.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn ask(&self, command: &[&[u8]]) -> Result<String> {
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", self.port)).context("cannot reach Redis")?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .context("no timeout")?;
+        let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
+        for word in command {
+            bytes.extend(format!("${}\r\n", word.len()).bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        stream.write_all(&bytes).context("cannot ask Redis")?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while line.last() != Some(&b'\n') {
+            stream
+                .read_exact(&mut byte)
+                .context("Redis does not answer")?;
+            line.extend_from_slice(&byte);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.take().context(NOT_RUNNING)?.kill()
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stop(&mut self) -> Result<()> {
+        self.running.take().context(NOT_RUNNING)?.end()
+    }
+
+    /// Freezes it: connections stay, new ones are taken by the system, and nothing is answered.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<()> {
+        let running = self.running.as_ref().context(NOT_RUNNING)?;
+        running.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after a pause.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<()> {
+        let running = self.running.as_ref().context(NOT_RUNNING)?;
+        running.signal(Signal::CONT)
+    }
+}

@@ -1,0 +1,154 @@
+//! A pipeline's lookups: the stores that they ask, and the stage that waits for the answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slackwater_dataflow::adapter::{Applied, Events, Graph};
+use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::lookup::asking::{AskSettings, Asking, Tell};
+use slackwater_dataflow::lookup::breaker::BreakerSettings;
+use slackwater_dataflow::lookup::{AskError, Connect as _, Questions};
+use slackwater_dataflow::place::Spread;
+use slackwater_dataflow::run::RunError;
+use slackwater_operators::features::FeatureBatch;
+use slackwater_operators::lookup::LookupStage;
+use slackwater_operators::lookup::plan::LookupPlan;
+use slackwater_operators::reject::RejectBatch;
+use slackwater_redis::address::Address;
+use slackwater_redis::store::{Read, RedisStore};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::plan;
+use crate::pipeline::plan::stage;
+use crate::pipeline::preflight::PreflightError;
+use crate::pipeline::spec::{LookupRead, LookupSpec};
+
+/// Connections of each worker to each store: while one waits for answers, the other asks.
+const CONNECTIONS: usize = 2;
+
+/// Bytes of the largest answer about one key: numbers are short, and an object of JSON may hold more than they.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+/// Lookups that are ready to be asked.
+pub(crate) struct Lookups {
+    plan: Arc<LookupPlan>,
+    stores: Vec<Arc<Asking>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Lookups {
+    /// Those that features of a pipeline take values from; none if none does. No store is asked yet.
+    pub(crate) fn of(
+        pipeline: &Pipeline,
+        spread: Spread,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Self>, PreflightError> {
+        let Some((plan, places)) = plan::lookups(pipeline, spread) else {
+            return Ok(None);
+        };
+        let used = places.iter().filter_map(|at| pipeline.lookups.get(*at));
+        let stores = used.map(|spec| {
+            let connect = Arc::new(store(spec)?);
+            let clock = Arc::clone(clock);
+            Ok(Arc::new(Asking::new(
+                settings(spec),
+                connect,
+                clock,
+                telling(spec),
+            )))
+        });
+        Ok(Some(Lookups {
+            plan: Arc::new(plan),
+            stores: stores.collect::<Result<_, PreflightError>>()?,
+            clock: Arc::clone(clock),
+        }))
+    }
+
+    /// The stage that fills what the features have left open.
+    pub(crate) fn apply<'s>(
+        &self,
+        graph: &Graph<'s>,
+        vectors: Events<'s, FeatureBatch>,
+    ) -> Result<Applied<'s, FeatureBatch, RejectBatch>, RunError> {
+        graph.apply_waiting(stage::LOOKUP, vectors, |wake| {
+            let askers = self.stores.iter().map(|store| {
+                let asker: Box<dyn Questions> = Box::new(store.asker(&wake)?);
+                Ok(asker)
+            });
+            let askers = askers.collect::<Result<_, RunError>>()?;
+            let (plan, clock) = (Arc::clone(&self.plan), Arc::clone(&self.clock));
+            Ok(LookupStage::new(plan, askers, clock))
+        })
+    }
+}
+
+/// Says when a store is not asked any more, and when it is again.
+fn telling(spec: &LookupSpec) -> Tell {
+    let name = spec.name.clone();
+    Box::new(move |reason| match reason {
+        Some(reason) => tracing::warn!(
+            "the store of lookup `{name}` {reason}: it is not asked before it answers a probe"
+        ),
+        None => tracing::info!("the store of lookup `{name}` is asked again"),
+    })
+}
+
+fn settings(spec: &LookupSpec) -> AskSettings {
+    AskSettings {
+        timeout: Duration::from_millis(spec.timeout_ms),
+        connect_timeout: Duration::from_millis(spec.connect_timeout_ms),
+        retries: spec.retries,
+        connections: CONNECTIONS,
+        breaker: BreakerSettings {
+            failures: spec.breaker_failures,
+            open: Duration::from_millis(spec.breaker_open_ms),
+        },
+    }
+}
+
+/// Whether a secret stands in the file itself.
+pub(crate) fn has_password(spec: &LookupSpec) -> bool {
+    Address::parse(&spec.url.0).is_ok_and(|address| address.password.is_some())
+}
+
+fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
+    let mut address = Address::parse(&spec.url.0).map_err(|error| PreflightError::Lookup {
+        name: spec.name.clone(),
+        reason: error.to_string(),
+    })?;
+    let secret = |what: &str, secret: &Option<crate::pipeline::spec::PropertySpec>| {
+        let value = secret
+            .as_ref()
+            .map(crate::pipeline::spec::PropertySpec::value);
+        value.transpose().map_err(|place| PreflightError::NoSecret {
+            name: format!("{what} of the lookup `{}`", spec.name),
+            place,
+        })
+    };
+    address.user = secret("username", &spec.username)?.or(address.user);
+    address.password = secret("password", &spec.password)?.or(address.password);
+    let names = spec.fields.iter().map(|field| field.name.clone());
+    Ok(RedisStore {
+        address,
+        read: match spec.read {
+            LookupRead::Hash => Read::Fields(names.collect()),
+            LookupRead::Json | LookupRead::Text => Read::Value,
+        },
+        answer_bytes_max: ANSWER_BYTES_MAX,
+    })
+}
+
+/// Asks each store whether it is there, and says which one is not, and why.
+pub(crate) fn greet(pipeline: &Pipeline) -> Result<(), PreflightError> {
+    for spec in &pipeline.lookups {
+        let store = store(spec)?;
+        let settings = settings(spec);
+        let asked = store.connect(settings.connect_timeout);
+        let answered = asked.and_then(|mut connection| connection.ping(settings.timeout));
+        answered.map_err(|error: AskError| PreflightError::Lookup {
+            name: spec.name.clone(),
+            reason: format!("the store at {} {error}", store.address),
+        })?;
+    }
+    Ok(())
+}

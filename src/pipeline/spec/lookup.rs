@@ -1,0 +1,127 @@
+//! What is read of stores.
+
+use std::fmt;
+
+use crate::pipeline::spec::PropertySpec;
+
+/// What is read of a store for each event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LookupSpec {
+    /// Its name; names differ.
+    pub name: String,
+    /// Where the store is. It may hold a password.
+    pub url: Hidden,
+    /// Who asks.
+    pub username: Option<PropertySpec>,
+    /// And the proof.
+    pub password: Option<PropertySpec>,
+    /// What is asked for.
+    pub key: Vec<KeyPiece>,
+    /// What lies there.
+    pub read: LookupRead,
+    /// What is taken of it; at least one, all names different.
+    pub fields: Vec<LookupField>,
+    /// For one try; at least 1.
+    pub timeout_ms: u64,
+    /// For connecting; at least 1.
+    pub connect_timeout_ms: u64,
+    /// Further tries.
+    pub retries: u32,
+    /// Where the store has nothing.
+    pub on_miss: OnMiss,
+    /// Where it gives no answer, or one that can't be used.
+    pub on_error: OnError,
+    /// Keys of a worker under way; at least 1.
+    pub in_flight: usize,
+    /// What is remembered; none if nothing is.
+    pub cache: Option<CacheSpec>,
+    /// Failures in a row until the store is not asked; at least 1.
+    pub breaker_failures: u32,
+    /// How long before each probe then; at least 1.
+    pub breaker_open_ms: u64,
+}
+
+/// A text that messages do not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(..)")
+    }
+}
+
+/// A piece of a key that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPiece {
+    /// As it is.
+    Text(String),
+    /// Of a field: a string, an int or a bool.
+    Field(usize),
+}
+
+/// What lies at a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupRead {
+    /// A hash with the fields.
+    Hash,
+    /// A string that holds a JSON object with the fields.
+    Json,
+    /// A string that is the only field.
+    Text,
+}
+
+/// A field of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LookupField {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: LookupKind,
+    /// What it is where it is not there; finite.
+    pub default: f64,
+}
+
+/// The type of a field of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupKind {
+    /// A finite number.
+    Float,
+    /// A whole number.
+    Int,
+    /// A truth value.
+    Bool,
+}
+
+/// What is done where a store has nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMiss {
+    /// The fields' defaults.
+    Default,
+    /// A dead letter.
+    DeadLetter,
+}
+
+/// What is done where a store gives no answer, or one that can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The fields' defaults.
+    Default,
+    /// What was known last, else the defaults.
+    LastKnown,
+    /// A dead letter.
+    DeadLetter,
+    /// The job fails.
+    Fail,
+}
+
+/// What is remembered of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Bytes of each worker.
+    pub bytes: u64,
+    /// How long an answer stands for the store.
+    pub ttl_ms: u64,
+    /// And for one that gives none, after that.
+    pub stale_for_ms: u64,
+}

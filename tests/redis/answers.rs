@@ -1,0 +1,174 @@
+//! What Redis has reaches the scores, and what it has of another kind does no harm.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use slackwater_services::redis::Redis;
+
+use crate::content::content;
+use crate::scene::{constant, looking_up, outcomes, redis, run, variation};
+
+/// Users of these jobs.
+const USERS: u64 = 2_000;
+
+fn set(redis: &Redis, user: u64, weight: &str) {
+    let key = format!("profile:user_{user}");
+    let answer = redis.ask(&[b"HSET", key.as_bytes(), b"weight", weight.as_bytes()]);
+    assert_eq!(answer.unwrap(), ":1");
+}
+
+/// The score of each prediction by the place of its event, and whose it is.
+fn scores(job: &crate::job::Job) -> BTreeMap<(u64, u64), (String, f64)> {
+    let scored = outcomes(&job.outputs).into_iter();
+    let scored = scored.filter(|(_, (stream, _))| *stream == "ml_predictions");
+    let score = |(place, (_, record)): (_, (_, Value))| {
+        let user = record["user_id"].as_str().unwrap().to_owned();
+        (place, (user, record["prediction"].as_f64().unwrap()))
+    };
+    scored.map(score).collect()
+}
+
+/// Users with an even number have a weight of 5, of the others there is nothing; each event has the score that it has where all
+/// users have the one or the other.
+#[test]
+fn does_what_redis_has_reach_the_scores() {
+    let redis = redis(&[]);
+    for user in (0..USERS).step_by(2) {
+        set(&redis, user, "5.0");
+    }
+    let events = variation(30_000, 0);
+    let ones = constant(events, 1.0);
+    let fives = constant(events, 5.0);
+    run(&ones);
+    run(&fives);
+    let (ones, fives) = (scores(&ones), scores(&fives));
+    for (order, workers, more) in [
+        ("arrival", 1, ""),
+        ("arrival", 4, "cache = { ttl = \"1h\" }"),
+        ("event_time", 2, "cache = { bytes = \"4KiB\" }"),
+    ] {
+        let events = crate::job::Variation {
+            order,
+            workers,
+            ..events
+        };
+        let job = looking_up(events, &redis.url(), more);
+        run(&job);
+        let found = scores(&job);
+        if order == "arrival" {
+            assert_eq!(found.len(), ones.len());
+        }
+        let mut differ = 0;
+        for (place, (user, score)) in &found {
+            let number: u64 = user.strip_prefix("user_").unwrap().parse().unwrap();
+            let all = match number.is_multiple_of(2) {
+                true => &fives,
+                false => &ones,
+            };
+            // In event-time order histories are others, and so is what one event is scored from.
+            if order == "arrival" && workers == 1 {
+                assert_eq!(score, &all[place].1, "{place:?} of {user}");
+            }
+            differ += usize::from(fives.get(place).map(|it| it.1) == Some(*score));
+        }
+        assert!(differ > found.len() / 10, "{differ} scores of fives");
+    }
+}
+
+#[test]
+fn is_the_output_the_same_for_any_number_of_workers() {
+    let redis = redis(&[]);
+    for user in (0..USERS).step_by(3) {
+        set(&redis, user, &format!("{}.5", user % 7));
+    }
+    let contents = [1, 2, 4].map(|workers| {
+        let events = crate::job::Variation {
+            order: "event_time",
+            workers,
+            ..variation(20_000, 0)
+        };
+        let job = looking_up(events, &redis.url(), "");
+        run(&job);
+        content(&job.outputs)
+    });
+    assert!(contents[0] == contents[1] && contents[1] == contents[2]);
+    assert!(contents[0].len() > 1_000);
+}
+
+/// Of all that can be wrong with one key nothing is felt by the others.
+#[test]
+fn is_what_is_wrong_with_one_key_no_harm_to_others() {
+    let redis = redis(&[]);
+    set(&redis, 1, "heavy");
+    let huge = vec![b'9'; 50 << 20];
+    let answer = redis.ask(&[b"HSET", b"profile:user_2", b"weight", &huge]);
+    assert_eq!(answer.unwrap(), ":1");
+    assert_eq!(
+        redis.ask(&[b"RPUSH", b"profile:user_3", b"x"]).unwrap(),
+        ":1"
+    );
+    let events = variation(20_000, 0);
+    let expected = constant(events, 1.0);
+    run(&expected);
+    let expected = outcomes(&expected.outputs);
+    let job = looking_up(events, &redis.url(), "timeout = \"1s\"");
+    run(&job);
+    let found = outcomes(&job.outputs);
+    assert_eq!(found.len(), expected.len());
+    let mut bad = BTreeMap::new();
+    for (place, (stream, record)) in &found {
+        let (_, wanted) = &expected[place];
+        if record["code"] == "lookup_bad_value" {
+            let user = wanted["user_id"].as_str().unwrap().to_owned();
+            bad.insert(user, record["message"].as_str().unwrap().to_owned());
+        } else {
+            assert_eq!(*stream, expected[place].0, "{record}");
+            assert_eq!(record["prediction"], wanted["prediction"], "{record}");
+        }
+    }
+    let said = |user: &str, expected: &str| {
+        let message = bad.get(user).unwrap_or_else(|| panic!("{user}: {bad:?}"));
+        assert!(message.contains(expected), "{message}");
+    };
+    said("user_1", "`weight` must be a number, got \"heavy\"");
+    said("user_2", "it is larger than 1048576 bytes");
+    said("user_3", "WRONGTYPE");
+    assert_eq!(bad.len(), 3, "{bad:?}");
+}
+
+#[test]
+fn does_a_server_that_wants_a_password_get_it_from_elsewhere() {
+    let redis = redis(&["--requirepass", "canary-7"]);
+    let check = |more: &str, tell: bool, expected: Option<&str>| {
+        let mut job = looking_up(variation(2_000, 0), &redis.url(), more);
+        if tell {
+            job.tell("PROFILE_PASSWORD", "canary-7");
+        }
+        let checked = job.command(&["check"]).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned()
+            + &String::from_utf8_lossy(&checked.stdout);
+        assert!(!said.contains("canary"), "{said}");
+        match expected {
+            None => assert!(checked.status.success(), "{said}"),
+            Some(expected) => {
+                assert_eq!(checked.status.code(), Some(3), "{said}");
+                assert!(said.contains(expected), "{said}");
+            }
+        }
+        job
+    };
+    check("", false, Some("lookup `profile`: the store at 127.0.0.1:"));
+    check("", false, Some("NOAUTH"));
+    let with = "password = { env = \"PROFILE_PASSWORD\" }";
+    check(
+        with,
+        false,
+        Some("the environment has no variable `PROFILE_PASSWORD`"),
+    );
+    let job = check(with, true, None);
+    run(&job);
+    assert!(!job.said().contains("canary"));
+    let lookups = outcomes(&job.outputs).into_values();
+    let mut lookups = lookups.filter(|(_, record)| record["stage"] == "lookup");
+    assert_eq!(lookups.next(), None);
+}

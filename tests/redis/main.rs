@@ -1,0 +1,19 @@
+//! Does a job that looks things up in a real Redis lose nothing, double nothing, and hang for nothing?
+//!
+//! - `scene`: jobs with a lookup, and the same without, which say what must come out.
+//! - `answers`: what Redis has reaches the scores, and what it has of another kind does no harm.
+//! - `outages`: Redis stopped, frozen or absent, with every policy.
+//!
+//! Needs `redis-server`; where it is missing these tests fail and say so.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod answers;
+#[allow(dead_code, reason = "`tests/kill` has more use for it")]
+#[path = "../kill/content.rs"]
+mod content;
+#[allow(dead_code, reason = "`tests/kill` has more use for it")]
+#[path = "../kill/job.rs"]
+mod job;
+mod outages;
+mod scene;

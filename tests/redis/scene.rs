@@ -1,0 +1,103 @@
+//! Jobs with a lookup, and the same without, which say what must come out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use slackwater_services::redis::{Redis, install};
+
+use crate::content::STREAMS;
+use crate::job::{Job, Variation};
+
+/// A server with nothing in it.
+pub fn redis(options: &[&str]) -> Redis {
+    install(|_| {}).unwrap();
+    Redis::start(options).unwrap()
+}
+
+/// So many events, at so many a second, with a checkpoint each 0.2 s.
+pub fn variation(events: u64, rate: u64) -> Variation {
+    Variation {
+        seed: 7,
+        order: "arrival",
+        events,
+        rate,
+        interval_ms: Some(200),
+        workers: 2,
+    }
+}
+
+/// The feature that the lookup is to take the place of.
+const CONSTANT: &str = "name = \"one\"\nof = \"constant\"\nvalue = 1.0\n";
+
+/// The reference job with that feature looked up, or with another one that is always the same.
+pub fn job(variation: Variation, feature: &str, lookup: &str) -> Job {
+    let mut job = Job::new(variation);
+    job.rewrite(|text| {
+        assert!(text.contains(CONSTANT));
+        let text = text.replace(CONSTANT, &format!("name = \"one\"\n{feature}\n"));
+        text.replacen("\n[history]", &format!("\n{lookup}\n[history]"), 1)
+    });
+    job
+}
+
+/// One whose feature is always this.
+pub fn constant(variation: Variation, value: f64) -> Job {
+    job(
+        variation,
+        &format!("of = \"constant\"\nvalue = {value:?}"),
+        "",
+    )
+}
+
+/// One whose feature is in Redis, 1 if it is not; with more keys of the lookup.
+pub fn looking_up(variation: Variation, url: &str, more: &str) -> Job {
+    let lookup = format!(
+        "[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"{url}\"\nkey = \"profile:{{user_id}}\"\n\
+         read = \"hash\"\nfields = [{{ name = \"weight\", default = 1.0 }}]\n\
+         connect_timeout = \"100ms\"\nbreaker = {{ open = \"200ms\" }}\n{more}\n"
+    );
+    job(
+        variation,
+        "of = \"lookup\"\nfrom = \"profile.weight\"",
+        &lookup,
+    )
+}
+
+/// Runs a job to its end, which is a good one.
+pub fn run(job: &Job) {
+    let ended = job.start().wait();
+    assert!(ended.success(), "{ended}\n{}", job.said());
+}
+
+/// All records that a job has committed, by stream and place of the event; each event has one.
+pub type Outcomes = BTreeMap<(u64, u64), (&'static str, Value)>;
+
+/// What became of each event, by partition and offset.
+pub fn outcomes(outputs: &Path) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for stream in STREAMS {
+        for shard in 0..2 {
+            let part = outputs.join(stream).join(format!("shard-{shard}.jsonl"));
+            let mut text = fs::read(&part).unwrap();
+            let committed = outputs
+                .join(stream)
+                .join(format!("shard-{shard}.jsonl.committed"));
+            if let Ok(length) = fs::read_to_string(committed) {
+                text.truncate(length.trim().parse().unwrap());
+            }
+            for line in String::from_utf8(text).unwrap().lines() {
+                let record: Value = serde_json::from_str(line).unwrap();
+                let place = record.get("source").unwrap_or(&record);
+                let place = (
+                    place["partition"].as_u64().unwrap(),
+                    place["offset"].as_u64().unwrap(),
+                );
+                let before = outcomes.insert(place, (stream, record));
+                assert!(before.is_none(), "{place:?} twice: {before:?}");
+            }
+        }
+    }
+    outcomes
+}
