@@ -126,3 +126,7 @@ impl Connection for RedisConnection {
         self.session.accepted(false)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests;

@@ -239,6 +239,9 @@ impl Shared {
                 drop(guarded);
                 let probing = AssertUnwindSafe(|| self.probe_once());
                 let probed = catch_unwind(probing).unwrap_or_else(|_| Err(crashed()));
+                if probed.is_ok() {
+                    (self.tell)(None);
+                }
                 guarded = self.guarded();
                 guarded
                     .breaker

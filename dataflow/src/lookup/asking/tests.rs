@@ -1,11 +1,11 @@
 //! Does every question get one answer, whatever becomes of the store?
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{AskCounts, AskSettings, Asker, Asking};
+use super::{AskCounts, AskSettings, Asker, Asking, Tell};
 use crate::clock::SystemClock;
 use crate::lookup::breaker::BreakerSettings;
 use crate::lookup::scripted::{Mood, ScriptedStore};
@@ -43,13 +43,13 @@ fn settings(retries: u32, failures: u32) -> AskSettings {
 }
 
 fn asker(store: &ScriptedStore, settings: AskSettings) -> (Arc<Asking>, Asker) {
+    telling(store, settings, Box::new(|_| {}))
+}
+
+fn telling(store: &ScriptedStore, settings: AskSettings, tell: Tell) -> (Arc<Asking>, Asker) {
     let clock = Arc::new(SystemClock::default());
-    let asking = Arc::new(Asking::new(
-        settings,
-        Arc::new(store.clone()),
-        clock,
-        Box::new(|_| {}),
-    ));
+    let asking = Asking::new(settings, Arc::new(store.clone()), clock, tell);
+    let asking = Arc::new(asking);
     let asker = asking.asker(&Wake::nobody()).unwrap();
     (asking, asker)
 }
@@ -145,7 +145,12 @@ fn how_long_does_a_store_hold_a_question_that_never_answers() {
 #[test]
 fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
     let store = store();
-    let (asking, mut asker) = asker(&store, settings(0, 3));
+    let told: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+    let tells = Arc::clone(&told);
+    let tell: Tell = Box::new(move |reason| {
+        tells.lock().unwrap().push(reason.map(ToString::to_string));
+    });
+    let (asking, mut asker) = telling(&store, settings(0, 3), tell);
     store.set(Mood::Refuses);
     for _ in 0..3 {
         let answers = ask(&mut asker, &["1"]);
@@ -173,6 +178,8 @@ fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
     until("it is asked again", || ask(&mut asker, &["1"])["1"].is_ok());
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(asking.counts().openings, 1);
+    let refused = "is not available: connection refused".to_owned();
+    assert_eq!(*told.lock().unwrap(), [Some(refused), None]);
 }
 
 #[test]
