@@ -83,7 +83,7 @@ impl<'s> Graph<'s> {
             wake: Some(wake),
             is_backlogged: false,
         };
-        builder.build(move |initial| {
+        builder.build_reschedule(move |initial| {
             applied.begin(initial);
             move |frontiers| {
                 input.for_each(|capability, messages| {
@@ -97,6 +97,7 @@ impl<'s> Graph<'s> {
                 applied.release();
                 applied.save_part();
                 applied.operator.on_turn_over();
+                applied.is_saving()
             }
         });
         (output_stream, self.rejects_of(name, reject_stream))
@@ -279,6 +280,13 @@ impl<Op: Operator> Applied<Op> {
         if self.save_some() == Progress::More {
             self.again.activate();
         }
+    }
+
+    /// Whether a snapshot is under way. That of the last epoch begins when no more input can come, and a stage that has
+    /// nothing more to do is given up: what it had not written yet would be lost.
+    fn is_saving(&self) -> bool {
+        let saved = self.saved.as_ref();
+        saved.is_some_and(|saved| saved.snapshot.is_some())
     }
 
     fn save_some(&mut self) -> Progress {

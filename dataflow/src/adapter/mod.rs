@@ -152,10 +152,23 @@ impl<'s> Graph<'s> {
 
 /// What the worker needs of a finished graph.
 pub(crate) struct Built {
-    pub(crate) probe: ProbeHandle<Moment>,
-    pub(crate) drained: Rc<Cell<bool>>,
-    pub(crate) end: Rc<Cell<Option<Moment>>>,
+    probe: ProbeHandle<Moment>,
+    drained: Rc<Cell<bool>>,
+    end: Rc<Cell<Option<Moment>>>,
     pub(crate) source: Rc<[usize]>,
+}
+
+impl Built {
+    /// To be called after each step: tells the source when all that it has read has left the graph.
+    pub(crate) fn look(&self, source: &Activator) {
+        if let Some(end) = self.end.get()
+            && !self.drained.get()
+            && !self.probe.less_than(&end)
+        {
+            self.drained.set(true);
+            source.activate();
+        }
+    }
 }
 
 #[cfg(test)]

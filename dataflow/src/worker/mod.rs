@@ -223,13 +223,7 @@ fn work(
             worker.drop_dataflow(index);
             return;
         }
-        if let Some(end) = built.end.get()
-            && !built.drained.get()
-            && !built.probe.less_than(&end)
-        {
-            built.drained.set(true);
-            source.activate();
-        }
+        built.look(&source);
     }
 }
 

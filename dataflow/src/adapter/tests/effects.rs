@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender};
 use timely::worker::Worker;
 
-use crate::adapter::Graph;
+use crate::adapter::{Built, Graph};
 use crate::clock::ManualClock;
 use crate::control::{Beginning, Epochs, Line, Part, StartEpoch, Then};
 use crate::flow::{Flow, Ticket};
@@ -41,7 +41,13 @@ use Told::{Batch as Took, Closed, Snapshot, Watermark};
 type Log = Rc<RefCell<Vec<Told>>>;
 
 /// Notes what it is told, and gives what it takes.
-struct Witness(Log);
+struct Witness {
+    log: Log,
+    /// Parts of each snapshot.
+    parts: usize,
+    /// Of the one under way.
+    given: usize,
+}
 
 impl Operator for Witness {
     type Input = Batch;
@@ -51,21 +57,26 @@ impl Operator for Witness {
 
     fn on_batch(&mut self, batch: Batch, out: &mut Emitter<Batch, Infallible>) {
         let times = batch.events.iter().map(|(_, time)| *time).collect();
-        self.0.borrow_mut().push(Took(times));
+        self.log.borrow_mut().push(Took(times));
         out.give(batch);
     }
 
     fn on_watermark(&mut self, watermark: EventTime) {
-        self.0.borrow_mut().push(Watermark(watermark.0));
+        self.log.borrow_mut().push(Watermark(watermark.0));
     }
 
     fn on_epoch_closed(&mut self) {
-        self.0.borrow_mut().push(Closed);
+        self.log.borrow_mut().push(Closed);
+        self.given = 0;
     }
 
     fn snapshot(&mut self, _: &mut StateDelta) -> Progress {
-        self.0.borrow_mut().push(Snapshot);
-        Progress::Done
+        self.log.borrow_mut().push(Snapshot);
+        self.given += 1;
+        match self.given < self.parts {
+            true => Progress::More,
+            false => Progress::Done,
+        }
     }
 }
 
@@ -113,6 +124,7 @@ impl Ingest for Dropping {
 
 /// One worker, whose line a test has in its hands.
 struct Driven {
+    built: Built,
     commands: Sender<StartEpoch>,
     parts: Receiver<Part>,
     log: Log,
@@ -120,8 +132,13 @@ struct Driven {
     stopper: Stopper,
 }
 
-/// A graph of a source and a witness.
+/// A graph of a source and a witness, whose snapshots have one part.
 fn drive(source: &ScriptedSource, worker: &mut Worker) -> Driven {
+    drive_in_parts(source, 1, worker)
+}
+
+/// The same with so many parts.
+fn drive_in_parts(source: &ScriptedSource, parts_of_each: usize, worker: &mut Worker) -> Driven {
     let (commands, commanded) = crossbeam_channel::unbounded();
     let (hand_over, parts) = crossbeam_channel::unbounded();
     let line = Line {
@@ -142,8 +159,12 @@ fn drive(source: &ScriptedSource, worker: &mut Worker) -> Driven {
     );
     let job = Arc::new(job.watching(Some(Arc::new(source.clone()))));
     let log = Log::default();
-    let witness = Witness(Rc::clone(&log));
-    worker.dataflow(|scope| {
+    let witness = Witness {
+        log: Rc::clone(&log),
+        parts: parts_of_each,
+        given: 0,
+    };
+    let built = worker.dataflow(|scope| {
         let share = Share {
             worker: 0,
             workers: 1,
@@ -162,9 +183,10 @@ fn drive(source: &ScriptedSource, worker: &mut Worker) -> Driven {
         let (records, none) = graph.apply("encode", all, Encode(OutputStream::Predictions));
         none.none();
         graph.publish(records);
-        graph.finish().unwrap();
+        graph.finish().unwrap()
     });
     Driven {
+        built,
         commands,
         parts,
         log,
@@ -185,15 +207,29 @@ impl Driven {
         self.change(epoch, None, &[]);
     }
 
+    /// Starts the last epoch.
+    fn end(&self, epoch: u64) {
+        self.tell(StartEpoch {
+            epoch: Epoch(epoch),
+            floor: None,
+            then: Then::EndOfInput,
+            idle: [].into(),
+            found: [].into(),
+        });
+    }
+
     /// Starts an epoch with a floor and with idle partitions.
     fn change(&self, epoch: u64, floor: Option<i64>, idle: &[Idle]) {
-        let command = StartEpoch {
+        self.tell(StartEpoch {
             epoch: Epoch(epoch),
             floor: floor.map(EventTime),
             then: Then::ReadOn,
             idle: idle.into(),
             found: [].into(),
-        };
+        });
+    }
+
+    fn tell(&self, command: StartEpoch) {
         self.commands.send(command).unwrap();
         self.stopper.flow.wake_all();
     }
@@ -314,6 +350,26 @@ fn does_an_idle_partition_hold_nothing_and_wake_at_the_floor() {
         };
         assert_eq!(raised.collect::<Vec<_>>(), [(Epoch(3), vec![raise])]);
         worker.drop_dataflow(0);
+    });
+}
+
+/// When no more input can come a stage has nothing left to do but to write what the last epoch has changed.
+#[test]
+fn is_all_of_the_last_epoch_written_however_many_parts_that_has() {
+    let source = ScriptedSource::new([vec![Act::Records(vec![5])]]);
+    timely::execute_directly(move |worker| {
+        let driven = drive_in_parts(&source, 4, worker);
+        driven.end(2);
+        let activator = worker.activator_for(Rc::clone(&driven.built.source));
+        while worker.step_or_park(Some(std::time::Duration::from_millis(1))) {
+            driven.built.look(&activator);
+        }
+        let parts = driven.parts.try_iter();
+        let states = parts.filter_map(|part| match part {
+            Part::State(epoch, ..) => Some(epoch),
+            _ => None,
+        });
+        assert_eq!(states.collect::<Vec<_>>(), [Epoch(1), Epoch(2)]);
     });
 }
 
