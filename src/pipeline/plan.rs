@@ -12,10 +12,7 @@ use slackwater_operators::history::{Condition, HistoryPlan, Tally};
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{FieldRules, IngestPlan, LatePolicy, TimeRules};
 use slackwater_operators::lookup::plan as lookup;
-use slackwater_operators::lookup::plan::{
-    CachePlan, Column, KeyPiece, KeyTemplate, Lookup, LookupField, LookupPlan, LookupType, OnError,
-    OnMiss,
-};
+use slackwater_operators::lookup::plan::{Column, Lookup, LookupPlan};
 
 use crate::pipeline::spec;
 use crate::pipeline::spec::Pipeline;
@@ -279,45 +276,20 @@ pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan
 }
 
 fn lookup(spec: &spec::LookupSpec, columns: Vec<Column>) -> Lookup {
-    let piece = |piece: &spec::KeyPiece| match piece {
-        spec::KeyPiece::Text(text) => KeyPiece::Text(text.clone()),
-        spec::KeyPiece::Field(field) => KeyPiece::Field(FieldIndex(*field)),
-    };
-    let field = |field: &spec::LookupField| LookupField {
-        name: field.name.clone(),
-        kind: match field.kind {
-            spec::LookupKind::Float => LookupType::Float,
-            spec::LookupKind::Int => LookupType::Int,
-            spec::LookupKind::Bool => LookupType::Bool,
-        },
-        default: field.default,
-    };
     Lookup {
         name: spec.name.clone(),
-        key: KeyTemplate(spec.key.iter().map(piece).collect()),
+        key: spec.key.clone(),
         form: match spec.read {
             spec::LookupRead::Hash | spec::LookupRead::Text => lookup::Form::Texts,
             spec::LookupRead::Json => lookup::Form::Json,
         },
-        fields: spec.fields.iter().map(field).collect(),
+        fields: spec.fields.clone(),
         columns,
         timeout: Duration::from_millis(spec.timeout_ms),
-        on_miss: match spec.on_miss {
-            spec::OnMiss::Default => OnMiss::Default,
-            spec::OnMiss::DeadLetter => OnMiss::DeadLetter,
-        },
-        on_error: match spec.on_error {
-            spec::OnError::Default => OnError::Default,
-            spec::OnError::LastKnown => OnError::LastKnown,
-            spec::OnError::DeadLetter => OnError::DeadLetter,
-            spec::OnError::Fail => OnError::Fail,
-        },
+        on_miss: spec.on_miss,
+        on_error: spec.on_error,
         in_flight: spec.in_flight,
-        cache: spec.cache.map(|cache| CachePlan {
-            bytes: usize::try_from(cache.bytes).unwrap_or(usize::MAX),
-            ttl: Duration::from_millis(cache.ttl_ms),
-            stale_for: Duration::from_millis(cache.stale_for_ms),
-        }),
+        cache: spec.cache,
     }
 }
 

@@ -12,9 +12,7 @@ use slackwater_dataflow::sink::OutputStream;
 
 use crate::supervisor::restart::RestartStrategy;
 
-pub use self::lookup::{
-    CacheSpec, Hidden, KeyPiece, LookupField, LookupKind, LookupRead, LookupSpec, OnError, OnMiss,
-};
+pub use self::lookup::{Hidden, LookupRead, LookupSpec};
 
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]

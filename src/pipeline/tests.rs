@@ -1,6 +1,5 @@
 //! Which pipeline files are read, as what, and which mistakes are told where.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,9 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq};
 use proptest::proptest;
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
-use toml::de::DeValue;
 
-use crate::pipeline::keys::{Kind, all, of_table};
 use crate::pipeline::spec::{
     CheckStage, CheckpointSpec, Condition, Delivery, FeatureKind, FieldKind, Literal, ModelPath,
     Pipeline, Rule, SinkKind, SourceSpec, StorePlace, Transform,
@@ -18,6 +15,7 @@ use crate::pipeline::spec::{
 use crate::supervisor::restart::RestartStrategy;
 
 mod bad;
+mod keys;
 
 use bad::{BAD, Bad};
 
@@ -515,50 +513,6 @@ fn how_are_mistakes_shown() {
     assert_eq!(mistakes.to_string(), shown);
     let json = r#"{"file":"pipelines/x.toml","line":10,"column":13,"message":"`key`: expected a string, got 5"}"#;
     assert_eq!(serde_json::to_string(&mistakes.list()[1]).unwrap(), json);
-}
-
-#[test]
-fn is_the_key_table_sound() {
-    let mut paths = BTreeSet::new();
-    for key in all() {
-        let path = key.path;
-        assert!(paths.insert(path), "{path} is declared twice");
-        let parent = all().find(|other| other.path == key.parent());
-        assert!(
-            key.parent().is_empty()
-                || parent.is_some_and(|parent| matches!(parent.kind, Kind::Table | Kind::Tables)),
-            "{path} stands in no table"
-        );
-        assert_eq!(path.ends_with("[]"), key.kind == Kind::Tables, "{path}");
-        assert!(
-            key.doc.ends_with(['.', '"', ')', ']', '}', '>', 'l']),
-            "{path}: {}",
-            key.doc
-        );
-        assert!(!key.doc.is_empty(), "{path}");
-        let unread = key.kind == Kind::Other;
-        assert!(
-            !(unread && key.supported),
-            "{path} is supported, but its kind cannot be read"
-        );
-        if let Some(default) = key.default {
-            let value = DeValue::parse(default).unwrap();
-            assert!(
-                key.kind == Kind::Table || super::value::read(key, &value).is_ok(),
-                "{path}: its default {default} is no value of its kind"
-            );
-        }
-        let selecting = of_table(key.parent()).find(|other| other.selects);
-        for word in key.only {
-            let Some(Kind::Choice(choices)) = selecting.map(|key| key.kind) else {
-                panic!("{path} depends on a key that does not select")
-            };
-            assert!(
-                choices.iter().any(|choice| choice.name == *word),
-                "{path}: {word}"
-            );
-        }
-    }
 }
 
 proptest! {

@@ -417,6 +417,20 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}{more}\"", shown.escape_debug())
 }
 
+/// What is said of a name that nothing has: what it was most likely meant to be, or else this.
+pub(super) fn unknown<'c>(
+    kind: &str,
+    wanted: &str,
+    names: impl Iterator<Item = &'c str>,
+    otherwise: &str,
+) -> String {
+    let shown = quoted(wanted);
+    match nearest(wanted, names) {
+        Some(near) => format!("unknown {kind} {shown}, did you mean \"{near}\"?"),
+        None => format!("unknown {kind} {shown}{otherwise}"),
+    }
+}
+
 /// The candidate that `word` was most likely meant to be, if any is near enough: at most a third of
 /// its letters are wrong, added, missing or swapped.
 pub(super) fn nearest<'c>(

@@ -21,21 +21,10 @@ pub fn content(outputs: &Path) -> Content {
     let mut content = Content::new();
     for stream in STREAMS {
         for shard in 0..2 {
-            let part = outputs.join(stream).join(format!("shard-{shard}.jsonl"));
-            let mut bytes = fs::read(&part).unwrap();
-            let committed = outputs
-                .join(stream)
-                .join(format!("shard-{shard}.jsonl.committed"));
-            if let Ok(length) = fs::read_to_string(committed) {
-                bytes.truncate(length.trim().parse().unwrap());
-            }
-            let text = String::from_utf8(bytes).unwrap();
-            assert!(
-                text.is_empty() || text.ends_with('\n'),
-                "{part:?} ends in a record"
-            );
+            let text = committed(outputs, stream, shard);
             let epochs: Vec<u64> = text.lines().filter_map(epoch).collect();
-            assert!(epochs.is_sorted(), "{part:?} goes back to an earlier epoch");
+            let goes_back = "goes back to an earlier epoch";
+            assert!(epochs.is_sorted(), "{stream}, shard {shard} {goes_back}");
             for line in text.lines() {
                 let key = key(stream, line);
                 content.entry((stream, key)).or_default().push(digest(line));
@@ -43,6 +32,21 @@ pub fn content(outputs: &Path) -> Content {
         }
     }
     content
+}
+
+/// The records of a shard that count: all, where nothing says how many do.
+pub fn committed(outputs: &Path, stream: &str, shard: usize) -> String {
+    let part = outputs.join(stream).join(format!("shard-{shard}.jsonl"));
+    let mut bytes = fs::read(&part).unwrap();
+    if let Ok(length) = fs::read_to_string(part.with_extension("jsonl.committed")) {
+        bytes.truncate(length.trim().parse().unwrap());
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.is_empty() || text.ends_with('\n'),
+        "{part:?} ends in a record"
+    );
+    text
 }
 
 /// The last epoch that a prediction says it is of.

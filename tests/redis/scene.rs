@@ -1,13 +1,12 @@
 //! Jobs with a lookup, and the same without, which say what must come out.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use slackwater_services::redis::{Redis, install};
 
-use crate::content::STREAMS;
+use crate::content::{STREAMS, committed};
 use crate::job::{Job, Variation};
 
 /// A server with nothing in it.
@@ -79,15 +78,7 @@ pub fn outcomes(outputs: &Path) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for stream in STREAMS {
         for shard in 0..2 {
-            let part = outputs.join(stream).join(format!("shard-{shard}.jsonl"));
-            let mut text = fs::read(&part).unwrap();
-            let committed = outputs
-                .join(stream)
-                .join(format!("shard-{shard}.jsonl.committed"));
-            if let Ok(length) = fs::read_to_string(committed) {
-                text.truncate(length.trim().parse().unwrap());
-            }
-            for line in String::from_utf8(text).unwrap().lines() {
+            for line in committed(outputs, stream, shard).lines() {
                 let record: Value = serde_json::from_str(line).unwrap();
                 let place = record.get("source").unwrap_or(&record);
                 let place = (

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late};
-use crate::pipeline::value::{Located, nearest, quoted};
+use crate::pipeline::value::{Located, quoted, unknown};
 
 /// Most fields of an event: each is a column of every batch and of every history.
 const MAX_FIELDS: usize = 256;
@@ -41,17 +41,9 @@ impl Fields {
         }
         if self.complete {
             let names = || self.list.iter().map(|field| field.name.as_str());
-            let wanted_shown = quoted(wanted);
-            findings.add(
-                name.at,
-                match nearest(wanted, names()) {
-                    Some(near) => format!("unknown field {wanted_shown}, did you mean \"{near}\"?"),
-                    None => format!(
-                        "unknown field {wanted_shown}, known are {}",
-                        names().map(quoted).collect::<Vec<_>>().join(", ")
-                    ),
-                },
-            );
+            let all: Vec<_> = names().map(quoted).collect();
+            let known = format!(", known are {}", all.join(", "));
+            findings.add(name.at, unknown("field", wanted, names(), &known));
         }
         None
     }

@@ -8,7 +8,7 @@ use crate::pipeline::resolve::event::{Fields, Kept, type_name};
 use crate::pipeline::resolve::lookup::Lookups;
 use crate::pipeline::spec::{Condition, FeatureKind, FeatureSpec, FieldKind, Transform};
 use crate::pipeline::units::duration_ms;
-use crate::pipeline::value::{Located, Value, nearest, quoted};
+use crate::pipeline::value::{Located, Value, nearest, quoted, unknown};
 
 /// The declared features.
 pub(super) struct Features {
@@ -23,16 +23,9 @@ impl Features {
     pub(super) fn index(&self, name: &Located<String>, findings: &mut Findings) -> Option<usize> {
         let found = self.names.iter().position(|known| *known == name.value);
         if found.is_none() && self.complete {
-            let names = || self.names.iter().map(String::as_str);
-            let wanted = quoted(&name.value);
-            let message = match nearest(&name.value, names()) {
-                Some(near) => format!("unknown feature {wanted}, did you mean \"{near}\"?"),
-                None => format!(
-                    "unknown feature {wanted}: no {} has that name",
-                    header("feature[]")
-                ),
-            };
-            findings.add(name.at, message);
+            let names = self.names.iter().map(String::as_str);
+            let what = format!(": no {} has that name", header("feature[]"));
+            findings.add(name.at, unknown("feature", &name.value, names, &what));
         }
         found
     }
@@ -71,9 +64,7 @@ pub(super) fn features(
     for section in sections {
         let mut reader = FeatureReader {
             section,
-            fields: known.fields,
-            kept: known.kept,
-            lookups: known.lookups,
+            known,
             findings: &mut *findings,
         };
         let spec = reader.spec();
@@ -96,9 +87,7 @@ pub(super) fn features(
 
 struct FeatureReader<'r> {
     section: &'r Section,
-    fields: &'r Fields,
-    kept: Option<&'r Kept>,
-    lookups: &'r Lookups,
+    known: Known<'r>,
     findings: &'r mut Findings,
 }
 
@@ -153,7 +142,7 @@ impl FeatureReader<'_> {
                     self.findings.add(at, message);
                 }
                 let from = self.section.text("from")?;
-                let (lookup, field) = self.lookups.field(&from, self.findings)?;
+                let (lookup, field) = self.known.lookups.field(&from, self.findings)?;
                 FeatureKind::Lookup { lookup, field }
             }
             "constant" => FeatureKind::Constant(self.section.float("value")?),
@@ -167,7 +156,7 @@ impl FeatureReader<'_> {
                     // The key table has no other supported word.
                     _ => {
                         let name = self.section.text("field")?;
-                        let field = self.fields.index(&name, self.findings)?;
+                        let field = self.known.fields.index(&name, self.findings)?;
                         self.keeps(name.at, field);
                         if let Some((at, _)) = self.section.get("where") {
                             let message =
@@ -184,8 +173,8 @@ impl FeatureReader<'_> {
     /// The field of a feature of this event, of one of the given types.
     fn field(&mut self, of: &str, kinds: &[FieldKind]) -> Option<usize> {
         let name = self.section.text("field")?;
-        let index = self.fields.index(&name, self.findings)?;
-        let kind = self.fields.kind(index)?;
+        let index = self.known.fields.index(&name, self.findings)?;
+        let kind = self.known.fields.kind(index)?;
         if !kinds.contains(&kind) {
             let wanted: Vec<_> = kinds.iter().map(|kind| type_name(*kind)).collect();
             let (wanted, kind, name_shown) =
@@ -227,7 +216,7 @@ impl FeatureReader<'_> {
                 format!("`window`: expected \"history\", got {shown}")
             };
             self.findings.add(window.at, message);
-        } else if self.kept.is_none() && !self.findings.broken_header() {
+        } else if self.known.kept.is_none() && !self.findings.broken_header() {
             let at = self.section.text("of").map_or(self.section.at, |of| of.at);
             self.findings
                 .add(at, format!("of = \"{of}\" needs [history]"));
@@ -237,11 +226,11 @@ impl FeatureReader<'_> {
 
     /// A field that a window feature looks at must be among those that history keeps.
     fn keeps(&mut self, at: usize, field: usize) {
-        let Some(kept) = self.kept.and_then(|kept| kept.fields.as_ref()) else {
+        let Some(kept) = self.known.kept.and_then(|kept| kept.fields.as_ref()) else {
             return;
         };
         if !kept.contains(&field) {
-            let name = quoted(self.fields.name(field));
+            let name = quoted(self.known.fields.name(field));
             self.findings.add(
                 at,
                 format!("field {name} is not kept: add it to [history] fields"),
@@ -255,11 +244,11 @@ impl FeatureReader<'_> {
         };
         let mut conditions = Vec::new();
         for (name, any_of) in list {
-            let Some(field) = self.fields.index(name, self.findings) else {
+            let Some(field) = self.known.fields.index(name, self.findings) else {
                 continue;
             };
             self.keeps(name.at, field);
-            let Some(kind) = self.fields.kind(field) else {
+            let Some(kind) = self.known.fields.kind(field) else {
                 continue;
             };
             if let Some(any_of) = typed(any_of, kind, self.findings) {

@@ -1,14 +1,18 @@
 //! Lookups: what is asked, of whom, and what is done without an answer.
 
+use std::time::Duration;
+
+use slackwater_operators::event::FieldIndex;
+use slackwater_operators::lookup::plan::{
+    CachePlan, KeyPiece, KeyTemplate, LookupField, LookupType, OnError, OnMiss,
+};
+
 use crate::pipeline::keys::header;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::event::{Fields, type_name};
-use crate::pipeline::spec::{
-    CacheSpec, FieldKind, Hidden, KeyPiece, LookupField, LookupKind, LookupRead, LookupSpec,
-    OnError, OnMiss,
-};
-use crate::pipeline::value::{Located, nearest, quoted};
+use crate::pipeline::spec::{FieldKind, Hidden, LookupRead, LookupSpec};
+use crate::pipeline::value::{Located, quoted, unknown};
 
 /// The declared lookups.
 pub(super) struct Lookups {
@@ -41,7 +45,7 @@ impl Lookups {
         let Some((at, known)) = lookup.and_then(|at| Some((at, self.known.get(at)?))) else {
             if self.complete {
                 let names = self.known.iter().map(|known| known.name.as_str());
-                let what = format!("no {} has that name", header("lookup[]"));
+                let what = format!(": no {} has that name", header("lookup[]"));
                 findings.add(from.at, unknown("lookup", name, names, &what));
             }
             return None;
@@ -49,7 +53,7 @@ impl Lookups {
         let found = known.fields.iter().position(|known| known == field);
         if found.is_none() && !known.fields.is_empty() {
             let names = known.fields.iter().map(String::as_str);
-            let what = format!("lookup {} has no such field", quoted(name));
+            let what = format!(": lookup {} has no such field", quoted(name));
             findings.add(from.at, unknown("field", field, names, &what));
         }
         Some((at, found?))
@@ -58,19 +62,6 @@ impl Lookups {
     /// The lookups, when all could be read.
     pub(super) fn into_specs(self) -> Option<Vec<LookupSpec>> {
         self.known.into_iter().map(|known| known.spec).collect()
-    }
-}
-
-fn unknown<'n>(
-    kind: &str,
-    wanted: &str,
-    names: impl Iterator<Item = &'n str>,
-    otherwise: &str,
-) -> String {
-    let shown = quoted(wanted);
-    match nearest(wanted, names) {
-        Some(near) => format!("unknown {kind} {shown}, did you mean \"{near}\"?"),
-        None => format!("unknown {kind} {shown}: {otherwise}"),
     }
 }
 
@@ -114,10 +105,10 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
         findings.add(more.at, message);
     }
     let cache = match section.table("cache") {
-        Some(cache) => Some(CacheSpec {
-            bytes: cache.bytes("bytes")?,
-            ttl_ms: cache.millis("ttl")?,
-            stale_for_ms: cache.millis("stale_for")?,
+        Some(cache) => Some(CachePlan {
+            bytes: usize::try_from(cache.bytes("bytes")?).unwrap_or(usize::MAX),
+            ttl: Duration::from_millis(cache.millis("ttl")?),
+            stale_for: Duration::from_millis(cache.millis("stale_for")?),
         }),
         None => None,
     };
@@ -171,7 +162,7 @@ fn url(section: &Section, findings: &mut Findings) -> Option<String> {
 }
 
 /// What is asked for: texts, and fields in braces.
-fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<Vec<KeyPiece>> {
+fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<KeyTemplate> {
     let template = section.text("key")?;
     let mut pieces = Vec::new();
     if let Some(prefix) = section.string("prefix") {
@@ -199,7 +190,7 @@ fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<Ve
             findings.add(template.at, message);
         }
         names_field = true;
-        pieces.push(KeyPiece::Field(field));
+        pieces.push(KeyPiece::Field(FieldIndex(field)));
         rest = after;
     }
     if !rest.is_empty() {
@@ -210,7 +201,7 @@ fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<Ve
                        \"profile:{visitor}\"";
         findings.add(template.at, message);
     }
-    Some(pieces)
+    Some(KeyTemplate(pieces))
 }
 
 /// The fields of an answer.
@@ -223,15 +214,15 @@ fn declared(section: &Section, findings: &mut Findings) -> Option<Vec<LookupFiel
             findings.add(name.at, format!("field {shown} is declared twice"));
         }
         let (kind, what) = match declared.text("type")?.value {
-            "int" => (LookupKind::Int, "a whole number"),
-            "bool" => (LookupKind::Bool, "0 or 1"),
-            _ => (LookupKind::Float, "a number"),
+            "int" => (LookupType::Int, "a whole number"),
+            "bool" => (LookupType::Bool, "0 or 1"),
+            _ => (LookupType::Float, "a number"),
         };
         let default = declared.float("default")?;
         let fits = match kind {
-            LookupKind::Float => true,
-            LookupKind::Int => default.fract() == 0.0,
-            LookupKind::Bool => default == 0.0 || default == 1.0,
+            LookupType::Float => true,
+            LookupType::Int => default.fract() == 0.0,
+            LookupType::Bool => default == 0.0 || default == 1.0,
         };
         if let Some((at, _)) = declared.get("default").filter(|_| !fits) {
             findings.add(at, format!("`default`: expected {what}, got {default}"));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use slackwater_operators::lookup::plan::{CachePlan, KeyTemplate, LookupField, OnError, OnMiss};
+
 use crate::pipeline::spec::PropertySpec;
 
 /// What is read of a store for each event.
@@ -16,7 +18,7 @@ pub struct LookupSpec {
     /// And the proof.
     pub password: Option<PropertySpec>,
     /// What is asked for.
-    pub key: Vec<KeyPiece>,
+    pub key: KeyTemplate,
     /// What lies there.
     pub read: LookupRead,
     /// What is taken of it; at least one, all names different.
@@ -34,7 +36,7 @@ pub struct LookupSpec {
     /// Keys of a worker under way; at least 1.
     pub in_flight: usize,
     /// What is remembered; none if nothing is.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<CachePlan>,
     /// Failures in a row until the store is not asked; at least 1.
     pub breaker_failures: u32,
     /// How long before each probe then; at least 1.
@@ -51,15 +53,6 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A piece of a key that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyPiece {
-    /// As it is.
-    Text(String),
-    /// Of a field: a string, an int or a bool.
-    Field(usize),
-}
-
 /// What lies at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupRead {
@@ -69,59 +62,4 @@ pub enum LookupRead {
     Json,
     /// A string that is the only field.
     Text,
-}
-
-/// A field of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LookupField {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub kind: LookupKind,
-    /// What it is where it is not there; finite.
-    pub default: f64,
-}
-
-/// The type of a field of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookupKind {
-    /// A finite number.
-    Float,
-    /// A whole number.
-    Int,
-    /// A truth value.
-    Bool,
-}
-
-/// What is done where a store has nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnMiss {
-    /// The fields' defaults.
-    Default,
-    /// A dead letter.
-    DeadLetter,
-}
-
-/// What is done where a store gives no answer, or one that can't be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnError {
-    /// The fields' defaults.
-    Default,
-    /// What was known last, else the defaults.
-    LastKnown,
-    /// A dead letter.
-    DeadLetter,
-    /// The job fails.
-    Fail,
-}
-
-/// What is remembered of answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheSpec {
-    /// Bytes of each worker.
-    pub bytes: u64,
-    /// How long an answer stands for the store.
-    pub ttl_ms: u64,
-    /// And for one that gives none, after that.
-    pub stale_for_ms: u64,
 }
