@@ -31,6 +31,21 @@ pub fn free_port() -> Result<u16> {
     bail!("no free port from {FIRST} to {last}: {ATTEMPTS} of them were tried")
 }
 
+/// So many of them, all different, and another than a port that is taken already.
+///
+/// # Errors
+/// As [`free_port`].
+pub(crate) fn free_ports(how_many: usize, but: Option<u16>) -> Result<Vec<u16>> {
+    let mut ports = Vec::new();
+    while ports.len() < how_many {
+        let port = free_port()?;
+        if Some(port) != but && !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
+}
+
 /// Whether a service could listen there.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
@@ -41,12 +56,22 @@ pub fn is_free(port: u16) -> bool {
 mod tests {
     use std::net::TcpListener;
 
-    use super::{FIRST, RANGE, free_port, is_free};
+    use super::{FIRST, RANGE, free_port, free_ports, is_free};
 
     #[test]
     fn is_a_taken_port_known() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         assert!(!is_free(taken.local_addr().unwrap().port()));
+    }
+
+    #[test]
+    fn are_ports_different_that_are_drawn_together() {
+        // So many that two of them would be the same nearly always.
+        let mut ports = free_ports(500, Some(FIRST)).unwrap();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 500);
+        assert!(!ports.contains(&FIRST));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::archives::Kafka;
 use super::listeners::{Listener, User, to_make};
 use super::properties::{self, Address, PLAIN};
 use super::wire::metadata;
-use crate::{free_port, random};
+use crate::ports::free_ports;
+use crate::random;
 
 /// A node that is not ready by then never will be. On a machine that has nothing else to do it takes two seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,7 +103,10 @@ impl Node {
         let folder = std::path::absolute(folder)
             .with_context(|| format!("cannot tell where `{}` is", folder.display()))?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let port = settings.port.map_or_else(free_port, Ok)?;
+        // All at once: two that are drawn one after the other may be the same.
+        let mut free = free_ports(2 + settings.listeners.len(), settings.port)?.into_iter();
+        let mut next = || free.next().context("no port is left");
+        let port = settings.port.map_or_else(&mut next, Ok)?;
         let mut addresses = vec![Address {
             name: PLAIN.to_owned(),
             protocol: PLAIN.to_owned(),
@@ -110,7 +114,7 @@ impl Node {
             advertised: port,
         }];
         for listener in &settings.listeners {
-            let own = free_port()?;
+            let own = next()?;
             addresses.push(Address {
                 name: listener.name.clone(),
                 protocol: listener.protocol.clone(),
@@ -119,7 +123,7 @@ impl Node {
             });
         }
         let data = folder.join("data");
-        let mut told = properties::of_node(&addresses, free_port()?, &data.to_string_lossy());
+        let mut told = properties::of_node(&addresses, next()?, &data.to_string_lossy());
         told.extend(settings.properties.iter().cloned());
         let file = properties_in(&folder);
         write_properties(&file, &told)?;
