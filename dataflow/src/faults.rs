@@ -6,6 +6,7 @@
 //!
 //! - [`VARIABLE`] names a [`Defect`], a mistake that the engine is to make; some test has to find it.
 //! - [`OUTBOXES`] has a sink that could take outputs in their place get them out of outboxes, as others do.
+//! - [`CHUNKS_APART`] has a sink that commits chunks of an outbox together commit each by itself, as those are that are large.
 //! - [`phases::VARIABLE`] names a [`Phase`](phases::Phase) in which the process is to be killed.
 //!
 //! ```sh
@@ -27,6 +28,9 @@ pub const ARE_THERE: bool = cfg!(feature = "faults");
 
 /// The variable of the environment that asks for outboxes, with the value `1`.
 pub const OUTBOXES: &str = "SLACKWATER_OUTBOXES";
+
+/// The variable of the environment that asks for a commit of each chunk, with the value `1`.
+pub const CHUNKS_APART: &str = "SLACKWATER_CHUNKS_APART";
 
 /// In the bytes of a record: what [`Defect::Poison`] ends the process at.
 pub const POISON: &str = "slackwater-poison";
@@ -137,6 +141,8 @@ pub struct Said {
     pub defect: Option<OsString>,
     /// Of [`OUTBOXES`].
     pub outboxes: Option<OsString>,
+    /// Of [`CHUNKS_APART`].
+    pub chunks_apart: Option<OsString>,
     /// Of [`phases::VARIABLE`].
     pub crash: Option<OsString>,
     /// Of [`phases::LIST`].
@@ -149,6 +155,7 @@ impl Said {
         Said {
             defect: std::env::var_os(VARIABLE),
             outboxes: std::env::var_os(OUTBOXES),
+            chunks_apart: std::env::var_os(CHUNKS_APART),
             crash: std::env::var_os(phases::VARIABLE),
             list: std::env::var_os(phases::LIST),
         }
@@ -158,6 +165,7 @@ impl Said {
         let all = [
             (&self.defect, VARIABLE),
             (&self.outboxes, OUTBOXES),
+            (&self.chunks_apart, CHUNKS_APART),
             (&self.crash, phases::VARIABLE),
             (&self.list, phases::LIST),
         ];
@@ -173,6 +181,8 @@ pub struct Wanted {
     pub defect: Option<Defect>,
     /// Whether outputs go through outboxes where they need not.
     pub outboxes: bool,
+    /// Whether chunks are committed each by itself.
+    pub chunks_apart: bool,
     /// When it is to be killed.
     pub crash: Option<Crash>,
 }
@@ -194,8 +204,10 @@ pub enum FaultError {
         name: OsString,
     },
     /// Neither yes nor no.
-    #[error("{OUTBOXES}: expected 1, got {said:?}")]
+    #[error("{variable}: expected 1, got {said:?}")]
     NotOne {
+        /// Which variable.
+        variable: &'static str,
         /// As it was said.
         said: OsString,
     },
@@ -221,14 +233,24 @@ pub fn wanted(said: &Said, are_there: bool) -> Result<Wanted, FaultError> {
         let of_name = name.to_str().and_then(Defect::of_name);
         of_name.ok_or_else(|| FaultError::NoDefect { name: name.clone() })
     });
-    if let Some(said) = said.outboxes.as_ref().filter(|it| *it != "1") {
-        return Err(FaultError::NotOne { said: said.clone() });
-    }
     Ok(Wanted {
         defect: defect.transpose()?,
-        outboxes: said.outboxes.is_some(),
+        outboxes: is_one(OUTBOXES, said.outboxes.as_ref())?,
+        chunks_apart: is_one(CHUNKS_APART, said.chunks_apart.as_ref())?,
         crash: Crash::of(said)?,
     })
+}
+
+/// Whether a variable that says yes or nothing says yes.
+fn is_one(variable: &'static str, said: Option<&OsString>) -> Result<bool, FaultError> {
+    match said {
+        None => Ok(false),
+        Some(said) if said == "1" => Ok(true),
+        Some(said) => Err(FaultError::NotOne {
+            variable,
+            said: said.clone(),
+        }),
+    }
 }
 
 /// What is wanted of this process.
@@ -265,6 +287,18 @@ pub fn are_outboxes_wanted() -> bool {
 /// Whether outputs are to go through outboxes where they need not, which they are not.
 #[cfg(not(feature = "faults"))]
 pub const fn are_outboxes_wanted() -> bool {
+    false
+}
+
+/// Whether chunks are to be committed each by itself.
+#[cfg(feature = "faults")]
+pub fn are_chunks_apart() -> bool {
+    of_this_process().chunks_apart
+}
+
+/// Whether chunks are to be committed each by itself, which they are not.
+#[cfg(not(feature = "faults"))]
+pub const fn are_chunks_apart() -> bool {
     false
 }
 

@@ -1,13 +1,17 @@
 //! Jobs that publish to Kafka, killed at random moments and in each phase of publishing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde_json::Value;
+use slackwater_dataflow::faults::CHUNKS_APART;
 use slackwater_dataflow::faults::phases::{Phase, Point};
+use slackwater_services::kafka::Read;
 
-use crate::cluster::{Cluster, check, end, expected, found, scale, steady};
+use crate::cluster::{Cluster, check, durable, end, expected, found, scale, steady, wait_until};
 use crate::job::Job;
 
 /// How often a job is killed at random in the gate.
@@ -89,6 +93,59 @@ fn is_every_record_there_once_after_a_kill_in_each_phase() {
         crashed.len(),
         variation.events
     ));
+}
+
+/// What is too large for one transaction is published in several: whoever goes on after a crash between two of them begins
+/// with the second.
+#[test]
+fn is_every_record_there_once_when_epochs_take_several_transactions() {
+    let mut cluster = Cluster::start();
+    let points = [
+        (Phase::MarkerWritten, 1),
+        (Phase::MarkerWritten, 2),
+        (Phase::PartsSynced, 2),
+        (Phase::MarkerWritten, 3),
+        (Phase::MarkerWritten, 1),
+        (Phase::EpochSettled, 1),
+    ];
+    let points: Vec<Point> = points.map(|(phase, time)| Point { phase, time }).into();
+    let variation = steady("arrival", 12);
+    let mut job = cluster.publishing(variation, points.clone());
+    job.tell(CHUNKS_APART, "1");
+    let running = job.start();
+    wait_until(&job, "its kills", |_| job.crashed().len() == points.len());
+    wait_until(&job, "a checkpoint", |it| durable(it) > 3);
+    // A commit that nobody is certain of, between others of the same epoch or not.
+    cluster.broker.kill().unwrap();
+    cluster.broker.restart().unwrap();
+    end(&job, running);
+    check(&cluster, &job, &expected(variation));
+    let gone_on = gone_on_in_the_middle(&cluster.committed("slackwater-markers.user-events"));
+    assert!(gone_on > 0, "no kill was between two transactions");
+    found(&format!(
+        "Epochs that take several transactions, killed {} times: {gone_on} shards of an epoch were gone on with after the first.",
+        points.len()
+    ));
+}
+
+/// Of how many shards of an epoch one run has published the first chunks, and a later one the others.
+fn gone_on_in_the_middle(markers: &[Read]) -> usize {
+    let mut by_epoch: BTreeMap<_, BTreeMap<u64, u64>> = BTreeMap::new();
+    for read in markers {
+        let marker: Value = serde_json::from_slice(read.record.value.as_deref().unwrap()).unwrap();
+        let number = |name: &str| marker[name].as_u64().unwrap();
+        let shard = (read.partition, marker["checkpoint"].to_string());
+        let chunks = by_epoch.entry(shard).or_default();
+        let before = chunks.insert(number("chunk"), number("generation"));
+        assert_eq!(before, None, "published twice: {marker}");
+    }
+    let chunks = by_epoch.into_values();
+    chunks
+        .filter(|chunks| {
+            let generations: BTreeSet<_> = chunks.values().collect();
+            generations.len() > 1
+        })
+        .count()
 }
 
 /// The pipeline with another number of workers.

@@ -12,9 +12,10 @@ use anyhow::{Result, bail, ensure};
 use crate::process::{self, shell_line};
 
 /// What each variable asks for, all of which a build for tests has.
-const ASKED: [(&str, &str); 4] = [
+const ASKED: [(&str, &str); 5] = [
     ("SLACKWATER_FAULT", "lost-delta"),
     ("SLACKWATER_OUTBOXES", "1"),
+    ("SLACKWATER_CHUNKS_APART", "1"),
     ("SLACKWATER_CRASH", "after-manifest:1"),
     ("SLACKWATER_CRASHES", "crashes"),
 ];

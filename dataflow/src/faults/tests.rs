@@ -31,7 +31,7 @@ fn said(defect: Option<&str>, crash: Option<&str>, list: Option<&str>) -> Said {
         defect: defect.map(OsString::from),
         crash: crash.map(OsString::from),
         list: list.map(OsString::from),
-        outboxes: None,
+        ..Said::default()
     }
 }
 
@@ -53,6 +53,13 @@ fn does_a_program_without_faults_refuse_to_be_asked_for_one() {
     };
     check(outboxes.clone(), Some(OUTBOXES));
     assert!(wanted(&outboxes, true).unwrap().outboxes);
+    let apart = Said {
+        chunks_apart: Some("1".into()),
+        ..Said::default()
+    };
+    check(apart.clone(), Some(CHUNKS_APART));
+    let apart = wanted(&apart, true).unwrap();
+    assert!(apart.chunks_apart && !apart.outboxes);
     let why = FaultError::NotThere(VARIABLE).to_string();
     assert!(why.contains("SLACKWATER_FAULT is set"), "{why}");
     assert!(why.contains("Unset it"), "{why}");

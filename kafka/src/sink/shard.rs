@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use slackwater_dataflow::checkpoint::log::{Fence, FenceError};
 use slackwater_dataflow::checkpoint::outbox::CHUNK_BYTES_MOST;
+use slackwater_dataflow::faults;
 use slackwater_dataflow::place::ShardId;
 use slackwater_dataflow::sink::addressed::records;
 use slackwater_dataflow::sink::{Marker, ShardEpoch, ShardOutputs, SinkError};
@@ -85,7 +86,11 @@ impl Shard {
             chunk: 0,
             chunks: outputs.chunk_count,
         };
-        for transaction in transactions(outputs.chunks()?, CHUNK_BYTES_MOST) {
+        let bytes_most = match faults::are_chunks_apart() {
+            true => 0,
+            false => CHUNK_BYTES_MOST,
+        };
+        for transaction in transactions(outputs.chunks()?, bytes_most) {
             let transaction = transaction?;
             check(&transaction.outputs)?;
             self.publish_one(job, shard, &epoch, &transaction)?;
