@@ -31,6 +31,7 @@ use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
 };
 use crate::pipeline::lookups::{self, Lookups};
+use crate::pipeline::mirror;
 use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::{CheckpointSpec, ClusterSpec, SinkKind, SourceSpec, StorePlace};
 use crate::pipeline::topics::SinkTopics;
@@ -191,6 +192,7 @@ impl Job {
             workers,
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         };
+        mirror::check_if_there(pipeline)?;
         let begun = begin(pipeline, checkpoint, model.info(), spread, resuming, &clock)?;
         let Begun {
             source,
@@ -200,6 +202,16 @@ impl Job {
             warnings,
         } = begun;
         let subject = subject(pipeline, &Product::Predictions);
+        let mirror = mirror::mirror(pipeline)?;
+        let recovered = match mirror {
+            None => recovered,
+            Some(mirror) if recovered.is_complete => {
+                // The run that came to the end of the input may have ended before its mirror did.
+                recovered.bring(mirror).map_err(mirror::behind)?;
+                recovered
+            }
+            Some(mirror) => recovered.mirrored(mirror),
+        };
         if recovered.is_complete {
             return Ok(Prepared::Complete(Box::new(Report {
                 job: subject.job,
@@ -373,6 +385,7 @@ pub fn examine(pipeline: &Pipeline, create_topics: bool) -> Findings {
         }
     }
     found.faults.extend(lookups::greet(pipeline).err());
+    found.faults.extend(mirror::check(pipeline).err());
     // One in a folder is made where it is not there.
     let bucket = pipeline.checkpoint.as_ref().map(|it| &it.store);
     if let Some(place @ StorePlace::Bucket { .. }) = bucket {

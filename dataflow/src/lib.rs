@@ -9,7 +9,8 @@
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`lock`]: one process at a time works in a folder.
 //! - [`fields`]: numbers and byte strings at the front of a payload.
-//! - [`source`], [`sink`], [`store`]: the seams to the outside.
+//! - [`source`], [`sink`], [`store`]: the seams to the outside; [`mirror`]: the one to a store in which others read a copy of
+//!   state.
 //! - [`idleness`]: which partitions hold event time, and what those are raised to that come back.
 //! - [`flow`]: the bound on events in flight, as tickets. [`pace`]: the bound on events that wait for the
 //!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
@@ -41,6 +42,7 @@ pub mod headers;
 pub mod source;
 pub mod store;
 pub mod sink;
+pub mod mirror;
 pub mod idleness;
 pub mod flow;
 pub mod pace;

@@ -14,6 +14,7 @@ use crate::control::{Epochs, Part, StartEpoch};
 use crate::flow::{Flow, Publication};
 use crate::idleness::Silences;
 use crate::meters::Meters;
+use crate::mirror::MirrorError;
 use crate::moment::Epoch;
 use crate::place::PartitionId;
 use crate::reached::Reached;
@@ -73,6 +74,9 @@ pub enum RunError {
     /// More checkpoints failed than the job survives.
     #[error(transparent)]
     Checkpoints(#[from] JobFailure),
+    /// A copy of state for others is written by somebody else.
+    #[error("the mirror cannot be written: {0}")]
+    Mirror(#[from] MirrorError),
     /// A newer run of the job has taken over: this one has written nothing since that counts.
     #[error(
         "another run of the job has taken over: {winner}. This one has ended, and is not to be started again"
@@ -224,7 +228,7 @@ impl RunShared {
 
     /// Whether sources are to read no more.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopper.raised.load(Ordering::SeqCst)
+        self.stopper.is_raised()
     }
 
     /// What a run with checkpoints has besides.
@@ -301,6 +305,11 @@ impl Stopper {
     pub fn stop(&self) {
         self.raised.store(true, Ordering::SeqCst);
         self.flow.wake_all();
+    }
+
+    /// Whether the run is to end before its input does, well or not.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::SeqCst)
     }
 
     /// Ends the run, which ended well before its input did.

@@ -1,4 +1,4 @@
-//! WHAT OTHERS HAVE WRITTEN, if it is in Redis: a store for lookups.
+//! WHAT OTHERS HAVE WRITTEN, and what they are to read, if it is in Redis: a store for lookups, and a copy of state.
 //!
 //! Read in this order; later modules use earlier ones, never the reverse:
 //!
@@ -6,6 +6,7 @@
 //! - [`wire`]: bytes to and from a server, with a hard end to waiting and to what is read.
 //! - [`session`]: commands and replies on one connection.
 //! - [`store`]: what lookups ask.
+//! - [`mirror`]: the copy of state, which others read.
 //!
 //! The protocol is read and written by the client library. Its connections are not used: they give each read its time, and not
 //! the whole of an answer, so a server that sends a byte now and then would hold up a job for ever; and they read an
@@ -15,3 +16,4 @@ pub mod address;
 mod wire;
 mod session;
 pub mod store;
+pub mod mirror;

@@ -183,6 +183,27 @@ impl Redis {
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
+    /// What the client that comes with Redis prints for these words.
+    ///
+    /// # Errors
+    /// There is no such client, or it fails.
+    pub fn cli(&self, words: &[&str]) -> Result<String> {
+        let mut client = Command::new("redis-cli");
+        client.args(["-p", &self.port.to_string(), "--raw"]);
+        let ran = client
+            .args(words)
+            .output()
+            .context("cannot run redis-cli")?;
+        let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
+        if !ran.status.success() {
+            bail!(
+                "redis-cli: {printed}{}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
+        }
+        Ok(printed)
+    }
+
     /// Kills it.
     ///
     /// # Errors

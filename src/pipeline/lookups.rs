@@ -21,7 +21,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::plan;
 use crate::pipeline::plan::stage;
 use crate::pipeline::preflight::PreflightError;
-use crate::pipeline::spec::{LookupRead, LookupSpec};
+use crate::pipeline::spec::{Hidden, LookupRead, LookupSpec, PropertySpec};
 
 /// Connections of each worker to each store: while one waits for answers, the other asks.
 const CONNECTIONS: usize = 2;
@@ -107,8 +107,8 @@ fn settings(spec: &LookupSpec) -> AskSettings {
 }
 
 /// Whether a secret stands in the file itself.
-pub(crate) fn has_password(spec: &LookupSpec) -> bool {
-    Address::parse(&spec.url.0).is_ok_and(|address| address.password.is_some())
+pub(crate) fn has_password(url: &Hidden) -> bool {
+    Address::parse(&url.0).is_ok_and(|address| address.password.is_some())
 }
 
 fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
@@ -116,17 +116,9 @@ fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
         name: spec.name.clone(),
         reason: error.to_string(),
     })?;
-    let secret = |what: &str, secret: &Option<crate::pipeline::spec::PropertySpec>| {
-        let value = secret
-            .as_ref()
-            .map(crate::pipeline::spec::PropertySpec::value);
-        value.transpose().map_err(|place| PreflightError::NoSecret {
-            name: format!("{what} of the lookup `{}`", spec.name),
-            place,
-        })
-    };
-    address.user = secret("username", &spec.username)?.or(address.user);
-    address.password = secret("password", &spec.password)?.or(address.password);
+    let of = format!("the lookup `{}`", spec.name);
+    address.user = secret("username", &of, spec.username.as_ref())?.or(address.user);
+    address.password = secret("password", &of, spec.password.as_ref())?.or(address.password);
     let names = spec.fields.iter().map(|field| field.name.clone());
     Ok(RedisStore {
         address,
@@ -135,6 +127,19 @@ fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
             LookupRead::Json | LookupRead::Text => Read::Value,
         },
         answer_bytes_max: ANSWER_BYTES_MAX,
+    })
+}
+
+/// What is to be shown to a server, of something in the pipeline.
+pub(crate) fn secret(
+    what: &str,
+    of: &str,
+    secret: Option<&PropertySpec>,
+) -> Result<Option<String>, PreflightError> {
+    let value = secret.map(PropertySpec::value);
+    value.transpose().map_err(|place| PreflightError::NoSecret {
+        name: format!("{what} of {of}"),
+        place,
     })
 }
 

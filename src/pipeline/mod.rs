@@ -17,6 +17,7 @@ mod units;
 pub mod mistakes;
 pub mod keys;
 mod value;
+pub(crate) mod saved;
 mod read;
 pub mod spec;
 mod resolve;
@@ -25,6 +26,7 @@ pub mod preflight;
 pub mod identity;
 pub(crate) mod topics;
 pub(crate) mod lookups;
+pub(crate) mod mirror;
 pub mod graph;
 pub mod outline;
 

@@ -84,6 +84,9 @@ pub enum PreflightError {
         /// Why.
         reason: String,
     },
+    /// Copies of state can't be kept.
+    #[error("[mirror.redis]: {0}")]
+    Mirror(String),
     /// A setting can't be read from where it is.
     #[error("no value for the {name}: {place}")]
     NoSecret {
@@ -121,12 +124,15 @@ pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
             )
         }));
     }
-    let with_password = pipeline.lookups.iter().filter(|it| has_password(it));
-    said.extend(with_password.map(|lookup| {
+    let lookups = pipeline.lookups.iter();
+    let urls = lookups.map(|it| (format!("the lookup `{}`", it.name), &it.url));
+    let mirror = pipeline.mirror.iter();
+    let urls = urls.chain(mirror.map(|it| ("[mirror.redis]".to_owned(), &it.url)));
+    let with_password = urls.filter(|(_, url)| has_password(url));
+    said.extend(with_password.map(|(of, _)| {
         format!(
-            "`url` of the lookup `{}` holds a password, which stands in the pipeline file for all who can read that: write \
-             password = {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead",
-            lookup.name
+            "`url` of {of} holds a password, which stands in the pipeline file for all who can read that: write \
+             password = {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
         )
     }));
     said

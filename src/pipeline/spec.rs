@@ -3,6 +3,7 @@
 //! an index of a feature counts [`Pipeline::features`].
 
 mod lookup;
+mod mirror;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use slackwater_dataflow::sink::OutputStream;
 use crate::supervisor::restart::RestartStrategy;
 
 pub use self::lookup::{Hidden, LookupRead, LookupSpec};
+pub use self::mirror::MirrorSpec;
 
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub struct Pipeline {
     pub sink: SinkSpec,
     /// How rejected events are written.
     pub dead_letters: DeadLetterForm,
+    /// Where others read a copy of its histories; none if nobody does.
+    pub mirror: Option<MirrorSpec>,
     /// Its checkpoints; `None`: it has none, and begins again after a crash.
     pub checkpoint: Option<CheckpointSpec>,
     /// What happens when it has failed; nothing without checkpoints.

@@ -85,6 +85,8 @@ fn is_reached(order: &str, phase: Phase) -> bool {
     match phase {
         Phase::BetweenChunks => has_outboxes(order),
         Phase::OutputsSynced => !has_outboxes(order),
+        // These jobs have no mirror.
+        Phase::Mirroring | Phase::Mirrored => false,
         _ => true,
     }
 }
@@ -249,6 +251,12 @@ fn all(order: &str) -> BTreeSet<Phase> {
     phases.filter(|phase| is_reached(order, *phase)).collect()
 }
 
+/// What those are called that jobs come to in one order or the other.
+fn reached() -> BTreeSet<&'static str> {
+    let reached = ORDERS.iter().flat_map(|order| all(order));
+    reached.map(Phase::name).collect()
+}
+
 /// Every other one of them: which, the order says, so that a run in both hits all.
 fn half(order: &str) -> BTreeSet<Phase> {
     let mut half = all(order);
@@ -290,9 +298,7 @@ fn campaign(order: &'static str, first_seed: u64) {
         .map(|(it, kills)| (it.name(), kills))
         .collect();
     println!("{report}\n{by_phase:?}");
-    store(
-        &json!({ "phases": report, "order": order, "hit": by_phase, "all": Phase::ALL.map(Phase::name) }),
-    );
+    store(&json!({ "phases": report, "order": order, "hit": by_phase, "all": reached() }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - `scene`: jobs with a lookup, and the same without, which say what must come out.
 //! - `answers`: what Redis has reaches the scores, and what it has of another kind does no harm.
+//! - `mirror`: lists that others read are what histories are, through kills of both sides.
 //! - `outages`: Redis stopped, frozen or absent, with every policy.
 //!
 //! Needs `redis-server`; where it is missing these tests fail and say so.
@@ -13,7 +14,11 @@ mod answers;
 #[path = "../kill/content.rs"]
 mod content;
 #[allow(dead_code, reason = "`tests/kill` has more use for it")]
+#[path = "../kill/findings.rs"]
+mod findings;
+#[allow(dead_code, reason = "`tests/kill` has more use for it")]
 #[path = "../kill/job.rs"]
 mod job;
+mod mirror;
 mod outages;
 mod scene;

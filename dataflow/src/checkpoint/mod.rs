@@ -25,6 +25,7 @@
 //!
 //! - [`log`]: claims and manifests in the store.
 //! - [`publishing`]: how a durable epoch is given to a sink.
+//! - [`mirroring`]: how a mirror is brought to a checkpoint.
 //! - [`saved`]: the state of a checkpoint, for the workers that go on from it.
 //! - [`recovery`]: how a run begins from what another has left.
 
@@ -48,6 +49,7 @@ pub mod ledger;
 pub mod folding;
 pub mod log;
 pub(crate) mod publishing;
+pub mod mirroring;
 mod saved;
 pub mod recovery;
 

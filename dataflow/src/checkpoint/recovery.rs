@@ -18,6 +18,7 @@ use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
 use crate::checkpoint::log::{Claimant, Fence, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
+use crate::checkpoint::mirroring::{Behind, Durable, Mirrored, Start, bring, point};
 use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::{ToPublish, publish};
 use crate::checkpoint::record::encode;
@@ -29,10 +30,10 @@ use crate::faults::phases::{Phase, reach};
 use crate::faults::{self, Defect};
 use crate::identity::{CheckpointId, Generation};
 use crate::meters::Totals;
+use crate::mirror::Mirror;
 use crate::moment::Epoch;
 use crate::place::{ShardId, Spread};
 use crate::sink::{EpochSink, InPlace, Marker, SinkError};
-use crate::snapshot::SavedState;
 use crate::source::Partition;
 use crate::store::probe::{ConditionsError, check_conditions};
 use crate::store::{Store, StoreError};
@@ -253,6 +254,10 @@ pub struct Recovered {
     pub(crate) retention: Retention,
     pub(crate) settings: CheckpointSettings,
     pub(crate) beginning: Beginning,
+    /// Where a mirror goes on.
+    pub(crate) mirror_start: Start,
+    /// Who copies state for others; none if nobody does.
+    pub(crate) mirror: Option<Mirrored>,
     /// The checkpoint that it goes on from.
     pub from: Option<(Epoch, CheckpointId)>,
     /// Whether there is nothing left to do: the input had ended.
@@ -263,6 +268,23 @@ impl Recovered {
     /// What the job had counted.
     pub fn totals(&self) -> Totals {
         self.ledger.totals()
+    }
+
+    /// The same run, which keeps a copy of state for others.
+    #[must_use]
+    pub fn mirrored(mut self, mirror: Box<dyn Mirror>) -> Self {
+        let start = self.mirror_start.clone();
+        self.mirror = Some(Mirrored { mirror, start });
+        self
+    }
+
+    /// Brings the copy to the checkpoint of a job that has ended, whose run may have ended before.
+    ///
+    /// # Errors
+    /// It could not be brought there within some seconds.
+    pub fn bring(&self, mirror: Box<dyn Mirror>) -> Result<(), Behind> {
+        let start = self.mirror_start.clone();
+        bring(&self.store, mirror, self.log.generation(), start)
     }
 }
 
@@ -329,7 +351,7 @@ impl Claimed {
         self.manifest()?;
         let markers = sink.take_over(self.generation())?;
         reach(Phase::SinkTakenOver);
-        let marked = markers.iter().flatten().map(|marker| marker.epoch).max();
+        let marked = markers.iter().flatten().map(|it| it.epoch).max();
         let seen = self.last_epoch.max(marked);
         let chosen = self.chosen.take();
         let opening = Opening {
@@ -348,26 +370,25 @@ impl Claimed {
             false => sink.in_place(ledger.lengths())?,
         };
         let mut retention = Retention::new(asked.retain, self.generation());
-        let last = chosen.as_ref().map(|it| it.number);
-        let usable = |it: &&Manifest| last.is_none_or(|last| it.number <= last);
-        for manifest in self.manifests.iter().filter(usable) {
+        let unpublished = ledger.unpublished_objects();
+        for manifest in self.usable(chosen.as_ref()) {
             // What is to be deleted now is found below, by name.
-            let unpublished = ledger.unpublished_objects();
             drop(retention.on_durable(listing(manifest), &unpublished));
         }
-        let first = match &chosen {
-            Some(_) => next(seen),
+        let (first, from) = match &chosen {
+            Some(manifest) => (next(seen), Durable::of(manifest)),
             None => {
                 let epoch = seen.map_or(Epoch(0), |seen| next(Some(seen)));
-                self.record_beginning(&mut ledger, &mut retention, epoch, asked.now_ms)?;
-                next(Some(epoch))
+                let begun =
+                    self.record_beginning(&mut ledger, &mut retention, epoch, asked.now_ms)?;
+                (next(Some(epoch)), Durable::of(&begun))
             }
         };
+        // To a run that begins with nothing none has led.
+        let known = self.usable(chosen.as_ref()).filter(|_| chosen.is_some());
+        let mirror_start = Start::at(from, known.map(point));
         self.delete_orphans(&retention)?;
-        let state = chosen.as_ref().map(|manifest| {
-            let state = ChainState::new(&self.store, manifest, asked.spread);
-            Arc::new(state) as Arc<dyn SavedState>
-        });
+        let state = |it| ChainState::new(&self.store, it, asked.spread);
         let (partitions, idle, raised) = ledger.beginning();
         Ok(Recovered {
             beginning: Beginning {
@@ -376,8 +397,10 @@ impl Claimed {
                 floor: chosen.as_ref().and_then(|manifest| manifest.floor),
                 idle,
                 raised,
-                state,
+                state: chosen.as_ref().map(|it| Arc::new(state(it)) as Arc<_>),
             },
+            mirror_start,
+            mirror: None,
             is_complete: chosen.as_ref().is_some_and(|it| it.complete),
             from: chosen.map(|it| (it.epoch, it.checkpoint)),
             store: self.store,
@@ -388,6 +411,12 @@ impl Claimed {
             ledger,
             retention,
         })
+    }
+
+    /// The manifests up to that from which the run goes on, oldest first; all if it goes on from none.
+    fn usable(&self, chosen: Option<&Manifest>) -> impl Iterator<Item = &Manifest> {
+        let last = chosen.map_or(u64::MAX, |it| it.number.0);
+        self.manifests.iter().filter(move |it| it.number.0 <= last)
     }
 
     /// Settles, and tries again as long as that can help.
@@ -514,7 +543,7 @@ impl Claimed {
         retention: &mut Retention,
         epoch: Epoch,
         now_ms: i64,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<Manifest, RecoveryError> {
         let heading = Heading {
             number: self.log.next(),
             created_ms: now_ms,
@@ -542,7 +571,7 @@ impl Claimed {
             attempt += 1;
         }
         drop(retention.on_durable(listing(&manifest), &ledger.unpublished_objects()));
-        Ok(())
+        Ok(manifest)
     }
 
     /// Deletes what older runs have left and no manifest that is kept lists: they were writing it when they ended, or

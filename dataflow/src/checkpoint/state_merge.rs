@@ -62,6 +62,18 @@ impl StateChain {
         self.merge_all(stage, groups, false)
     }
 
+    /// What objects that need not begin a chain say of a stage: also which keys are no more.
+    ///
+    /// # Errors
+    /// As [`Self::merge`].
+    pub(crate) fn changes<'a>(
+        &'a mut self,
+        stage: &str,
+        groups: &'a GroupSet,
+    ) -> Result<Merge<'a>, FormatError> {
+        self.merge_all(stage, groups, true)
+    }
+
     /// Writes one object that says what these say together, and that can stand in their place. `begins_chain`:
     /// nothing older is in the chain that a removal could be about.
     ///

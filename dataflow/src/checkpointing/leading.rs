@@ -15,6 +15,7 @@ use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::ledger::{Heading, Ledger, Placed, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded};
 use crate::checkpoint::manifest::{Manifest, Record};
+use crate::checkpoint::mirroring::Durable;
 use crate::checkpoint::names::DataName;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
@@ -87,6 +88,8 @@ pub(crate) struct Leader {
     pub(crate) commands: Vec<Sender<StartEpoch>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) publisher: Sender<ToPublish>,
+    /// Who copies state for others; none if nobody does.
+    pub(crate) mirror: Option<Sender<Durable>>,
     pub(crate) folder: Sender<FoldOrder>,
     pub(crate) collector: Sender<Deletable>,
     pub(crate) folds: Folds,
@@ -362,6 +365,9 @@ impl Leader {
             self.publish(covers);
         }
         if let Some(Putting { manifest, .. }) = self.putting.take() {
+            if let Some(mirror) = &self.mirror {
+                drop(mirror.send(Durable::of(&manifest)));
+            }
             if let Some(source) = self.job.source() {
                 let partitions = manifest.partitions.iter();
                 let positions: Vec<_> = partitions.map(|it| (it.id, it.position)).collect();

@@ -26,6 +26,8 @@
 //! | `marker-written` | the marker is in its place, what follows from it is not |
 //! | `shard-published` | one shard is published, others may not be |
 //! | `confirmed` | an epoch counts as published, and no manifest says so |
+//! | `mirroring` | some of what a checkpoint has changed is in the mirror, and it does not say so |
+//! | `mirrored` | the mirror is at a checkpoint |
 //! | `fold-written` | a fold is durable, and in no chain |
 //! | `record-deleted` | an old manifest is gone, what it listed is there |
 //! | `object-deleted` | an old object is gone, others may not be |
@@ -81,6 +83,8 @@ pub enum Phase {
     MarkerWritten,
     ShardPublished,
     Confirmed,
+    Mirroring,
+    Mirrored,
     FoldWritten,
     RecordDeleted,
     ObjectDeleted,
@@ -100,7 +104,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of the table.
-    pub const ALL: [Phase; 29] = [
+    pub const ALL: [Phase; 31] = [
         Phase::EpochStarted,
         Phase::CutHandedOver,
         Phase::OutputsBegun,
@@ -115,6 +119,8 @@ impl Phase {
         Phase::MarkerWritten,
         Phase::ShardPublished,
         Phase::Confirmed,
+        Phase::Mirroring,
+        Phase::Mirrored,
         Phase::FoldWritten,
         Phase::RecordDeleted,
         Phase::ObjectDeleted,
@@ -149,6 +155,8 @@ impl Phase {
             Phase::MarkerWritten => "marker-written",
             Phase::ShardPublished => "shard-published",
             Phase::Confirmed => "confirmed",
+            Phase::Mirroring => "mirroring",
+            Phase::Mirrored => "mirrored",
             Phase::FoldWritten => "fold-written",
             Phase::RecordDeleted => "record-deleted",
             Phase::ObjectDeleted => "object-deleted",

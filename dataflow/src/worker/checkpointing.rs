@@ -6,18 +6,20 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::checkpoint::coordinator::Coordinator;
+use crate::checkpoint::coordinator::{CheckpointSettings, Coordinator};
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::log::successor;
+use crate::checkpoint::mirroring::{Durable, Mirrored};
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
 use crate::checkpointing::folder::{self, FolderSetup};
 use crate::checkpointing::leading::{Alarm, Event, Leader};
+use crate::checkpointing::mirroring::{self, MirrorSetup};
 use crate::checkpointing::placing::{self, Placement, PlacerSetup};
 use crate::checkpointing::publishing::{self, PublisherSetup};
 use crate::checkpointing::writing::{self, OutputsTo, WriterSetup};
-use crate::control::{Epochs, Line, Part, StartEpoch};
+use crate::control::{Beginning, Epochs, Line, Part, StartEpoch};
 use crate::identity::Generation;
 use crate::meters::{Meters, Totals};
 use crate::moment::Epoch;
@@ -97,26 +99,24 @@ pub(super) fn start(
     let writers = start_writers(group, &recovered, parts, place.as_ref(), &tell)?;
     let (fold, folder) = start_folder(group, &recovered, &tell)?;
     let (collect, collector) = start_collector(group, &recovered, &tell)?;
+    let (mirror, mirroring) = start_mirror(group, &mut recovered, &tell)?.unzip();
+    let confirmed = recovered.ledger.all_confirmed();
     let (publish, epochs) = crossbeam_channel::unbounded();
     let publisher = publishing::start(PublisherSetup {
-        generation: recovered.log.generation(),
-        store: Arc::clone(&recovered.store),
+        generation,
+        store: Arc::clone(&store),
         sink: recovered.sink,
         epochs,
         events: tell.clone(),
         stopper: group.stopper(),
-        confirmed: recovered.ledger.all_confirmed(),
+        confirmed,
     })?;
-    let mut coordinator = Coordinator::new(
+    let coordinator = coordinator(
+        group,
         recovered.settings,
-        group.workers,
-        recovered.beginning.epoch,
-        recovered.beginning.floor,
-        group.clock.monotonic(),
+        &recovered.beginning,
+        placers.is_some(),
     );
-    if placers.is_some() {
-        coordinator = coordinator.awaiting_outputs();
-    }
     let leader = Leader {
         coordinator,
         ledger: recovered.ledger,
@@ -127,6 +127,7 @@ pub(super) fn start(
         commands,
         events,
         publisher: publish,
+        mirror,
         folder: fold,
         collector: collect,
         folds: Folds::default(),
@@ -138,16 +139,37 @@ pub(super) fn start(
         is_stopping: false,
     };
     let leading = lead(leader, tell)?;
+    let others = [publisher, folder, collector].into_iter();
     let threads = Threads {
         generation,
         store,
         writers,
         placers: placers.into_iter().flatten().collect(),
-        others: vec![publisher, folder, collector],
+        others: others.chain(mirroring).collect(),
         leader: leading,
         meters: Arc::clone(&group.meters),
     };
     Ok((job, threads))
+}
+
+/// What decides when checkpoints are taken, from where a run begins.
+fn coordinator(
+    group: &WorkerGroup,
+    settings: CheckpointSettings,
+    beginning: &Beginning,
+    awaits_outputs: bool,
+) -> Coordinator {
+    let coordinator = Coordinator::new(
+        settings,
+        group.workers,
+        beginning.epoch,
+        beginning.floor,
+        group.clock.monotonic(),
+    );
+    match awaits_outputs {
+        true => coordinator.awaiting_outputs(),
+        false => coordinator,
+    }
 }
 
 /// A worker's line, and its other end.
@@ -196,6 +218,31 @@ fn start_placer(
         stopper: group.stopper(),
     })?;
     Ok((give, threads))
+}
+
+/// Who tells a mirror of checkpoints, and its thread.
+type Mirroring = (Sender<Durable>, JoinHandle<()>);
+
+fn start_mirror(
+    group: &WorkerGroup,
+    recovered: &mut Recovered,
+    tell: &Sender<Event>,
+) -> Result<Option<Mirroring>, RunError> {
+    let Some(Mirrored { mirror, start }) = recovered.mirror.take() else {
+        return Ok(None);
+    };
+    let (give, durable) = crossbeam_channel::unbounded();
+    let thread = mirroring::start(MirrorSetup {
+        generation: recovered.log.generation(),
+        store: Arc::clone(&recovered.store),
+        mirror,
+        start,
+        durable,
+        events: tell.clone(),
+        meters: Arc::clone(&group.meters),
+        stopper: group.stopper(),
+    })?;
+    Ok(Some((give, thread)))
 }
 
 fn start_folder(

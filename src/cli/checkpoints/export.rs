@@ -16,7 +16,7 @@ use crate::cli::checkpoints::{Opened, open};
 use crate::cli::{Failure, PipelineArgument, output_error, print_some};
 use crate::pipeline::Pipeline;
 use crate::pipeline::plan::stage;
-use crate::pipeline::spec::FieldKind;
+use crate::pipeline::saved::field_value;
 
 /// Writes the state of a checkpoint as JSON lines, one per key and one per event that waits.
 #[derive(Debug, clap::Args)]
@@ -129,17 +129,4 @@ fn key(pipeline: &Pipeline, bytes: &[u8]) -> Value {
         .zip(values)
         .map(|(field, value)| (field.name.clone(), value));
     Value::from(Map::from_iter(pairs))
-}
-
-fn field_value(kind: FieldKind, bytes: Option<&[u8]>) -> Value {
-    let Some(bytes) = bytes else {
-        return Value::Null;
-    };
-    let number = <[u8; 8]>::try_from(bytes);
-    match (kind, number) {
-        (FieldKind::Int, Ok(number)) => json!(i64::from_le_bytes(number)),
-        (FieldKind::Float, Ok(number)) => json!(f64::from_bits(u64::from_le_bytes(number))),
-        (FieldKind::Bool, _) => json!(bytes == [1]),
-        _ => json!(String::from_utf8_lossy(bytes)),
-    }
 }

@@ -66,11 +66,16 @@ pub(super) static KEYS: &[Key] = &[
         "`envelope`: a JSON object that says what was wrong, around the values of the fields. `raw`: the record as it was read, \
          with its key and headers, and further headers that say what was wrong.").or("\"envelope\""),
 
-    Key::new("mirror", Kind::Table, "Copies of state for other services.").later(),
-    Key::new("mirror.redis", Kind::Table, "History and features in Redis.").later(),
-    Key::new("mirror.redis.url", Kind::Text, "Address of Redis.").later(),
-    Key::new("mirror.redis.layout", Kind::Text, "Key to write, with fields in braces.").later(),
-    Key::new("mirror.redis.ttl", SPAN, "Expiry of the keys.").later(),
+    Key::new("mirror", Kind::Table, "Copies of state for other services."),
+    Key::new("mirror.redis", Kind::Table, "The history of each key as a list in Redis, the newest event first, see [below](#histories-in-redis). Written after each checkpoint, which does not wait for it; \
+         needs `[history]` and `[checkpoint]`.").needed(),
+    Key::new("mirror.redis.url", Kind::Text, "Address of the server, `redis://HOST:PORT/DATABASE`.").needed(),
+    Key::new("mirror.redis.layout", Kind::Text, "Key of a list, with each field of the event's key in braces, as in `visitor:{visitor}:events`. Keys that fit it are the mirror's alone: what the job does not know may be removed.").needed(),
+    Key::new("mirror.redis.ttl", SPAN, "How long a list stays that is not written again; 0 for ever. As long as `history.ttl` unless set."),
+    Key::new("mirror.redis.username", Kind::Secret, "User of the server, where it wants one."),
+    Key::new("mirror.redis.password", Kind::Secret, "Password of the server, where it wants one."),
+    Key::new("mirror.redis.timeout", SOME_WAIT, "Time allowed for one write.").or("\"5s\""),
+    Key::new("mirror.redis.connect_timeout", SOME_WAIT, "Time allowed to connect.").or("\"1s\""),
 
     Key::new("checkpoint", Kind::Table, "Durable snapshots of the job, from which it goes on after a crash. Without this table there are none, and a job that crashed begins again."),
     Key::new("checkpoint.store", Kind::Text, "Where they are: `file:FOLDER`, relative to the current folder; `file:state/NAME` unless set, with the job's name; or \

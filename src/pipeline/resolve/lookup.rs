@@ -150,7 +150,7 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
 }
 
 /// Where the store is. What is wrong with it is said without repeating it: it may hold a password.
-fn url(section: &Section, findings: &mut Findings) -> Option<String> {
+pub(super) fn url(section: &Section, findings: &mut Findings) -> Option<String> {
     let url = section.text("url")?;
     match slackwater_redis::address::Address::parse(url.value) {
         Ok(_) => Some(url.value.to_owned()),
@@ -163,15 +163,25 @@ fn url(section: &Section, findings: &mut Findings) -> Option<String> {
 
 /// What is asked for: texts, and fields in braces.
 fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<KeyTemplate> {
-    let template = section.text("key")?;
+    let key = template(section, "key", fields, findings)?;
+    let prefix = section.string("prefix").map(KeyPiece::Text);
+    Some(KeyTemplate(prefix.into_iter().chain(key).collect()))
+}
+
+/// Texts, and fields in braces: what keys in a store are made of.
+pub(super) fn template(
+    section: &Section,
+    name: &str,
+    fields: &Fields,
+    findings: &mut Findings,
+) -> Option<Vec<KeyPiece>> {
+    let what = name;
+    let template = section.text(name)?;
     let mut pieces = Vec::new();
-    if let Some(prefix) = section.string("prefix") {
-        pieces.push(KeyPiece::Text(prefix));
-    }
     let (mut rest, mut names_field) = (template.value, false);
     while let Some((text, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else {
-            findings.add(template.at, "`key`: a brace is not closed");
+            findings.add(template.at, format!("`{what}`: a brace is not closed"));
             return None;
         };
         if !text.is_empty() {
@@ -185,7 +195,7 @@ fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<Ke
         if fields.kind(field) == Some(FieldKind::Float) {
             let (shown, kind) = (quoted(name.value), type_name(FieldKind::Float));
             let message = format!(
-                "`key`: field {shown} is of type {kind}, which has more than one way to be written"
+                "`{what}`: field {shown} is of type {kind}, which has more than one way to be written"
             );
             findings.add(template.at, message);
         }
@@ -197,11 +207,13 @@ fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<Ke
         pieces.push(KeyPiece::Text(rest.to_owned()));
     }
     if !names_field {
-        let message = "`key`: names no field, so all events would ask for the same: write one in braces, as in \
-                       \"profile:{visitor}\"";
+        let message = format!(
+            "`{what}`: names no field, so it would be the same for all events: write one in braces, as in \
+             \"profile:{{visitor}}\""
+        );
         findings.add(template.at, message);
     }
-    Some(KeyTemplate(pieces))
+    Some(pieces)
 }
 
 /// The fields of an answer.

@@ -5,6 +5,7 @@ mod check;
 mod event;
 mod feature;
 mod lookup;
+mod mirror;
 mod input;
 mod model;
 mod recovery;
@@ -59,6 +60,9 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         let has_checkpoints = root.is_meant("checkpoint");
         sink(section, repeated, has_checkpoints, findings)
     });
+    let key = event.as_ref().map(|event| event.key.as_slice());
+    let history = kept.as_ref().and_then(|kept| kept.spec.as_ref());
+    let mirror = mirror::mirror(root, &fields, key, history, findings);
     let recovery = recovery::recovery(root, findings);
     let history = match kept {
         Some(kept) => Some(kept.spec?),
@@ -76,6 +80,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         model: model?,
         sink: sink?,
         dead_letters: dead_letters(root),
+        mirror: mirror?,
         checkpoint: recovery.checkpoint,
         restart: recovery.restart,
     })

@@ -301,9 +301,18 @@ pub(super) const BAD: &[Bad] = &[
         "46:9: `value`: the field is an int, expected a whole number, got 1.5",
         "47:1: [[check]] needs `value` with rule = \"max\"",
     ]),
-    bad("", "[mirror.redis]\nurl = \"x\"\n[dead_letter]\nform = \"rwa\"\n", &[
-        "39:2: [mirror] is not supported in this version",
+    bad("", "[api]\nlisten = \"x\"\n[dead_letter]\nform = \"rwa\"\n", &[
+        "39:1: [api] is not supported in this version",
         "42:8: `form`: unknown value \"rwa\", did you mean \"raw\"?",
+    ]),
+    bad("", "[mirror]\n", &[
+        "39:1: [mirror] needs `redis`",
+    ]),
+    bad("", "[mirror.redis]\nurl = \"x\"\nlayout = \"user:{at}\"\n", &[
+        "39:1: [mirror.redis] needs [checkpoint]: it is written after each of these",
+        "40:7: `url`: expected `redis://HOST:PORT/DATABASE`",
+        "41:10: `layout`: lists of different keys would be one: add the key's field \"user\" in braces",
+        "41:10: `layout`: there is one list for each key, and \"at\" is no field of `key` in [event]",
     ]),
     bad("", "[[lookup]]\nname = \"profile\"\n", &[
         "39:1: [[lookup]] needs `store`",
@@ -324,7 +333,7 @@ pub(super) const BAD: &[Bad] = &[
         "46:8: unknown field \"wieght\", did you mean \"weight\"?",
         "47:8: `fill` with of = \"lookup\": what is not there is the `default` of the lookup's field",
         "51:7: `url`: `rediss://` asks for TLS, which this version cannot do: expected `redis://`",
-        "52:7: `key`: names no field, so all events would ask for the same: write one in braces, as in \"profile:{visitor}\"",
+        "52:7: `key`: names no field, so it would be the same for all events: write one in braces, as in \"profile:{visitor}\"",
         "54:32: read = \"string\" gives one value: declare one field",
         "54:41: field \"weight\" is declared twice",
         "55:12: on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }",
