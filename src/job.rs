@@ -207,7 +207,8 @@ impl Job {
             None => recovered,
             Some(mirror) if recovered.is_complete => {
                 // The run that came to the end of the input may have ended before its mirror did.
-                recovered.bring(mirror).map_err(mirror::behind)?;
+                let mut say = |behind: &_| tracing::warn!("{behind}; the job waits for it");
+                recovered.bring(mirror, &mut say).map_err(mirror::behind)?;
                 recovered
             }
             Some(mirror) => recovered.mirrored(mirror),

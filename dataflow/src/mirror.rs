@@ -17,6 +17,14 @@ pub struct Point {
     pub checkpoint: CheckpointId,
 }
 
+impl Point {
+    /// What a mirror is at that has something, and of which it is not known what: of that nothing must be left over.
+    pub const NOWHERE: Point = Point {
+        epoch: Epoch(0),
+        checkpoint: CheckpointId(0),
+    };
+}
+
 /// A key whose state has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -31,11 +39,17 @@ pub trait Mirror: Send {
     /// The stage whose state it is.
     fn stage(&self) -> &str;
 
-    /// Keeps every older generation from writing from now on, and says at which checkpoint the copy is, if it is at one.
+    /// Keeps every older generation from writing from now on, and says at which checkpoint the copy is; none if there is
+    /// nothing of the job. It is [nowhere](Point::NOWHERE) if it has another form now, or was taken from a newer
+    /// generation, which `from_anybody` allows.
     ///
     /// # Errors
     /// A newer generation writes it, or it is not to be had.
-    fn take_over(&mut self, generation: Generation) -> Result<Option<Point>, MirrorError>;
+    fn take_over(
+        &mut self,
+        generation: Generation,
+        from_anybody: bool,
+    ) -> Result<Option<Point>, MirrorError>;
 
     /// From now on all that is put is remembered, until [`Self::sweep`].
     fn begin_whole(&mut self);
@@ -47,18 +61,21 @@ pub trait Mirror: Send {
     /// Some may be there, and some not.
     fn put(&mut self, changes: &[Change], reaches: Option<Point>) -> Result<(), MirrorError>;
 
-    /// Removes what was not put since [`Self::begin_whole`].
+    /// Removes some of what was not put since [`Self::begin_whole`]; whether there may be more.
     ///
     /// # Errors
     /// Some may be gone, and some not.
-    fn sweep(&mut self) -> Result<(), MirrorError>;
+    fn sweep(&mut self) -> Result<bool, MirrorError>;
 }
 
 /// A copy could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorError {
     /// A newer run writes it.
-    #[error("another run of the job writes it, of generation {0}")]
+    #[error(
+        "another run writes it, of generation {0}, which the checkpoint store does not know: do two jobs of the same name, with \
+         stores of their own, share it? The one that was started last has it"
+    )]
     Replaced(Generation),
     /// It is not at the checkpoint at which it was left: it has lost what it had acknowledged, or somebody else has written.
     #[error("it is not as it was left")]

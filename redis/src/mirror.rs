@@ -10,7 +10,8 @@
 //! | field | what |
 //! | --- | --- |
 //! | `generation` | the run that writes |
-//! | `layout` | the keys of lists |
+//! | `turn` | how often it was taken over: what a network brings late, after another turn has begun, is refused |
+//! | `layout` | how lists are called, and how long they stay |
 //! | `epoch`, `checkpoint` | the checkpoint whose state the lists are, or were before a write that is under way |
 
 use std::collections::HashSet;
@@ -27,8 +28,17 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::address::Address;
 use crate::session::{Reply, Session};
 
+/// What the key of the hash begins with.
+pub const MARKERS: &str = "slackwater:mirror:";
+
 /// Bytes of the largest reply: a page of keys.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
+
+/// The oldest server that can look for lists among all keys.
+const VERSION_LEAST: u32 = 6;
+
+/// Where the keys of a server begin, and where there are no more.
+const FIRST_PAGE: &str = "0";
 
 /// Keys that are looked at at once for what is to be removed.
 const PAGE: u32 = 1_000;
@@ -38,38 +48,41 @@ const BYTES_MOST: usize = 1 << 20;
 
 /// Compares what Redis has with what the writer knows, then writes.
 ///
-/// Keys: the hash, then the lists. Arguments: generation; checkpoint; epoch and checkpoint that are reached, or nothing;
+/// Keys: the hash, then the lists. Arguments: generation; turn; checkpoint; epoch and checkpoint that are reached, or nothing;
 /// milliseconds until lists expire, 0 for never; then of each list the number of its elements, and these.
 const WRITE: &str = r"
-local held = redis.call('HMGET', KEYS[1], 'generation', 'checkpoint')
+local held = redis.call('HMGET', KEYS[1], 'generation', 'turn', 'checkpoint')
 if held[1] and tonumber(held[1]) > tonumber(ARGV[1]) then return held[1] end
-if held[1] ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then return 'moved' end
-local at = 6
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] or (held[3] or '') ~= ARGV[3] then return 'moved' end
+local at = 7
 for list = 2, #KEYS do
   redis.call('DEL', KEYS[list])
   local last = at + tonumber(ARGV[at])
   for from = at + 1, last, 1000 do
     redis.call('RPUSH', KEYS[list], unpack(ARGV, from, math.min(from + 999, last)))
   end
-  if last > at and ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[list], ARGV[5]) end
+  if last > at and ARGV[6] ~= '0' then redis.call('PEXPIRE', KEYS[list], ARGV[6]) end
   at = last + 1
 end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'checkpoint', ARGV[4]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'checkpoint', ARGV[5]) end
 return 'written'
 ";
 
-/// Makes a run the one that writes, and says where the copy is; under other keys it is nowhere.
+/// Makes a run the one that writes, and says where the copy is.
 ///
-/// Arguments: generation; layout.
+/// Arguments: generation; layout; whether it may be taken from a greater generation; epoch and checkpoint that stand for
+/// nowhere.
 const TAKE_OVER: &str = r"
-local held = redis.call('HMGET', KEYS[1], 'generation', 'epoch', 'checkpoint', 'layout')
-if held[1] and tonumber(held[1]) > tonumber(ARGV[1]) then return {held[1]} end
+local held = redis.call('HMGET', KEYS[1], 'generation', 'layout', 'epoch', 'checkpoint')
+local is_newer = held[1] and tonumber(held[1]) > tonumber(ARGV[1])
+if is_newer and ARGV[3] ~= '1' then return {held[1]} end
 redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'layout', ARGV[2])
-if held[4] ~= ARGV[2] then
-  redis.call('HDEL', KEYS[1], 'epoch', 'checkpoint')
-  return {'taken', '', ''}
+local turn = tostring(redis.call('HINCRBY', KEYS[1], 'turn', 1))
+if is_newer or (held[2] and held[2] ~= ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'checkpoint', ARGV[5])
+  return {turn, ARGV[4], ARGV[5]}
 end
-return {'taken', held[2] or '', held[3] or ''}
+return {turn, held[3] or '', held[4] or ''}
 ";
 
 /// A list under a key, its elements in order; none of them for no list.
@@ -88,6 +101,9 @@ pub trait Layout: Send + Sync {
 
     /// The list of a key; none if state is not what it should be.
     fn list(&self, change: &Change) -> Option<List>;
+
+    /// How lists are called. Lists with another name are other lists.
+    fn name(&self) -> String;
 
     /// A pattern of Redis that fits all keys of lists, and as little else as can be.
     fn pattern(&self) -> Vec<u8>;
@@ -115,10 +131,14 @@ pub struct RedisMirror {
     config: MirrorConfig,
     session: Option<Session>,
     generation: Generation,
+    /// As the server counts them.
+    turn: String,
     /// Where it was left.
     at: Option<Point>,
     /// Hashes of keys that were written, where that is to be known.
     written: Option<HashSet<u128>>,
+    /// Where the next page of keys begins, of those that are looked through.
+    cursor: String,
 }
 
 /// Asks a server whether it can hold a mirror.
@@ -127,13 +147,7 @@ pub struct RedisMirror {
 /// It can't, and why, or it does not answer.
 pub fn greet(config: &MirrorConfig) -> Result<(), MirrorError> {
     let mut mirror = RedisMirror::new(config.clone());
-    let info = mirror.ask(&redis::cmd("INFO"))?;
-    let text = match &info {
-        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::VerbatimString { text, .. } => text.clone(),
-        _ => String::new(),
-    };
-    fits(&text).map_err(MirrorError::Unfit)
+    mirror.ask(&redis::cmd("PING")).map(drop)
 }
 
 /// Whether a server that says this of itself keeps what it is given.
@@ -146,6 +160,16 @@ fn fits(info: &str) -> Result<(), String> {
         return Err("the server is part of a cluster, which a mirror cannot be kept in: its lists have to be where its marker \
                     is. Take a server that is in none"
             .to_owned());
+    }
+    let version = said("redis_version").and_then(|it| it.split('.').next()?.parse().ok());
+    if version.is_some_and(|version: u32| version < VERSION_LEAST) {
+        return Err(format!(
+            "the server is older than Redis {VERSION_LEAST}: take a newer one"
+        ));
+    }
+    if said("role") == Some("slave") {
+        let reason = "the server is a replica of another one, and takes no writes: name that one";
+        return Err(reason.to_owned());
     }
     let (most, policy) = (said("maxmemory"), said("maxmemory_policy"));
     match policy {
@@ -166,49 +190,64 @@ impl RedisMirror {
             config,
             session: None,
             generation: Generation::default(),
+            turn: String::new(),
             at: None,
             written: None,
+            cursor: FIRST_PAGE.to_owned(),
         }
     }
 
     fn marker(&self) -> String {
-        format!("slackwater:mirror:{}", self.config.job)
+        format!("{MARKERS}{}", self.config.job)
     }
 
-    /// One command, and its reply.
+    /// One command, and its reply. A new connection first finds out whether the server can hold a mirror.
     fn ask(&mut self, command: &Cmd) -> Result<Value, MirrorError> {
-        let asked = self.try_ask(command);
-        if asked.is_err() {
-            self.session = None;
-        }
-        asked
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.open()?,
+        };
+        let (session, value) = self.ask_over(session, command)?;
+        self.session = Some(session);
+        Ok(value)
     }
 
-    fn try_ask(&mut self, command: &Cmd) -> Result<Value, MirrorError> {
+    fn open(&self) -> Result<Session, MirrorError> {
         let config = &self.config;
-        let unavailable = |error: AskError| {
-            MirrorError::Unavailable(format!("Redis at {} {error}", config.address))
+        let opened = Session::open(&config.address, config.connect_timeout);
+        let session = opened.map_err(|error| self.unavailable(&error))?;
+        let (session, info) = self.ask_over(session, &redis::cmd("INFO"))?;
+        let info = match &info {
+            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::VerbatimString { text, .. } => text.clone(),
+            _ => String::new(),
         };
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => {
-                let opened = Session::open(&config.address, config.connect_timeout);
-                none.insert(opened.map_err(unavailable)?)
-            }
-        };
-        session.until(Instant::now() + config.timeout);
+        fits(&info).map_err(MirrorError::Unfit)?;
+        Ok(session)
+    }
+
+    /// Asks over a connection, which is gone after an error.
+    fn ask_over(
+        &self,
+        mut session: Session,
+        command: &Cmd,
+    ) -> Result<(Session, Value), MirrorError> {
+        session.until(Instant::now() + self.config.timeout);
         let sent = session.send(std::slice::from_ref(command));
         let reply = sent.and_then(|()| session.receive(REPLY_BYTES_MAX));
-        match reply.map_err(unavailable)? {
-            Reply::Value(value) => Ok(value),
+        match reply.map_err(|error| self.unavailable(&error))? {
+            Reply::Value(value) => Ok((session, value)),
             Reply::Refused { reason, .. } => {
-                let address = &config.address;
-                Err(MirrorError::Unavailable(format!(
-                    "Redis at {address} refuses: {reason}"
-                )))
+                let address = &self.config.address;
+                let reason = format!("Redis at {address} refuses: {reason}");
+                Err(MirrorError::Unavailable(reason))
             }
             Reply::TooLarge => Err(self.strange()),
         }
+    }
+
+    fn unavailable(&self, error: &AskError) -> MirrorError {
+        MirrorError::Unavailable(format!("Redis at {} {error}", self.config.address))
     }
 
     fn strange(&self) -> MirrorError {
@@ -225,7 +264,7 @@ impl RedisMirror {
         for list in lists {
             command.arg(list.key.as_slice());
         }
-        command.arg(self.generation.0);
+        command.arg(self.generation.0).arg(&self.turn);
         command.arg(
             self.at
                 .map_or_else(String::new, |at| at.checkpoint.to_string()),
@@ -255,9 +294,9 @@ impl RedisMirror {
     }
 
     /// Keys of lists, a page of them, and where the next one begins.
-    fn page(&mut self, cursor: &str) -> Result<(String, Vec<Vec<u8>>), MirrorError> {
+    fn page(&mut self) -> Result<(String, Vec<Vec<u8>>), MirrorError> {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor)
+        scan.arg(&self.cursor)
             .arg("MATCH")
             .arg(self.config.layout.pattern());
         scan.arg("COUNT").arg(PAGE).arg("TYPE").arg("list");
@@ -297,11 +336,22 @@ impl Mirror for RedisMirror {
         self.config.layout.stage()
     }
 
-    fn take_over(&mut self, generation: Generation) -> Result<Option<Point>, MirrorError> {
+    fn take_over(
+        &mut self,
+        generation: Generation,
+        from_anybody: bool,
+    ) -> Result<Option<Point>, MirrorError> {
         self.written = None;
+        let ttl = self.config.ttl.unwrap_or_default();
+        let layout = format!("{} {}ms", self.config.layout.name(), ttl.as_millis());
+        let nowhere = Point::NOWHERE;
         let mut command = redis::cmd("EVAL");
         command.arg(TAKE_OVER).arg(1).arg(self.marker());
-        command.arg(generation.0).arg(self.config.layout.pattern());
+        command.arg(generation.0).arg(layout);
+        command.arg(u8::from(from_anybody));
+        command
+            .arg(nowhere.epoch.0)
+            .arg(nowhere.checkpoint.to_string());
         let reply = self.ask(&command)?;
         let Value::Array(parts) = &reply else {
             return Err(self.strange());
@@ -309,7 +359,7 @@ impl Mirror for RedisMirror {
         let parts: Vec<Option<String>> = parts.iter().map(text).collect();
         match parts.as_slice() {
             [Some(newer)] => Err(replaced(newer).unwrap_or_else(|| self.strange())),
-            [_, Some(epoch), Some(checkpoint)] => {
+            [Some(turn), Some(epoch), Some(checkpoint)] => {
                 let point = || {
                     Some(Point {
                         epoch: Epoch(epoch.parse().ok()?),
@@ -317,6 +367,7 @@ impl Mirror for RedisMirror {
                     })
                 };
                 self.generation = generation;
+                self.turn.clone_from(turn);
                 self.at = point();
                 Ok(self.at)
             }
@@ -326,6 +377,7 @@ impl Mirror for RedisMirror {
 
     fn begin_whole(&mut self) {
         self.written = Some(HashSet::new());
+        FIRST_PAGE.clone_into(&mut self.cursor);
     }
 
     fn put(&mut self, changes: &[Change], reaches: Option<Point>) -> Result<(), MirrorError> {
@@ -352,27 +404,24 @@ impl Mirror for RedisMirror {
         }
     }
 
-    fn sweep(&mut self) -> Result<(), MirrorError> {
-        let written = self.written.take().unwrap_or_default();
-        let mut cursor = "0".to_owned();
-        loop {
-            let (next, keys) = self.page(&cursor)?;
-            let others = keys
-                .into_iter()
-                .filter(|key| !written.contains(&xxh3_128(key)));
-            let gone = others.map(|key| List {
-                key,
-                elements: Vec::new(),
-            });
-            let gone: Vec<List> = gone.collect();
-            if !gone.is_empty() {
-                self.write(&gone, None)?;
-            }
-            if next == "0" {
-                return Ok(());
-            }
-            cursor = next;
+    fn sweep(&mut self) -> Result<bool, MirrorError> {
+        let (next, keys) = self.page()?;
+        let written = self.written.as_ref();
+        let is_other = |key: &Vec<u8>| written.is_none_or(|it| !it.contains(&xxh3_128(key)));
+        let gone = keys.into_iter().filter(is_other).map(|key| List {
+            key,
+            elements: Vec::new(),
+        });
+        let gone: Vec<List> = gone.collect();
+        if !gone.is_empty() {
+            self.write(&gone, None)?;
         }
+        self.cursor = next;
+        let has_more = self.cursor != FIRST_PAGE;
+        if !has_more {
+            self.written = None;
+        }
+        Ok(has_more)
     }
 }
 
@@ -388,6 +437,9 @@ mod tests {
             (found, _) => unreachable!("{info:?}: {found:?}"),
         };
         check("", None);
+        check("redis_version:7.0.15\r\nrole:master\r\n", None);
+        check("redis_version:5.0.1\r\n", Some("older than Redis 6"));
+        check("redis_version:7.0.15\r\nrole:slave\r\n", Some("a replica"));
         check("# Cluster\r\ncluster_enabled:0\r\n", None);
         check("cluster_enabled:1\r\n", Some("cluster"));
         check("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", None);

@@ -1,8 +1,9 @@
 //! A Redis server, as the system's packages have it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How often other ports are tried when somebody was quicker to take one.
 const ATTEMPTS: usize = 5;
 const NAME: &str = "Redis";
+/// Where it keeps what it appends to, in its folder.
+const APPEND_ONLY: &str = "appendonlydir";
 const NOT_RUNNING: &str = "Redis does not run";
 
 /// Makes sure that there is a server to start: where the system's packages have one and this user may install it, it is
@@ -133,7 +136,7 @@ impl Redis {
                 .try_wait()
                 .context("cannot look after Redis")?;
             if ended.is_some() || since.elapsed() > PATIENCE {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                let said = fs::read_to_string(&log).unwrap_or_default();
                 bail!("Redis at port {} does not answer:\n{said}", self.port);
             }
             thread::sleep(LOOK);
@@ -202,6 +205,40 @@ impl Redis {
             );
         }
         Ok(printed)
+    }
+
+    /// What it has written to its append-only files so far.
+    ///
+    /// # Errors
+    /// It keeps none, or they cannot be read.
+    pub fn saved(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let folder = self.folder.path().join(APPEND_ONLY);
+        let files = fs::read_dir(&folder);
+        let files = files.with_context(|| format!("cannot read {}", folder.display()))?;
+        let read = files.map(|file| {
+            let path = file.context("cannot read a folder")?.path();
+            let bytes = fs::read(&path);
+            let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((path, bytes))
+        });
+        read.collect()
+    }
+
+    /// Puts them back, as if nothing had been written since.
+    ///
+    /// # Errors
+    /// It runs, or they cannot be written.
+    pub fn put_back(&self, saved: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        if self.running.is_some() {
+            bail!("Redis still runs: kill or stop it first");
+        }
+        let folder = self.folder.path().join(APPEND_ONLY);
+        fs::remove_dir_all(&folder)
+            .and_then(|()| fs::create_dir(&folder))
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+        saved.iter().try_for_each(|(path, bytes)| {
+            fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+        })
     }
 
     /// Kills it.

@@ -167,6 +167,14 @@ impl Layout for Histories {
         })
     }
 
+    fn name(&self) -> String {
+        let pieces = self.layout.iter().map(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Part(part) => format!("{{{part}}}"),
+        });
+        pieces.collect()
+    }
+
     fn pattern(&self) -> Vec<u8> {
         let mut pattern = Vec::new();
         for piece in &self.layout {

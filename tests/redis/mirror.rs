@@ -1,6 +1,6 @@
 //! Lists in Redis that the job's histories are: after kills of both sides, of two runs at once, and where they cannot be kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,13 +88,19 @@ fn check(job: &Job, redis: &Redis) {
     let (expected, found) = (expected(job), found(redis));
     assert!(expected.len() > 500, "{} lists", expected.len());
     let differ = |key: &&String| expected.get(*key) != found.get(*key);
-    let mut all: Vec<&String> = expected.keys().chain(found.keys()).collect();
-    all.dedup();
+    let all: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
     let other: Vec<_> = all.iter().filter(|key| differ(key)).take(3).collect();
     let shown = other
         .first()
         .map(|key| (expected.get(**key), found.get(**key)));
     assert!(other.is_empty(), "{other:?}\n{shown:?}\n{}", job.said());
+}
+
+/// The pipeline with another number of workers.
+fn with_workers(text: &str, workers: u64) -> String {
+    let at = text.find("\nworkers = ").unwrap() + 1;
+    let end = at + text[at..].find('\n').unwrap();
+    format!("{}workers = {workers}{}", &text[..at], &text[end..])
 }
 
 fn scale() -> u64 {
@@ -106,48 +112,64 @@ fn scale() -> u64 {
 fn are_lists_what_histories_are_however_often_both_sides_are_killed() {
     let kills = KILLS * scale();
     let mut redis = redis(&["--appendonly", "yes"]);
-    let events = 900 * kills;
+    let events = 4_000 * kills;
     let variation = Variation {
         interval_ms: Some(50),
         ..variation(events, 3_000)
     };
-    let job = mirrored(variation, &redis.url(), Vec::new());
+    let mut job = mirrored(variation, &redis.url(), Vec::new());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut below = |bound: u64| rng.next_u64() % bound;
     let mut running = job.start();
-    let mut of = [0; 3];
+    let mut of = [0; 4];
     for _ in 0..kills {
         thread::sleep(Duration::from_millis(50 + below(300)));
-        if running.ended().is_some() {
-            break;
-        }
-        match below(3) {
-            0 => of[0] += usize::from(running.kill_worker()),
+        match below(4) {
+            0 => {
+                let begun = Instant::now();
+                while !running.kill_worker() {
+                    assert!(begun.elapsed() < Duration::from_secs(30), "{}", job.said());
+                    thread::sleep(Duration::from_millis(10));
+                }
+                of[0] += 1;
+            }
             1 => {
                 running.kill_all();
+                let workers = [1, 4, 2][below(3) as usize];
+                job.rewrite(|text| with_workers(&text, workers));
                 running = job.start();
                 of[1] += 1;
             }
-            _ => {
+            nth => {
+                // What the server had on its disk at some time: as after a loss of power it has forgotten what came later.
+                let before = redis.saved().unwrap();
+                thread::sleep(Duration::from_millis(below(400)));
                 redis.kill().unwrap();
+                if nth == 3 {
+                    redis.put_back(&before).unwrap();
+                }
                 thread::sleep(Duration::from_millis(below(300)));
                 redis.restart().unwrap();
-                of[2] += 1;
+                of[nth as usize] += 1;
             }
         }
     }
     let ended = running.wait();
     assert!(ended.success(), "{ended}\n{}", job.said());
     check(&job, &redis);
-    let [worker, all, server] = of;
-    assert!(worker > 0 && all > 0 && server > 0, "{of:?}");
+    let [worker, all, server, forgotten] = of;
+    assert_eq!(worker + all + server + forgotten, kills as usize, "{of:?}");
+    assert!(
+        worker > 0 && all > 0 && server > 0 && forgotten > 0,
+        "{of:?}"
+    );
     let expiry = redis
         .cli(&["PTTL", found(&redis).keys().next().unwrap()])
         .unwrap();
     assert!(expiry.trim().parse::<i64>().unwrap() > 0, "{expiry}");
     let text = format!(
-        "Lists of histories: {worker} kills of the worker, {all} of the whole job, {server} of Redis (append-only, synced each \
-         second); {} lists are those that {events} events must leave.",
+        "Lists of histories: {worker} kills of the worker, {all} of the whole job, each followed by 1, 2 or 4 workers, {server} of Redis, \
+         {forgotten} of Redis with what it had acknowledged up to 0.4 s before forgotten; {} lists are those that {events} events must leave.",
         found(&redis).len()
     );
     store(&serde_json::json!({ "redis": text }));
@@ -234,6 +256,10 @@ impl Layout for AsTheyAre {
         })
     }
 
+    fn name(&self) -> String {
+        "user:{}".to_owned()
+    }
+
     fn pattern(&self) -> Vec<u8> {
         b"user:*".to_vec()
     }
@@ -246,45 +272,85 @@ fn change(key: &str, value: Option<&str>) -> Change {
     }
 }
 
-#[test]
-fn does_the_newest_run_write_and_is_what_was_lost_found_out() {
-    let redis = redis(&[]);
-    let mirror = || {
-        RedisMirror::new(MirrorConfig {
-            job: "a".to_owned(),
-            address: Address::parse(&redis.url()).unwrap(),
-            timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
-            ttl: None,
-            layout: Arc::new(AsTheyAre),
-        })
-    };
-    let point = |epoch| mirror::Point {
+/// Lists in this server, without a job.
+fn bare(redis: &Redis) -> RedisMirror {
+    RedisMirror::new(MirrorConfig {
+        job: "a".to_owned(),
+        address: Address::parse(&redis.url()).unwrap(),
+        timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        ttl: None,
+        layout: Arc::new(AsTheyAre),
+    })
+}
+
+fn point(epoch: u64) -> mirror::Point {
+    mirror::Point {
         epoch: Epoch(epoch),
         checkpoint: CheckpointId(epoch + 7),
-    };
-    let (mut older, mut newer) = (mirror(), mirror());
-    assert_eq!(older.take_over(Generation(9)), Ok(None));
+    }
+}
+
+#[test]
+fn does_the_newest_run_write_and_no_other() {
+    let redis = redis(&[]);
+    let (mut older, mut newer) = (bare(&redis), bare(&redis));
+    assert_eq!(older.take_over(Generation(9), false), Ok(None));
     assert_eq!(
         older.put(&[change("user:1", Some("a"))], Some(point(1))),
         Ok(())
     );
-    assert_eq!(newer.take_over(Generation(10)), Ok(Some(point(1))));
+    assert_eq!(newer.take_over(Generation(10), false), Ok(Some(point(1))));
     let replaced = Err(MirrorError::Replaced(Generation(10)));
     assert_eq!(older.put(&[change("user:1", Some("b"))], None), replaced);
-    assert_eq!(older.take_over(Generation(9)).map(|_| ()), replaced);
+    assert_eq!(older.take_over(Generation(9), false).map(|_| ()), replaced);
     assert_eq!(redis.cli(&["LRANGE", "user:1", "0", "-1"]).unwrap(), "a\n");
-    // All of an epoch but the last word.
+    // All of an epoch but the last word; then another turn of the same run, in which what is late is refused.
     assert_eq!(newer.put(&[change("user:2", Some("c"))], None), Ok(()));
-    assert_eq!(mirror().take_over(Generation(10)), Ok(Some(point(1))));
+    let mut late = newer;
+    let mut newer = bare(&redis);
+    assert_eq!(newer.take_over(Generation(10), false), Ok(Some(point(1))));
+    assert_eq!(
+        late.put(&[change("user:2", Some("b"))], None),
+        Err(MirrorError::Moved)
+    );
     assert_eq!(newer.put(&[], Some(point(2))), Ok(()));
+    // A run of another store has smaller numbers, and may be allowed to take it: then it is nowhere.
+    let mut other = bare(&redis);
+    assert_eq!(
+        other.take_over(Generation(1), false),
+        Err(MirrorError::Replaced(Generation(10)))
+    );
+    assert_eq!(
+        other.take_over(Generation(1), true),
+        Ok(Some(mirror::Point::NOWHERE))
+    );
+    assert_eq!(
+        newer.put(&[change("user:2", Some("e"))], None),
+        Err(MirrorError::Moved)
+    );
+    assert_eq!(
+        newer.take_over(Generation(10), false),
+        Ok(Some(mirror::Point::NOWHERE))
+    );
+}
+
+#[test]
+fn is_what_is_not_put_again_gone_and_what_was_lost_found_out() {
+    let redis = redis(&[]);
+    let mut newer = bare(&redis);
+    assert_eq!(newer.take_over(Generation(10), false), Ok(None));
+    assert_eq!(
+        newer.put(&[change("user:1", Some("a"))], Some(point(1))),
+        Ok(())
+    );
     // What is not put again goes, and nothing else.
     redis.cli(&["RPUSH", "user:3", "x"]).unwrap();
     redis.cli(&["SET", "user:4", "x"]).unwrap();
     redis.cli(&["RPUSH", "other", "x"]).unwrap();
     newer.begin_whole();
     assert_eq!(newer.put(&[change("user:2", Some("d"))], None), Ok(()));
-    assert_eq!(newer.sweep(), Ok(()));
+    while newer.sweep().unwrap() {}
     let mut keys: Vec<String> = redis
         .cli(&["KEYS", "*"])
         .unwrap()
@@ -298,6 +364,6 @@ fn does_the_newest_run_write_and_is_what_was_lost_found_out() {
         newer.put(&[change("user:2", Some("d"))], None),
         Err(MirrorError::Moved)
     );
-    assert_eq!(newer.take_over(Generation(10)), Ok(None));
+    assert_eq!(newer.take_over(Generation(10), false), Ok(None));
     assert_eq!(newer.put(&[change("user:2", Some("d"))], None), Ok(()));
 }

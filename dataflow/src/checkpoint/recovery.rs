@@ -18,7 +18,7 @@ use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
 use crate::checkpoint::log::{Claimant, Fence, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
-use crate::checkpoint::mirroring::{Behind, Durable, Mirrored, Start, bring, point};
+use crate::checkpoint::mirroring::{Behind, Durable, Mirrored, Start, bring};
 use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::{ToPublish, publish};
 use crate::checkpoint::record::encode;
@@ -278,13 +278,17 @@ impl Recovered {
         self
     }
 
-    /// Brings the copy to the checkpoint of a job that has ended, whose run may have ended before.
+    /// Brings the copy to the checkpoint of a job that has ended, whose run may have ended before, however long that takes.
     ///
     /// # Errors
-    /// It could not be brought there within some seconds.
-    pub fn bring(&self, mirror: Box<dyn Mirror>) -> Result<(), Behind> {
+    /// Somebody else writes it.
+    pub fn bring(
+        &self,
+        mirror: Box<dyn Mirror>,
+        say: &mut dyn FnMut(&Behind),
+    ) -> Result<(), Behind> {
         let start = self.mirror_start.clone();
-        bring(&self.store, mirror, self.log.generation(), start)
+        bring(&self.store, mirror, self.log.generation(), start, say)
     }
 }
 
@@ -386,7 +390,7 @@ impl Claimed {
         };
         // To a run that begins with nothing none has led.
         let known = self.usable(chosen.as_ref()).filter(|_| chosen.is_some());
-        let mirror_start = Start::at(from, known.map(point));
+        let mirror_start = Start::at(from, known);
         self.delete_orphans(&retention)?;
         let state = |it| ChainState::new(&self.store, it, asked.spread);
         let (partitions, idle, raised) = ledger.beginning();

@@ -15,7 +15,7 @@ use crate::checkpoint::frame::ObjectRef;
 use crate::checkpoint::ledger::{Heading, Ledger, Placed, Report, listing};
 use crate::checkpoint::log::{ManifestLog, Recorded};
 use crate::checkpoint::manifest::{Manifest, Record};
-use crate::checkpoint::mirroring::Durable;
+use crate::checkpoint::mirroring::{Durable, Pins};
 use crate::checkpoint::names::DataName;
 use crate::checkpoint::record::encode;
 use crate::checkpoint::retention::{Deletable, Retention};
@@ -89,7 +89,7 @@ pub(crate) struct Leader {
     pub(crate) events: Receiver<Event>,
     pub(crate) publisher: Sender<ToPublish>,
     /// Who copies state for others; none if nobody does.
-    pub(crate) mirror: Option<Sender<Durable>>,
+    pub(crate) mirror: Option<MirrorLine>,
     pub(crate) folder: Sender<FoldOrder>,
     pub(crate) collector: Sender<Deletable>,
     pub(crate) folds: Folds,
@@ -102,6 +102,12 @@ pub(crate) struct Leader {
     /// The manifest under way.
     pub(crate) putting: Option<Putting>,
     pub(crate) is_stopping: bool,
+}
+
+/// The way to a mirror, and what it is reading.
+pub(crate) struct MirrorLine {
+    pub(crate) durable: Sender<Durable>,
+    pub(crate) pins: Pins,
 }
 
 /// A manifest under way.
@@ -365,15 +371,16 @@ impl Leader {
             self.publish(covers);
         }
         if let Some(Putting { manifest, .. }) = self.putting.take() {
+            let mut unpublished = self.ledger.unpublished_objects();
             if let Some(mirror) = &self.mirror {
-                drop(mirror.send(Durable::of(&manifest)));
+                drop(mirror.durable.send(Durable::of(&manifest)));
+                mirror.pins.add_to(&mut unpublished);
             }
             if let Some(source) = self.job.source() {
                 let partitions = manifest.partitions.iter();
                 let positions: Vec<_> = partitions.map(|it| (it.id, it.position)).collect();
                 source.durable(&positions);
             }
-            let unpublished = self.ledger.unpublished_objects();
             let deletable = self.retention.on_durable(listing(&manifest), &unpublished);
             drop(self.collector.send(deletable));
             self.folds.on_durable(manifest.chains);

@@ -9,12 +9,12 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::checkpoint::coordinator::{CheckpointSettings, Coordinator};
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::log::successor;
-use crate::checkpoint::mirroring::{Durable, Mirrored};
+use crate::checkpoint::mirroring::Mirrored;
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
 use crate::checkpointing::folder::{self, FolderSetup};
-use crate::checkpointing::leading::{Alarm, Event, Leader};
+use crate::checkpointing::leading::{Alarm, Event, Leader, MirrorLine};
 use crate::checkpointing::mirroring::{self, MirrorSetup};
 use crate::checkpointing::placing::{self, Placement, PlacerSetup};
 use crate::checkpointing::publishing::{self, PublisherSetup};
@@ -37,6 +37,8 @@ pub(super) struct Threads {
     /// Who puts outputs in their place: they end when the writers have.
     placers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    /// Follows the leader; gives why the run has failed.
+    mirror: Option<JoinHandle<Option<RunError>>>,
     leader: JoinHandle<Totals>,
     meters: Arc<Meters>,
 }
@@ -52,6 +54,12 @@ impl Threads {
             if thread.join().is_err() {
                 job.fail(RunError::panicked());
             }
+        }
+        let mirrored = self.mirror.map_or(Ok(None), JoinHandle::join);
+        match mirrored {
+            Ok(None) => {}
+            Ok(Some(error)) => job.fail(error),
+            Err(_) => job.fail(RunError::panicked()),
         }
         let failure = job.take_failure();
         // Hanging up tells the writers that no more comes.
@@ -139,13 +147,13 @@ pub(super) fn start(
         is_stopping: false,
     };
     let leading = lead(leader, tell)?;
-    let others = [publisher, folder, collector].into_iter();
     let threads = Threads {
         generation,
         store,
         writers,
         placers: placers.into_iter().flatten().collect(),
-        others: others.chain(mirroring).collect(),
+        others: vec![publisher, folder, collector],
+        mirror: mirroring,
         leader: leading,
         meters: Arc::clone(&group.meters),
     };
@@ -221,7 +229,7 @@ fn start_placer(
 }
 
 /// Who tells a mirror of checkpoints, and its thread.
-type Mirroring = (Sender<Durable>, JoinHandle<()>);
+type Mirroring = (MirrorLine, JoinHandle<Option<RunError>>);
 
 fn start_mirror(
     group: &WorkerGroup,
@@ -232,7 +240,7 @@ fn start_mirror(
         return Ok(None);
     };
     let (give, durable) = crossbeam_channel::unbounded();
-    let thread = mirroring::start(MirrorSetup {
+    let (pins, thread) = mirroring::start(MirrorSetup {
         generation: recovered.log.generation(),
         store: Arc::clone(&recovered.store),
         mirror,
@@ -242,7 +250,11 @@ fn start_mirror(
         meters: Arc::clone(&group.meters),
         stopper: group.stopper(),
     })?;
-    Ok(Some((give, thread)))
+    let line = MirrorLine {
+        durable: give,
+        pins,
+    };
+    Ok(Some((line, thread)))
 }
 
 fn start_folder(

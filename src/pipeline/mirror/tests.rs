@@ -89,4 +89,5 @@ fn what_is_no_history() {
 fn does_the_pattern_fit_lists_only() {
     let pattern = String::from_utf8(histories().pattern()).unwrap();
     assert_eq!(pattern, r"a\[*\]:\**");
+    assert_eq!(histories().name(), "a[{1}]:*{0}");
 }

@@ -9,6 +9,7 @@ use crate::pipeline::resolve::event::Fields;
 use crate::pipeline::resolve::lookup::{template, url};
 use crate::pipeline::spec::{Hidden, HistorySpec, MirrorSpec};
 use crate::pipeline::value::quoted;
+use slackwater_redis::mirror::MARKERS;
 
 /// Resolves `[mirror.redis]`. `Some(None)` if there is none.
 pub(super) fn mirror(
@@ -80,5 +81,28 @@ fn layout(
             findings.add(at, message);
         }
     }
+    if let Some(problem) = ambiguous(&pieces) {
+        findings.add(at, format!("`layout`: {problem}"));
+    }
     Some(KeyTemplate(pieces))
+}
+
+/// Why lists could not be told from others by their keys.
+fn ambiguous(pieces: &[KeyPiece]) -> Option<&'static str> {
+    let is_field = |piece: &KeyPiece| matches!(piece, KeyPiece::Field(_));
+    if let Some(KeyPiece::Text(first)) = pieces.first() {
+        if MARKERS.starts_with(first) || first.starts_with(MARKERS) {
+            return Some("keys that begin so are the mirror's own: begin it with another word");
+        }
+    } else {
+        return Some(
+            "any key could be one of its lists: begin it with a word, as in \"visitor:{visitor}\"",
+        );
+    }
+    let mut neighbours = pieces.iter().zip(pieces.iter().skip(1));
+    neighbours
+        .any(|(one, next)| is_field(one) && is_field(next))
+        .then_some(
+            "where one field ends and the next begins is not to be seen: write a text between them",
+        )
 }

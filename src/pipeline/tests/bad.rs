@@ -314,6 +314,15 @@ pub(super) const BAD: &[Bad] = &[
         "41:10: `layout`: lists of different keys would be one: add the key's field \"user\" in braces",
         "41:10: `layout`: there is one list for each key, and \"at\" is no field of `key` in [event]",
     ]),
+    bad("", "[mirror.redis]\nurl = \"redis://h\"\nlayout = \"{user}{user}\"\n[checkpoint]\n", &[
+        "41:10: `layout`: any key could be one of its lists: begin it with a word, as in \"visitor:{visitor}\"",
+    ]),
+    bad("", "[mirror.redis]\nurl = \"redis://h\"\nlayout = \"u:{user}{user}\"\n[checkpoint]\n", &[
+        "41:10: `layout`: where one field ends and the next begins is not to be seen: write a text between them",
+    ]),
+    bad("", "[mirror.redis]\nurl = \"redis://h\"\nlayout = \"slackwater:{user}\"\n[checkpoint]\n", &[
+        "41:10: `layout`: keys that begin so are the mirror's own: begin it with another word",
+    ]),
     bad("", "[[lookup]]\nname = \"profile\"\n", &[
         "39:1: [[lookup]] needs `store`",
         "39:1: [[lookup]] needs `url`",

@@ -9,7 +9,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use crate::checkpoint::frame::{Encoding, ObjectRef};
 use crate::checkpoint::manifest::ChainObject;
-use crate::checkpoint::mirroring::{Behind, Copying, Durable};
+use crate::checkpoint::mirroring::{Behind, Copying, Durable, known};
 use crate::checkpoint::names::{DataKind, DataName};
 use crate::checkpoint::shelf::Shelf;
 use crate::checkpoint::state_file::{Entry, StateWriter};
@@ -87,11 +87,18 @@ impl Mirror for Plain {
         STAGE
     }
 
-    fn take_over(&mut self, generation: Generation) -> Result<Option<Point>, MirrorError> {
+    fn take_over(
+        &mut self,
+        generation: Generation,
+        from_anybody: bool,
+    ) -> Result<Option<Point>, MirrorError> {
         self.put = None;
         let mut held = self.last();
         if held.generation > generation {
-            return Err(MirrorError::Replaced(held.generation));
+            if !from_anybody {
+                return Err(MirrorError::Replaced(held.generation));
+            }
+            held.at = Some(Point::NOWHERE);
         }
         held.generation = generation;
         (self.generation, self.expects) = (generation, held.at);
@@ -121,9 +128,18 @@ impl Mirror for Plain {
         Ok(())
     }
 
-    fn sweep(&mut self) -> Result<(), MirrorError> {
-        let put = self.put.take().unwrap_or_default();
-        self.change(|held| held.map.retain(|key, _| put.contains(key)))
+    fn sweep(&mut self) -> Result<bool, MirrorError> {
+        let put = self.put.clone().unwrap_or_default();
+        let mut more = false;
+        self.change(|held| {
+            let mut others = held.map.keys().filter(|key| !put.contains(*key));
+            let gone = others.next().cloned();
+            more = others.next().is_some();
+            if let Some(gone) = gone {
+                held.map.remove(&gone);
+            }
+        })?;
+        Ok(more)
     }
 }
 
@@ -132,7 +148,8 @@ struct Job {
     store: Arc<Shelf>,
     state: Map,
     chain: Vec<ChainObject>,
-    points: Vec<Point>,
+    /// Checkpoints, with whether there was state.
+    points: Vec<(Point, bool)>,
 }
 
 impl Job {
@@ -143,13 +160,13 @@ impl Job {
             chain: Vec::new(),
             points: Vec::new(),
         };
-        job.points.push(job.next());
+        job.points.push((job.next(), false));
         job
     }
 
     fn next(&self) -> Point {
         Point {
-            epoch: Epoch(self.points.last().map_or(0, |last| last.epoch.0 + 1)),
+            epoch: Epoch(self.points.last().map_or(0, |(last, _)| last.epoch.0 + 1)),
             checkpoint: CheckpointId(
                 1_000 + self.store.len() as u64 * 10 + self.points.len() as u64,
             ),
@@ -170,7 +187,8 @@ impl Job {
     /// A checkpoint with these changes.
     fn checkpoint(&mut self, changes: &BTreeMap<u8, Option<u8>>) {
         let point = self.next();
-        self.points.push(point);
+        self.points
+            .push((point, !self.chain.is_empty() || !changes.is_empty()));
         if changes.is_empty() {
             return;
         }
@@ -207,31 +225,27 @@ impl Job {
         self.chain.push(listed(object, last.epoch, first.whole));
     }
 
-    /// What was restored is an older state, of another history from then on.
+    /// It begins once more, with nothing; the manifests of before are still there.
     fn go_back(&mut self) {
         self.state.clear();
         self.chain.clear();
-        self.points = vec![self.next()];
+        self.points.push((self.next(), false));
     }
 
     fn durable(&self) -> Durable {
         Durable {
-            point: *self.points.last().unwrap(),
+            point: self.points.last().unwrap().0,
             chains: vec![self.chain.clone()],
         }
     }
 
     /// A new run.
     fn copying(&self, mirror: &Plain, generation: u64) -> Copying {
-        let known = self.points.iter().rev().take(RETAINED).rev();
+        let retained = self.points.iter().rev().take(RETAINED).rev();
+        let known = known(retained.copied());
         let store = Arc::clone(&self.store) as Arc<dyn Store>;
         let mirror = Box::new(mirror.clone());
-        Copying::new(
-            store,
-            mirror,
-            Generation(generation),
-            known.copied().collect(),
-        )
+        Copying::new(store, mirror, Generation(generation), known)
     }
 }
 
@@ -279,7 +293,7 @@ proptest! {
             match act {
                 Act::Checkpoint(changes) => job.checkpoint(&changes),
                 Act::Fold(how_many) => job.fold(how_many),
-                Act::Bring => drop(copying.bring(&job.durable())),
+                Act::Bring => drop(copying.bring(&job.durable(), &|| true)),
                 Act::FailIn(puts) => *mirror.fails_in.lock().unwrap() = Some(puts),
                 Act::Forget(writes) => {
                     let mut held = mirror.held();
@@ -299,8 +313,8 @@ proptest! {
         // A mirror that nobody writes to may have forgotten something without being asked.
         job.checkpoint(&BTreeMap::from([(9, Some(9))]));
         // The first may find that it is not where it was left.
-        if copying.bring(&job.durable()).is_err() {
-            copying.bring(&job.durable()).unwrap();
+        if copying.bring(&job.durable(), &|| true).is_err() {
+            copying.bring(&job.durable(), &|| true).unwrap();
         }
         let held = mirror.last();
         assert_eq!(held.map, job.state);
@@ -312,13 +326,13 @@ proptest! {
 fn is_a_mirror_written_by_the_newest_run_only() {
     let (mut job, mirror) = (Job::new(), Plain::default());
     let mut older = job.copying(&mirror, 1);
-    older.bring(&job.durable()).unwrap();
+    older.bring(&job.durable(), &|| true).unwrap();
     job.checkpoint(&BTreeMap::from([(1, Some(1))]));
     let mut newer = job.copying(&mirror, 2);
-    newer.bring(&job.durable()).unwrap();
+    newer.bring(&job.durable(), &|| true).unwrap();
     job.checkpoint(&BTreeMap::from([(2, Some(2))]));
     for _ in 0..2 {
-        let refused = older.bring(&job.durable()).unwrap_err();
+        let refused = older.bring(&job.durable(), &|| true).unwrap_err();
         assert!(matches!(
             refused,
             Behind::Mirror(MirrorError::Replaced(Generation(2)))
@@ -334,7 +348,7 @@ fn how_much_is_put() {
     let mut copying = job.copying(&mirror, 1);
     let all = (0..200).map(|key| (key, Some(1))).collect();
     job.checkpoint(&all);
-    copying.bring(&job.durable()).unwrap();
+    copying.bring(&job.durable(), &|| true).unwrap();
     job.checkpoint(&BTreeMap::from([(7, Some(2))]));
     // Nobody else has changed it meanwhile, or this would be put in its place.
     mirror
@@ -343,12 +357,42 @@ fn how_much_is_put() {
         .unwrap()
         .map
         .insert(vec![8], vec![9]);
-    copying.bring(&job.durable()).unwrap();
+    copying.bring(&job.durable(), &|| true).unwrap();
     let held = mirror.last().map;
     assert_eq!((&held[&vec![7]], &held[&vec![8]]), (&vec![2], &vec![9]));
     // Also by a run that goes on from there.
     job.checkpoint(&BTreeMap::from([(6, Some(2))]));
-    job.copying(&mirror, 2).bring(&job.durable()).unwrap();
+    job.copying(&mirror, 2)
+        .bring(&job.durable(), &|| true)
+        .unwrap();
     let held = mirror.last().map;
     assert_eq!((&held[&vec![6]], &held[&vec![8]]), (&vec![2], &vec![9]));
+}
+
+/// A job whose store was emptied begins with a small generation, and has its mirror all the same. The run of the other store that
+/// had it has it no more.
+#[test]
+fn is_a_mirror_of_another_store_taken_and_emptied() {
+    let (mut before, mirror) = (Job::new(), Plain::default());
+    before.checkpoint(&BTreeMap::from([(1, Some(1))]));
+    let mut older = before.copying(&mirror, 57);
+    older.bring(&before.durable(), &|| true).unwrap();
+    let mut job = Job::new();
+    job.checkpoint(&BTreeMap::from([(2, Some(2))]));
+    let mut newer = job.copying(&mirror, 1);
+    newer.bring(&job.durable(), &|| true).unwrap();
+    assert_eq!(mirror.last().map, job.state);
+    before.checkpoint(&BTreeMap::from([(3, Some(3))]));
+    assert!(older.bring(&before.durable(), &|| true).is_err());
+    assert_eq!(mirror.last().map, job.state);
+}
+
+#[test]
+fn does_a_copy_end_that_nobody_waits_for() {
+    let (mut job, mirror) = (Job::new(), Plain::default());
+    job.checkpoint(&BTreeMap::from([(1, Some(1))]));
+    let mut copying = job.copying(&mirror, 1);
+    let ended = copying.bring(&job.durable(), &|| false);
+    assert!(matches!(ended, Err(Behind::Ended)), "{ended:?}");
+    assert!(mirror.last().map.is_empty());
 }
