@@ -215,6 +215,7 @@ impl Job {
                 ],
                 output,
                 provenance: None,
+                lookups: Vec::new(),
                 spread: SPREAD,
                 form: Form::Lines,
             },

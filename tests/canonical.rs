@@ -31,6 +31,11 @@ pub fn mask(line: &str) -> Value {
             *value = json!("masked");
         }
     }
+    // Whether an answer was remembered, and for how long, is chance.
+    let lookups = record.get_mut("lookups").and_then(Value::as_object_mut);
+    for (_, provenance) in lookups.into_iter().flatten() {
+        *provenance = json!("masked");
+    }
     Value::Object(record)
 }
 
@@ -44,6 +49,10 @@ fn are_only_undetermined_fields_masked() {
     check(
         r#"{"original_event":{"timestamp":1},"timestamp":2.5,"epoch":null}"#,
         json!({"original_event": {"timestamp": 1}, "timestamp": "masked", "epoch": "masked"}),
+    );
+    check(
+        r#"{"lookups":{"profile":{"from":"cached","age_ms":812}}}"#,
+        json!({"lookups": {"profile": "masked"}}),
     );
     check(
         r#"{"generation":1,"shard":2,"sequence":3}"#,

@@ -12,6 +12,7 @@ use slackwater_dataflow::place::Spread;
 use slackwater_models::{ScoreError, Scorer};
 
 use crate::batch::{RowBatch, leave_out};
+use crate::enrichment::Enrichment;
 use crate::features::FeatureBatch;
 use crate::reject::{Code, Reason, RejectBatch, Stage};
 
@@ -35,6 +36,8 @@ pub struct ScoredBatch {
     pub batch: RowBatch,
     /// One score per event, finite.
     pub scores: Vec<f32>,
+    /// Where what was looked up for it comes from.
+    pub enrichment: Enrichment,
 }
 
 /// Scores events.
@@ -130,7 +133,11 @@ impl Operator for Infer {
     type Reject = RejectBatch;
 
     fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<ScoredBatch, RejectBatch>) {
-        let FeatureBatch { mut batch, vectors } = input;
+        let FeatureBatch {
+            mut batch,
+            vectors,
+            mut enrichment,
+        } = input;
         if faults::is_on(Defect::Poison) {
             let records = batch.rows.rows().iter().map(|row| row.record);
             records.for_each(|record| faults::take_poison(batch.rows.bytes(record)));
@@ -149,13 +156,18 @@ impl Operator for Infer {
             refused.dedup_by_key(|(at, _)| *at);
             let positions: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
             leave_out(&mut scores, &positions);
+            enrichment.leave_out(&positions);
             let spread = &self.plan.spread;
             if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, spread) {
                 out.reject(rejects);
             }
         }
         if !scores.is_empty() {
-            out.give(ScoredBatch { batch, scores });
+            out.give(ScoredBatch {
+                batch,
+                scores,
+                enrichment,
+            });
         }
     }
 }

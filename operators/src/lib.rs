@@ -8,7 +8,7 @@
 //! - [`ingest`]: bytes to rows, at the source's worker.
 //! - [`order`]: in event-time order, the wait for the watermark.
 //! - [`history`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
-//! - [`lookup`]: features that others have written elsewhere.
+//! - [`lookup`]: features that others have written elsewhere. [`enrichment`]: where they come from, as a prediction tells it.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
 //!
@@ -24,6 +24,7 @@ pub mod key;
 pub mod ingest;
 pub mod order;
 pub mod history;
+pub mod enrichment;
 pub mod features;
 pub mod lookup;
 pub mod infer;

@@ -73,11 +73,15 @@ impl Plans {
         }
     }
 
-    /// The plan of predictions that say which model made them, if the pipeline wants that.
+    /// The plan of predictions that say which model made them and how lookups have enriched the event, if the pipeline
+    /// wants that.
     pub fn prediction_by(&self, pipeline: &Pipeline, model: ModelIdentity) -> PredictionPlan {
         let provenance = pipeline.sink.provenance.then_some(model);
+        let lookups = lookups(pipeline, self.spread).filter(|_| provenance.is_some());
+        let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
         PredictionPlan {
             provenance,
+            lookups: lookups.into_iter().map(|lookup| lookup.name).collect(),
             ..self.prediction.clone()
         }
     }
@@ -270,6 +274,7 @@ pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan
     let plan = LookupPlan {
         lookups,
         width: wanted.len(),
+        tells_provenance: pipeline.sink.provenance,
         spread,
     };
     (!places.is_empty()).then_some((plan, places))
@@ -308,6 +313,7 @@ fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
             .collect(),
         output: pipeline.model.output.name.clone(),
         provenance: None,
+        lookups: Vec::new(),
         spread,
         form: Form::Lines,
     }

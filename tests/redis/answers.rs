@@ -1,6 +1,7 @@
 //! What Redis has reaches the scores, and what it has of another kind does no harm.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::Value;
 use slackwater_services::redis::Redis;
@@ -37,9 +38,13 @@ fn does_what_redis_has_reach_the_scores() {
         set(&redis, user, "5.0");
     }
     for (order, workers, more) in [
-        ("arrival", 1, ""),
-        ("arrival", 4, "cache = { ttl = \"1h\" }"),
-        ("event_time", 2, "cache = { bytes = \"4KiB\" }"),
+        ("arrival", 1, "timeout = \"1s\""),
+        ("arrival", 4, "timeout = \"1s\"\ncache = { ttl = \"1h\" }"),
+        (
+            "event_time",
+            2,
+            "timeout = \"1s\"\ncache = { bytes = \"4KiB\" }",
+        ),
     ] {
         let events = crate::job::Variation {
             order,
@@ -72,6 +77,57 @@ fn does_what_redis_has_reach_the_scores() {
     }
 }
 
+/// What each prediction says of where its weight comes from, beside the number of its user.
+fn provenances(job: &crate::job::Job) -> Vec<(u64, String, Option<u64>)> {
+    let predictions = outcomes(&job.outputs).into_values();
+    let predictions = predictions.filter(|(stream, _)| *stream == "ml_predictions");
+    let told = predictions.map(|(_, record)| {
+        let user = record["user_id"].as_str().unwrap();
+        let profile = &record["lookups"]["profile"];
+        (
+            user.strip_prefix("user_").unwrap().parse().unwrap(),
+            profile["from"].as_str().unwrap().to_owned(),
+            profile["age_ms"].as_u64(),
+        )
+    });
+    told.collect()
+}
+
+#[test]
+fn does_each_prediction_say_where_its_weight_comes_from() {
+    let redis = redis(&[]);
+    for user in (0..USERS).step_by(2) {
+        set(&redis, user, "5.0");
+    }
+    for (more, is_cached) in [
+        ("timeout = \"1s\"", false),
+        ("timeout = \"1s\"\ncache = { ttl = \"1h\" }", true),
+    ] {
+        let job = looking_up(variation(20_000, 0), &redis.url(), more);
+        let begun = Instant::now();
+        run(&job);
+        let most_ms = begun.elapsed().as_millis() as u64;
+        let told = provenances(&job);
+        assert!(told.len() > 10_000, "{}", told.len());
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for (user, from, age_ms) in &told {
+            *counts.entry(from).or_default() += 1;
+            assert_eq!(from == "default", !user.is_multiple_of(2), "{user}: {from}");
+            assert_eq!(from == "cached", age_ms.is_some(), "{user}: {from}");
+            assert!(age_ms.is_none_or(|age| age <= most_ms), "{age_ms:?}");
+        }
+        let expected: &[&str] = match is_cached {
+            true => &["cached", "default", "fresh"],
+            false => &["default", "fresh"],
+        };
+        assert_eq!(
+            counts.keys().copied().collect::<Vec<_>>(),
+            expected,
+            "{counts:?}"
+        );
+    }
+}
+
 #[test]
 fn is_the_output_the_same_for_any_number_of_workers() {
     let redis = redis(&[]);
@@ -84,7 +140,7 @@ fn is_the_output_the_same_for_any_number_of_workers() {
             workers,
             ..variation(20_000, 0)
         };
-        let job = looking_up(events, &redis.url(), "");
+        let job = looking_up(events, &redis.url(), "timeout = \"1s\"");
         run(&job);
         content(&job.outputs)
     });

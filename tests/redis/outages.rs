@@ -97,6 +97,50 @@ fn do_defaults_take_its_place() {
     }
 }
 
+/// The store is away, and comes back; there is one weight for all users, and so one score for each event.
+#[test]
+fn is_what_was_known_last_told_to_be_old() {
+    let mut redis = redis(&[]);
+    for user in 0..2_000 {
+        let key = format!("profile:user_{user}");
+        let answer = redis.ask(&[b"HSET", key.as_bytes(), b"weight", b"5"]);
+        assert_eq!(answer.unwrap(), ":1");
+    }
+    let expected = constant(variation(100_000, 0), 5.0);
+    run(&expected);
+    let expected = outcomes(&expected.outputs);
+    let more = "on_error = \"last_known\"\ncache = { ttl = \"100ms\", stale_for = \"1h\" }";
+    let job = looking_up(events(), &redis.url(), more);
+    // Frozen, it still has all when it comes back.
+    through(Fault::Frozen, &mut redis, &job);
+    let found = outcomes(&job.outputs);
+    assert_eq!(found.len(), expected.len(), "each event once");
+    let mut last_known = 0;
+    for (place, (stream, record)) in &found {
+        let (wanted_stream, wanted) = &expected[place];
+        assert_eq!(stream, wanted_stream, "{record}");
+        if *stream != "ml_predictions" {
+            continue;
+        }
+        let profile = &record["lookups"]["profile"];
+        let (from, age_ms) = (profile["from"].as_str().unwrap(), profile["age_ms"].as_u64());
+        let fits = match from {
+            "fresh" => age_ms.is_none(),
+            "cached" => age_ms.unwrap() < 100,
+            "last_known" => (100..60_000).contains(&age_ms.unwrap()),
+            // Of users who were not seen before.
+            "default" => age_ms.is_none(),
+            _ => false,
+        };
+        assert!(fits, "{record}");
+        if from != "default" {
+            assert_eq!(record["prediction"], wanted["prediction"], "{record}");
+        }
+        last_known += usize::from(from == "last_known");
+    }
+    assert!(last_known > 1_000, "{last_known}");
+}
+
 /// Events whose lookup has failed, with when that was decided, in milliseconds since 1970.
 fn failed(found: &Outcomes) -> Vec<(&Value, f64)> {
     let records = found.values().map(|(_, record)| record);

@@ -71,7 +71,7 @@ impl Operator for EncodeFeatures {
     type Reject = std::convert::Infallible;
 
     fn on_batch(&mut self, input: FeatureBatch, out: &mut Emitter<Publication, Self::Reject>) {
-        let FeatureBatch { batch, vectors } = input;
+        let FeatureBatch { batch, vectors, .. } = input;
         let rows = batch.rows.rows();
         let (shards, rows_expected) = (self.spread.shards, rows.len());
         let mut chunks = Chunks::new(

@@ -13,6 +13,7 @@ use slackwater_dataflow::sink::OutputStream;
 use crate::batch::Row;
 use crate::encode::form::{Chunks, Form, Sender, TooLarge, write_record_key};
 use crate::encode::json;
+use crate::enrichment::{Enrichment, Provenance};
 use crate::event::FieldIndex;
 use crate::infer::ScoredBatch;
 use crate::reject::{Code, Reason, RejectBatch, Stage, grouped};
@@ -37,6 +38,8 @@ pub struct PredictionPlan {
     pub output: String,
     /// Adds where the event came from and this model, if wanted.
     pub provenance: Option<ModelIdentity>,
+    /// Adds how these lookups have enriched the event; in the order of its [`Enrichment`].
+    pub lookups: Vec<String>,
     /// Where keys go.
     pub spread: Spread,
     /// How records are written.
@@ -52,6 +55,8 @@ pub struct EncodePredictions {
     before_score: Vec<u8>,
     /// The model as it ends each record; `None` without provenance.
     model: Option<Vec<u8>>,
+    /// What stands before the provenance of each lookup.
+    lookups: Vec<Vec<u8>>,
     form: Form,
     /// Holds a record's key while it is written.
     key: Vec<u8>,
@@ -73,6 +78,7 @@ impl EncodePredictions {
             clock,
             fields,
             model: plan.provenance.as_ref().map(model),
+            lookups: before_lookups(&plan.lookups),
             form: plan.form.clone(),
             key: Vec::new(),
         }
@@ -82,6 +88,7 @@ impl EncodePredictions {
         &self,
         out: &mut Vec<u8>,
         scored: &ScoredBatch,
+        at: usize,
         row: &Row,
         score: f32,
         of_all: &OfAll,
@@ -102,8 +109,19 @@ impl EncodePredictions {
             out.extend_from_slice(b",\"offset\":");
             json::int(out, row.offset.0);
             out.extend_from_slice(run);
+            self.write_enrichment(out, &scored.enrichment, at);
         }
         out.push(b'}');
+    }
+
+    fn write_enrichment(&self, out: &mut Vec<u8>, enrichment: &Enrichment, at: usize) {
+        let mut end: &[u8] = b"";
+        for (before, provenance) in self.lookups.iter().zip(enrichment.of(at)) {
+            out.extend_from_slice(before);
+            write_provenance(out, provenance);
+            end = b"}";
+        }
+        out.extend_from_slice(end);
     }
 
     fn of_all(&self, now_ms: i64, epoch: Epoch) -> OfAll {
@@ -149,6 +167,34 @@ fn model(identity: &ModelIdentity) -> Vec<u8> {
     bytes
 }
 
+/// What stands before the provenance of each lookup: the name of all of them before the first.
+fn before_lookups(names: &[String]) -> Vec<Vec<u8>> {
+    let mut before = json::key(",", "lookups");
+    let names = names.iter().map(|name| {
+        let begun = if before.is_empty() { "," } else { "{" };
+        let mut bytes = std::mem::take(&mut before);
+        bytes.extend_from_slice(&json::key(begun, name));
+        bytes
+    });
+    names.collect()
+}
+
+fn write_provenance(out: &mut Vec<u8>, provenance: Provenance) {
+    let (from, age) = match provenance {
+        Provenance::Fresh => ("fresh", None),
+        Provenance::Cached(age) => ("cached", Some(age)),
+        Provenance::LastKnown(age) => ("last_known", Some(age)),
+        Provenance::Default => ("default", None),
+    };
+    out.extend_from_slice(b"{\"from\":");
+    json::text(out, from);
+    if let Some(age) = age {
+        out.extend_from_slice(b",\"age_ms\":");
+        json::int(out, age.as_millis());
+    }
+    out.push(b'}');
+}
+
 impl Operator for EncodePredictions {
     type Input = ScoredBatch;
     type Output = Publication;
@@ -174,7 +220,7 @@ impl Operator for EncodePredictions {
                 place: row.offset.0,
                 headers: Headers::default(),
             };
-            let write = |out: &mut Vec<u8>| self.write(out, &scored, row, score, &of_all);
+            let write = |out: &mut Vec<u8>| self.write(out, &scored, at, row, score, &of_all);
             if let Err(size) = chunks.record(sender, write) {
                 refused.push((at, too_large(size)));
             }

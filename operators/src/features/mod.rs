@@ -22,6 +22,7 @@ use self::declared::{Calendar, Events};
 use self::windows::Windows;
 use crate::batch::{Row, RowBatch, Rows};
 use crate::check::Check;
+use crate::enrichment::Enrichment;
 use crate::history::{Histories, HistoryPlan, KeyHistory};
 use crate::reject::{Reason, RejectBatch, Stage};
 
@@ -64,6 +65,8 @@ pub struct FeatureBatch {
     pub batch: RowBatch,
     /// Row-major, `rows * features`.
     pub vectors: Vec<f32>,
+    /// Where what was looked up comes from.
+    pub enrichment: Enrichment,
 }
 
 /// Computes the declared features of each event.
@@ -202,7 +205,11 @@ impl Operator for FeatureStage {
         if !batch.rows.rows().is_empty() {
             self.add_to_histories(&batch.rows);
             let vectors = self.vectors(&batch.rows);
-            out.give(FeatureBatch { batch, vectors });
+            out.give(FeatureBatch {
+                batch,
+                vectors,
+                enrichment: Enrichment::default(),
+            });
         }
     }
 

@@ -1,5 +1,7 @@
 //! Is only the event rejected that the model cannot score, and are all others scored as ever?
 
+use std::time::Duration;
+
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
@@ -7,6 +9,7 @@ use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
 use slackwater_models::{Model, ModelSpec};
 
 use crate::batch::{NewRow, RowBatch, Rows};
+use crate::enrichment::{Enrichment, Provenance};
 use crate::features::FeatureBatch;
 use crate::infer::{Infer, InferPlan};
 
@@ -87,6 +90,11 @@ fn stage() -> Infer {
     Infer::new(plan, Model::load(&spec).unwrap().scorer().unwrap())
 }
 
+/// What tells an event from the others.
+fn provenance(offset: u64) -> Provenance {
+    Provenance::Cached(Duration::from_millis(offset))
+}
+
 /// Events whose only feature is this; offsets from 0.
 fn events(vectors: &[f32]) -> FeatureBatch {
     let mut rows = Rows::with_capacity(0, 0, 0);
@@ -104,7 +112,10 @@ fn events(vectors: &[f32]) -> FeatureBatch {
             scratch: b"",
         });
     }
+    let mut enrichment = Enrichment::default();
+    enrichment.push((0..vectors.len() as u64).map(provenance).collect());
     FeatureBatch {
+        enrichment,
         batch: RowBatch {
             worker: 0,
             rows,
@@ -124,6 +135,10 @@ fn score(stage: &mut Infer, vectors: &[f32]) -> Found {
     for output in out.take_outputs() {
         let rows = output.batch.rows.rows();
         assert_eq!(rows.len(), output.scores.len());
+        for (at, row) in rows.iter().enumerate() {
+            let found: Vec<_> = output.enrichment.of(at).collect();
+            assert_eq!(found, [provenance(row.offset.0)]);
+        }
         scored.extend(rows.iter().map(|row| row.offset.0).zip(output.scores));
     }
     let rejects = out.take_rejects().into_iter();

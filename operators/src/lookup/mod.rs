@@ -21,9 +21,10 @@ use slackwater_dataflow::lookup::{AskError, Questions};
 use slackwater_dataflow::operator::{Emitter, WaitingOperator};
 
 use self::answer::Known;
-use self::cache::Cache;
+use self::cache::{Cache, Remembered};
 use self::plan::{Lookup, LookupPlan, OnError, OnMiss};
 use crate::batch::leave_out;
+use crate::enrichment::Provenance;
 use crate::features::FeatureBatch;
 use crate::reject::{Code, Reason, RejectBatch, Stage};
 
@@ -82,8 +83,10 @@ struct Keys {
 struct Found {
     key: Box<[u8]>,
     outcome: Result<Known, AskError>,
+    /// How old that is, if it was remembered.
+    age: Option<Duration>,
     /// What was known before, if there is no answer that can be used.
-    last: Option<Known>,
+    last: Option<Remembered>,
 }
 
 impl LookupStage {
@@ -171,6 +174,7 @@ impl Keys {
             keys.found.push(Some(Found {
                 key,
                 outcome: Ok(remembered.known),
+                age: Some(remembered.age),
                 last: None,
             }));
         }
@@ -196,11 +200,12 @@ impl LookupStage {
                 let known = answer.clone().unwrap_or(Known::Missing);
                 cache.put(key.clone(), known, now);
             } else if lookup.on_error == OnError::LastKnown {
-                last = cache.stale(&key, now).map(|it| it.known);
+                last = cache.stale(&key, now);
             }
         }
         let found = Found {
             outcome: answer,
+            age: None,
             last,
             key,
         };
@@ -219,8 +224,8 @@ impl LookupStage {
 
 /// What a lookup decides about an event.
 enum Decision<'k> {
-    /// These are its fields.
-    Values(&'k [f64]),
+    /// These are its fields, and they come from there.
+    Values(&'k [f64], Provenance),
     /// Its fields are what they are where they are not there.
     Defaults,
     /// It is a dead letter.
@@ -240,7 +245,10 @@ impl Lookup {
             return missing("has no key: a field that it is made of is null".to_owned());
         };
         let (code, text) = match &found.outcome {
-            Ok(Known::Values(values)) => return Decision::Values(values),
+            Ok(Known::Values(values)) => {
+                let remembered = found.age.map(Provenance::Cached);
+                return Decision::Values(values, remembered.unwrap_or(Provenance::Fresh));
+            }
             Ok(Known::Missing) => {
                 let key = shown(&found.key);
                 return missing(format!("has nothing of `{key}`"));
@@ -259,10 +267,41 @@ impl Lookup {
             }
         };
         match (self.on_error, &found.last) {
-            (OnError::LastKnown, Some(Known::Values(values))) => Decision::Values(values),
+            (
+                OnError::LastKnown,
+                Some(Remembered {
+                    known: Known::Values(values),
+                    age,
+                }),
+            ) => Decision::Values(values, Provenance::LastKnown(*age)),
             (OnError::Default | OnError::LastKnown, _) => Decision::Defaults,
             (OnError::DeadLetter, _) => Decision::Reject(self.reason(code, &text)),
             (OnError::Fail, _) => Decision::Fail(self.reason(code, &text)),
+        }
+    }
+
+    /// Puts what was decided of each event, its values or the defaults, into the vectors. Needs room for the values of a
+    /// column.
+    fn fill(
+        &self,
+        decided: &[Option<&[f64]>],
+        width: usize,
+        vectors: &mut [f32],
+        values: &mut Vec<f64>,
+    ) {
+        for column in &self.columns {
+            let default = self.fields.get(column.field).map_or(0.0, |it| it.default);
+            let of =
+                |found: &Option<&[f64]>| found.and_then(|values| values.get(column.field).copied());
+            values.clear();
+            values.extend(decided.iter().map(|found| of(found).unwrap_or(default)));
+            let transforms = column.transforms.iter();
+            transforms.for_each(|transform| transform.apply(values));
+            for (vector, value) in vectors.chunks_exact_mut(width.max(1)).zip(values.iter()) {
+                if let Some(place) = vector.get_mut(column.place) {
+                    *place = *value as f32;
+                }
+            }
         }
     }
 
@@ -299,41 +338,36 @@ impl Waiting {
         let FeatureBatch {
             mut batch,
             mut vectors,
+            mut enrichment,
         } = self.input;
         let mut refused: Vec<Option<Reason>> = vec![None; batch.rows.rows().len()];
         let mut values = Vec::new();
         for (lookup, keys) in plan.lookups.iter().zip(&self.keys) {
+            let mut provenances = Vec::new();
             let decided = keys.of_rows.iter().zip(&mut refused).map(|(key, refused)| {
                 let found = key.and_then(|key| keys.found.get(key)?.as_ref());
-                match lookup.decide(found) {
-                    Decision::Values(values) => Some(values),
-                    Decision::Defaults => None,
+                let (values, provenance) = match lookup.decide(found) {
+                    Decision::Values(values, provenance) => (Some(values), provenance),
+                    Decision::Defaults => (None, Provenance::Default),
                     Decision::Reject(reason) => {
                         refused.get_or_insert(reason);
-                        None
+                        (None, Provenance::Default)
                     }
                     Decision::Fail(reason) => {
                         out.fail(LookupFailed(reason.message));
-                        None
+                        (None, Provenance::Default)
                     }
+                };
+                if plan.tells_provenance {
+                    provenances.push(provenance);
                 }
+                values
             });
             let decided: Vec<Option<&[f64]>> = decided.collect();
-            for column in &lookup.columns {
-                let default = lookup.fields.get(column.field).map_or(0.0, |it| it.default);
-                let of = |found: &Option<&[f64]>| {
-                    found.and_then(|values| values.get(column.field).copied())
-                };
-                values.clear();
-                values.extend(decided.iter().map(|found| of(found).unwrap_or(default)));
-                let transforms = column.transforms.iter();
-                transforms.for_each(|transform| transform.apply(&mut values));
-                for (vector, value) in vectors.chunks_exact_mut(plan.width.max(1)).zip(&values) {
-                    if let Some(place) = vector.get_mut(column.place) {
-                        *place = *value as f32;
-                    }
-                }
+            if plan.tells_provenance {
+                enrichment.push(provenances);
             }
+            lookup.fill(&decided, plan.width, &mut vectors, &mut values);
         }
         if out.has_failed() {
             // What is not known must not be scored.
@@ -343,16 +377,19 @@ impl Waiting {
             .zip(refused)
             .filter_map(|(at, reason)| Some((at, reason?)))
             .collect();
-        let width = plan.width;
-        let positions = refused
-            .iter()
-            .flat_map(|(at, _)| at * width..(at + 1) * width);
+        let (width, positions) = (plan.width, refused.iter().map(|(at, _)| *at));
+        enrichment.leave_out(&positions.clone().collect::<Vec<_>>());
+        let positions = positions.flat_map(|at| at * width..(at + 1) * width);
         leave_out(&mut vectors, &positions.collect::<Vec<_>>());
         if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, &plan.spread) {
             out.reject(rejects);
         }
         if !batch.rows.rows().is_empty() {
-            out.give(FeatureBatch { batch, vectors });
+            out.give(FeatureBatch {
+                batch,
+                vectors,
+                enrichment,
+            });
         }
     }
 }

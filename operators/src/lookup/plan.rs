@@ -15,6 +15,8 @@ pub struct LookupPlan {
     pub lookups: Vec<Lookup>,
     /// Features of a vector.
     pub width: usize,
+    /// Whether predictions are to say where what was looked up comes from.
+    pub tells_provenance: bool,
     /// Where keys go.
     pub spread: Spread,
 }

@@ -20,6 +20,7 @@ use super::plan::{
     OnError, OnMiss,
 };
 use crate::batch::{Cell, NewRow, RowBatch, Rows};
+use crate::enrichment::{Enrichment, Provenance};
 use crate::event::FieldIndex;
 use crate::features::{FeatureBatch, Transform};
 use crate::reject::{Code, RejectBatch};
@@ -94,6 +95,7 @@ fn stage(lookups: Vec<Lookup>, asked: &[Asked], clock: &Arc<ManualClock>) -> Loo
     let plan = LookupPlan {
         lookups,
         width: WIDTH,
+        tells_provenance: true,
         spread: Spread {
             key_groups: 8,
             workers: 1,
@@ -130,6 +132,7 @@ fn batch(first: u64, keys: &[Option<i64>]) -> FeatureBatch {
             ticket: Ticket::detached(),
         },
         vectors,
+        enrichment: Enrichment::default(),
     }
 }
 
@@ -150,10 +153,23 @@ fn given(out: &mut Emitter<FeatureBatch, RejectBatch>) -> Given {
 
 /// All that can be given now.
 fn finish(stage: &mut LookupStage) -> Given {
+    finish_told(stage).0
+}
+
+/// The same with the provenance of each vector, by lookup.
+fn finish_told(stage: &mut LookupStage) -> (Given, Vec<Vec<Provenance>>) {
     stage.on_wake();
     let mut out = Emitter::default();
     while stage.finish(&mut out) {}
-    given(&mut out)
+    let (mut told, mut outputs) = (Vec::new(), Vec::new());
+    for output in out.take_outputs() {
+        let events = output.batch.rows.rows().len();
+        told.extend((0..events).map(|at| output.enrichment.of(at).collect::<Vec<_>>()));
+        assert_eq!(output.enrichment.of(events).count(), 0, "one for each event");
+        outputs.push(output);
+    }
+    outputs.into_iter().for_each(|output| out.give(output));
+    (given(&mut out), told)
 }
 
 /// What the store of these tests has of a key.
@@ -215,7 +231,17 @@ proptest! {
                     None => is_over = true,
                 },
             }
-            let (some, others) = finish(&mut stage);
+            let ((some, others), told) = finish_told(&mut stage);
+            prop_assert_eq!(some.len(), told.len());
+            for ((_, vector), told) in some.iter().zip(told) {
+                // No key has that value in the store.
+                let expected = match vector[1] == (DEFAULT / 2.0) as f32 {
+                    true => told == [Provenance::Default],
+                    false if is_cached => matches!(told[..], [Provenance::Fresh | Provenance::Cached(_)]),
+                    false => told == [Provenance::Fresh],
+                };
+                prop_assert!(expected, "{:?}: {:?}", vector, told);
+            }
             vectors.extend(some);
             rejects.extend(others);
         }
@@ -343,7 +369,7 @@ fn how_long_does_what_was_known_last_stand_in() {
         ..lookup()
     };
     let mut stage = stage(vec![lookup], std::slice::from_ref(&asked), &clock);
-    let mut check = |now_ms, answer: Option<Result<&str, AskError>>, expected: f32| {
+    let mut check = |now_ms, answer: Option<Result<&str, AskError>>, expected: f32, from| {
         clock.set(now_ms);
         stage.on_batch(batch(0, &[Some(4)]));
         assert_eq!(asked.open(), usize::from(answer.is_some()), "at {now_ms}");
@@ -351,23 +377,45 @@ fn how_long_does_what_was_known_last_stand_in() {
             let answer = answer.map(|text| Answer::Found(vec![Some(Box::from(text.as_bytes()))]));
             asked.answer(0, |_| answer.clone());
         }
-        let given = finish(&mut stage);
+        let (given, told) = finish_told(&mut stage);
         assert_eq!(
             given,
             (vec![(0, vec![0.0, expected])], vec![]),
             "at {now_ms}"
         );
+        assert_eq!(told, [[from]], "at {now_ms}");
     };
+    let ms = Duration::from_millis;
+    let (cached, last_known) = (
+        |age| Provenance::Cached(ms(age)),
+        |age| Provenance::LastKnown(ms(age)),
+    );
     let default = (DEFAULT / 2.0) as f32;
-    check(0, Some(Err(AskError::TimedOut)), default);
-    check(0, Some(Ok("8")), 4.0);
-    check(9, None, 4.0);
-    check(10, Some(Err(AskError::TimedOut)), 4.0);
+    let late = Some(Err(AskError::TimedOut));
+    check(0, late.clone(), default, Provenance::Default);
+    check(0, Some(Ok("8")), 4.0, Provenance::Fresh);
+    check(9, None, 4.0, cached(9));
+    check(10, late.clone(), 4.0, last_known(10));
     // Nor does what can't be used take the place of what could.
-    check(50, Some(Ok("heavy")), 4.0);
-    check(99, Some(Err(AskError::TimedOut)), 4.0);
-    check(100, Some(Err(AskError::TimedOut)), default);
-    check(101, Some(Ok("2")), 1.0);
+    check(50, Some(Ok("heavy")), 4.0, last_known(50));
+    check(99, late.clone(), 4.0, last_known(99));
+    check(100, late, default, Provenance::Default);
+    check(101, Some(Ok("2")), 1.0, Provenance::Fresh);
+}
+
+#[test]
+fn is_nothing_told_where_nobody_wants_to_know() {
+    let (asked, clock) = (Asked::default(), Arc::new(ManualClock::at(0)));
+    let mut stage = stage(vec![lookup()], std::slice::from_ref(&asked), &clock);
+    let plan = LookupPlan {
+        tells_provenance: false,
+        ..LookupPlan::clone(&stage.plan)
+    };
+    stage.plan = Arc::new(plan);
+    stage.on_batch(batch(0, &[Some(4)]));
+    asked.answer(0, |_| found());
+    let (given, told) = finish_told(&mut stage);
+    assert_eq!((given.0.len(), told), (1, vec![vec![]]));
 }
 
 #[test]

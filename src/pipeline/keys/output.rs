@@ -58,7 +58,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("sink.fields", Kind::Texts,
         "Fields of the event that each prediction repeats, in this order; those of the key unless set."),
     Key::new("sink.provenance", Kind::Bool,
-        "Add partition, offset, epoch and model to each prediction.").or("false"),
+        "Add partition, offset, epoch and model to each prediction, and how each lookup has enriched the event.").or("false"),
     Key::new("sink.properties", Kind::Properties, "Further settings of the Kafka client, as in `[source]`.").only(KAFKA),
 
     Key::new("dead_letter", Kind::Table, "How rejected events are written."),

@@ -157,13 +157,14 @@ fn repeated(
     findings: &mut Findings,
 ) -> Option<Vec<usize>> {
     /// What a prediction says besides its fields and its score, with provenance or without.
-    const ADDED: [&str; 6] = [
+    const ADDED: [&str; 7] = [
         "event_time",
         "processing_time",
         "partition",
         "offset",
         "epoch",
         "model",
+        "lookups",
     ];
     let indices = match section.texts("fields") {
         Some(names) => fields.indices(names, findings)?,

@@ -13,6 +13,7 @@ use crate::encode::tests::{clock, encode, text};
 use crate::encode::{
     EncodeFeatures, EncodePredictions, FeatureRowPlan, Form, ModelIdentity, PredictionPlan,
 };
+use crate::enrichment::{Enrichment, Provenance};
 use crate::event::FieldIndex;
 use crate::features::FeatureBatch;
 use crate::infer::ScoredBatch;
@@ -65,6 +66,7 @@ fn plan(fields: usize, provenance: Option<ModelIdentity>) -> PredictionPlan {
         fields: fields.collect(),
         output: "prediction".to_owned(),
         provenance,
+        lookups: Vec::new(),
         spread: SPREAD,
         form: Form::Lines,
     }
@@ -82,6 +84,7 @@ fn scored(cells: Vec<Cell>, scratch: &str, score: f32) -> ScoredBatch {
     ScoredBatch {
         batch: batch(&[(5, -12, cells, scratch)]),
         scores: vec![score],
+        enrichment: Enrichment::default(),
     }
 }
 
@@ -161,12 +164,49 @@ fn does_provenance_say_where_from_and_which_model() {
 }
 
 #[test]
+fn does_provenance_say_how_lookups_have_enriched_each_event() {
+    let mut plan = plan(0, Some(identity()));
+    plan.lookups = ["profile", "a \"b\""].map(str::to_owned).to_vec();
+    let ms = std::time::Duration::from_millis;
+    let of_events = [
+        (Provenance::Fresh, r#"{"from":"fresh"}"#),
+        (
+            Provenance::Cached(ms(812)),
+            r#"{"from":"cached","age_ms":812}"#,
+        ),
+        (
+            Provenance::LastKnown(ms(90_000)),
+            r#"{"from":"last_known","age_ms":90000}"#,
+        ),
+        (Provenance::Default, r#"{"from":"default"}"#),
+    ];
+    let [first, .., last] = of_events;
+    let mut enrichment = Enrichment::default();
+    enrichment.push(of_events.map(|(provenance, _)| provenance).to_vec());
+    enrichment.push(vec![first.0, first.0, first.0, last.0]);
+    let scored = ScoredBatch {
+        batch: batch(&[0, 1, 2, 3].map(|at| (1, at, vec![], ""))),
+        scores: vec![0.5; 4],
+        enrichment,
+    };
+    let found = encode(&mut EncodePredictions::new(&plan, clock()), scored);
+    let lines = text(&found[0]).lines();
+    for (at, (line, (_, expected))) in lines.zip(of_events).enumerate() {
+        let other = if at == 3 { last.1 } else { first.1 };
+        let expected =
+            format!("}},\"lookups\":{{\"profile\":{expected},\"a \\\"b\\\"\":{other}}}}}");
+        assert!(line.ends_with(&expected), "{line}\n{expected}");
+    }
+}
+
+#[test]
 fn is_each_record_in_the_chunk_of_its_shard_in_order() {
     // Groups 0 to 9, each twice; shard = group mod 3.
     let rows: Vec<_> = (0..20).map(|at| (at % 10, at as i64, vec![], "")).collect();
     let scored = ScoredBatch {
         batch: batch(&rows),
         scores: (0..20_u8).map(f32::from).collect(),
+        enrichment: Enrichment::default(),
     };
     let mut encoder = EncodePredictions::new(&plan(0, None), clock());
     let found = encode(&mut encoder, scored);
@@ -190,6 +230,7 @@ fn is_each_record_in_the_chunk_of_its_shard_in_order() {
     let scored = ScoredBatch {
         batch: batch(&rows),
         scores: vec![0.5; 2],
+        enrichment: Enrichment::default(),
     };
     let found = encode(&mut encoder, scored);
     let shards: Vec<u16> = found
@@ -208,6 +249,7 @@ fn is_a_row_of_features_exactly_what_it_should_be() {
     let input = FeatureBatch {
         batch: batch(&[(5, -12, vec![], ""), (8, 9, vec![], "")]),
         vectors: vec![3.0, 0.1, f32::NAN, f32::INFINITY],
+        enrichment: Enrichment::default(),
     };
     let found = encode(&mut EncodeFeatures::new(&plan), input);
     assert_eq!(found.len(), 1);
@@ -231,8 +273,12 @@ fn is_a_prediction_that_its_topic_would_refuse_a_dead_letter() {
     ];
     let batch = batch(&rows);
     let mut out = Emitter::default();
-    let scores = vec![0.5; 3];
-    encoder.on_batch(ScoredBatch { batch, scores }, &mut out);
+    let scored = ScoredBatch {
+        batch,
+        scores: vec![0.5; 3],
+        enrichment: Enrichment::default(),
+    };
+    encoder.on_batch(scored, &mut out);
     let refused = out.take_rejects();
     let rejects = &refused[0].rejects;
     assert_eq!((refused.len(), rejects.len()), (1, 1));
