@@ -16,6 +16,7 @@ use slackwater_dataflow::adapter::Graph;
 use slackwater_dataflow::checkpoint::log::newest_claim;
 use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::lookup::asking::AskWatch;
 use slackwater_dataflow::meters::{Latency, Meters, Trouble};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
@@ -223,6 +224,7 @@ impl Job {
                 outputs: places,
                 latency: Latency::default(),
                 epochs: Some(EpochFigures::default()),
+                lookups: Vec::new(),
             })));
         }
         let ending = Ending::Score(model);
@@ -257,12 +259,14 @@ impl Job {
     pub fn watch(&self) -> Watch {
         let (meters, reached) = (self.group.meters(), self.group.reached());
         let (pace, clock) = (self.blueprint.pace(), Arc::clone(&self.clock));
-        Watch::new(self.subject.clone(), meters, reached, pace, clock)
+        let watch = Watch::new(self.subject.clone(), meters, reached, pace, clock);
+        watch.looking_up(self.blueprint.lookup_watches())
     }
 
     /// Tells how the run is, for its supervisor.
     pub fn health(&self) -> impl FnMut() -> Option<protocol::Status> + Send + 'static {
         let (meters, clock) = (self.group.meters(), Arc::clone(&self.clock));
+        let lookups = self.blueprint.lookup_watches();
         let mut last = None;
         move || {
             let trouble = meters.trouble();
@@ -278,6 +282,7 @@ impl Job {
             Some(protocol::Status {
                 checkpoints: (&meters.checkpoints()).into(),
                 events: (&meters.totals()).into(),
+                lookups: lookups.iter().map(|it| it.look().into()).collect(),
                 trouble: last.clone(),
             })
         }
@@ -294,6 +299,7 @@ impl Job {
     /// Runs to the end of the input.
     pub fn run(self) -> Result<Report, RunError> {
         let blueprint = self.blueprint;
+        let lookups = blueprint.lookup_watches();
         let group = self.group.watching(blueprint.source());
         let started = self.clock.monotonic();
         let build = move |graph: &Graph<'_>| blueprint.build(graph);
@@ -318,6 +324,7 @@ impl Job {
             cpu: processor_time(),
             outputs,
             epochs,
+            lookups: lookups.iter().map(AskWatch::look).collect(),
         })
     }
 }

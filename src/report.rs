@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use slackwater_dataflow::lookup::counts::LookupFigures;
 use slackwater_dataflow::meters::{Checkpoints, Latency, Totals};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::reject::grouped;
+
+use crate::supervisor::protocol::Lookup;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct Report {
     pub outputs: Vec<(OutputStream, String)>,
     /// Of a job with checkpoints.
     pub epochs: Option<EpochFigures>,
+    /// What was asked of the stores of its lookups.
+    pub lookups: Vec<LookupFigures>,
 }
 
 /// What only a run with checkpoints has to say. Totals are those of the whole job then; these are of this run.
@@ -83,6 +88,8 @@ struct Summary<'a> {
     checkpoints: Option<CheckpointSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restarts: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lookups: Vec<Lookup>,
     outputs: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -150,6 +157,7 @@ impl Report {
                 .and_then(|epochs| epochs.visible.map(Into::into)),
             checkpoints: self.epochs.map(|epochs| epochs.checkpoints.into()),
             restarts: self.epochs.map(|epochs| epochs.restarts),
+            lookups: self.lookups.iter().cloned().map(Into::into).collect(),
             outputs: outputs
                 .map(|(at, to)| (self.product.of(*at).to_owned(), to.as_str().into()))
                 .collect(),
@@ -198,7 +206,8 @@ impl Report {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        format!("{table}\n{}\n{}", self.speed(), self.latencies())
+        let lookups = self.lookups.iter().map(asked).collect::<String>();
+        format!("{table}\n{}\n{}{lookups}", self.speed(), self.latencies())
     }
 
     fn speed(&self) -> String {
@@ -226,6 +235,35 @@ impl Report {
             ms(max)
         )
     }
+}
+
+/// What became of the questions of a lookup, as a line of its own.
+fn asked(lookup: &LookupFigures) -> String {
+    let lookup = Lookup::from(lookup.clone());
+    let (answered, rest) = (grouped(lookup.answered), seldom(&lookup));
+    format!("\nlookup `{}`: {answered} answered{rest}", lookup.name)
+}
+
+/// What else became of the questions of a lookup, as words that follow how many were answered; what has not happened is left
+/// out.
+pub(crate) fn seldom(lookup: &Lookup) -> String {
+    let counts = [
+        (lookup.timed_out, "timed out"),
+        (lookup.unavailable, "unavailable"),
+        (lookup.under_way, "under way"),
+        (lookup.remembered, "remembered"),
+        (lookup.last_known, "last known"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let mut words: String = counts
+        .map(|(count, what)| format!(", {} {what}", grouped(count)))
+        .collect();
+    words.push_str(&match lookup.breaker.openings {
+        0 => String::new(),
+        1 => "; its store was given up once".to_owned(),
+        times => format!("; its store was given up {} times", grouped(times)),
+    });
+    words
 }
 
 fn ms(duration: Duration) -> f64 {

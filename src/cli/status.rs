@@ -7,9 +7,10 @@ use slackwater_operators::reject::grouped;
 
 use crate::cli::supervised::ask;
 use crate::cli::{Failure, PipelineArgument, counted, load, print};
+use crate::report::seldom;
 use crate::supervisor::attempts::seconds;
 use crate::supervisor::protocol::{
-    Answer, Ask, Failure as Failed, JobState, JobStatus, Status as Run, Trouble,
+    Answer, Ask, Failure as Failed, JobState, JobStatus, Lookup, Status as Run, Trouble,
 };
 
 /// The supervisor answers at once, whatever its worker does.
@@ -90,7 +91,21 @@ fn run(run: &Run) -> Vec<String> {
         line.push_str(&format!("; the last, of epoch {epoch}, took {ms:.1} ms"));
     }
     lines.push(line);
+    lines.extend(run.lookups.iter().map(lookup));
     lines.extend(run.trouble.as_ref().map(trouble));
+    lines
+}
+
+/// What became of the questions of a lookup, and whether its store is away.
+fn lookup(lookup: &Lookup) -> String {
+    let name = format!("lookup {}", lookup.name);
+    let (answered, rest) = (grouped(lookup.answered), seldom(lookup));
+    let mut lines = format!(" {name:<18} {answered:>14} answered{rest}");
+    let breaker = &lookup.breaker;
+    if breaker.open {
+        let reason = breaker.reason.as_deref().unwrap_or("it does not answer");
+        lines.push_str(&format!("\n   ITS STORE IS NOT ASKED NOW: {reason}"));
+    }
     lines
 }
 
@@ -114,4 +129,36 @@ fn failure(failure: &Failed) -> String {
     let ran = seconds(Duration::from_millis(failure.ran_ms));
     let at = at(failure.at_ms);
     format!(" attempt {attempt} failed{at}, after {ran}: {cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::status::lookup;
+    use crate::supervisor::protocol::{Breaker, Lookup};
+
+    #[test]
+    fn does_a_person_see_that_a_store_is_away() {
+        let mut profile = Lookup {
+            name: "profile".to_owned(),
+            answered: 1_234,
+            ..Lookup::default()
+        };
+        let expected = " lookup profile              1,234 answered";
+        assert_eq!(lookup(&profile), expected);
+        profile = Lookup {
+            timed_out: 5,
+            last_known: 70,
+            breaker: Breaker {
+                open: true,
+                reason: Some("it has failed 5 times in a row".to_owned()),
+                openings: 2,
+            },
+            ..profile
+        };
+        let expected = format!(
+            "{expected}, 5 timed out, 70 last known; its store was given up 2 times\n   \
+             ITS STORE IS NOT ASKED NOW: it has failed 5 times in a row"
+        );
+        assert_eq!(lookup(&profile), expected);
+    }
 }

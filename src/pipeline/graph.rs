@@ -15,6 +15,7 @@ use slackwater_connectors::stdout::StdoutSink;
 use slackwater_dataflow::adapter::{Events, Graph};
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::flow::Publication;
+use slackwater_dataflow::lookup::asking::AskWatch;
 use slackwater_dataflow::pace::{Pace, PaceLimits, WAITING_BYTES_PER_WORKER};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::RunError;
@@ -332,6 +333,12 @@ impl Blueprint {
     pub(crate) fn looking_up(mut self, lookups: Option<Lookups>) -> Self {
         self.lookups = lookups;
         self
+    }
+
+    /// Looks at its lookups from outside.
+    pub(crate) fn lookup_watches(&self) -> Vec<AskWatch> {
+        let lookups = self.lookups.as_ref();
+        lookups.map_or_else(Vec::new, Lookups::watches)
     }
 
     /// Where keys and partitions go.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slackwater_dataflow::adapter::{Applied, Events, Graph};
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::lookup::asking::{AskSettings, Asking, Tell};
+use slackwater_dataflow::lookup::asking::{AskSettings, AskWatch, Asking, Tell};
 use slackwater_dataflow::lookup::breaker::BreakerSettings;
 use slackwater_dataflow::lookup::{AskError, Connect as _, Questions};
 use slackwater_dataflow::place::Spread;
@@ -62,6 +62,14 @@ impl Lookups {
             stores: stores.collect::<Result<_, PreflightError>>()?,
             clock: Arc::clone(clock),
         }))
+    }
+
+    /// Looks at them from outside, in the order of the file.
+    pub(crate) fn watches(&self) -> Vec<AskWatch> {
+        let named = self.plan.lookups.iter().zip(&self.stores);
+        named
+            .map(|(lookup, store)| store.watch(&lookup.name))
+            .collect()
     }
 
     /// The stage that fills what the features have left open.

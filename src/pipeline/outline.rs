@@ -370,7 +370,13 @@ fn predictions(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     let fields = plan.fields.iter().map(|(name, _)| name.as_str());
     let mut facts = vec![fact("fields", joined(fields.chain([plan.output.as_str()])))];
     if pipeline.sink.provenance {
-        facts.push(fact("provenance", "partition, offset, epoch, model"));
+        let lookups = if plan.lookups.is_empty() {
+            ""
+        } else {
+            ", lookups"
+        };
+        let added = format!("partition, offset, epoch, model{lookups}");
+        facts.push(fact("provenance", added));
     }
     facts
 }

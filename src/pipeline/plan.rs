@@ -77,11 +77,8 @@ impl Plans {
     /// wants that.
     pub fn prediction_by(&self, pipeline: &Pipeline, model: ModelIdentity) -> PredictionPlan {
         let provenance = pipeline.sink.provenance.then_some(model);
-        let lookups = lookups(pipeline, self.spread).filter(|_| provenance.is_some());
-        let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
         PredictionPlan {
             provenance,
-            lookups: lookups.into_iter().map(|lookup| lookup.name).collect(),
             ..self.prediction.clone()
         }
     }
@@ -307,13 +304,15 @@ fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
             .map(|field| field.name.clone())
     };
     let fields = pipeline.sink.fields.iter();
+    let lookups = lookups(pipeline, spread).filter(|_| pipeline.sink.provenance);
+    let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
     PredictionPlan {
         fields: fields
             .filter_map(|&at| Some((name(at)?, FieldIndex(at))))
             .collect(),
         output: pipeline.model.output.name.clone(),
         provenance: None,
-        lookups: Vec::new(),
+        lookups: lookups.into_iter().map(|lookup| lookup.name).collect(),
         spread,
         form: Form::Lines,
     }

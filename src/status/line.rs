@@ -1,5 +1,6 @@
 //! The line of a log: what a running job says where nobody watches it, as `key=value` fields for programs.
 
+use slackwater_dataflow::lookup::counts::LookupFigures;
 use slackwater_dataflow::sink::OutputStream;
 use tracing::Subscriber;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -26,6 +27,11 @@ pub(super) fn write(status: &Status, ended: bool) {
     let totals = &status.totals;
     let settled = |stream| totals.settled(stream);
     let made = |product| (product == status.product).then(|| settled(OutputStream::Predictions));
+    let lookups = &status.lookups;
+    let unanswered = |it: &LookupFigures| it.counts.timed_out + it.counts.unavailable;
+    let unanswered = (!lookups.is_empty()).then(|| lookups.iter().map(unanswered).sum::<u64>());
+    let away = lookups.iter().filter(|it| it.away.is_some());
+    let away: Vec<&str> = away.map(|it| it.name.as_str()).collect();
     let reached = status.span.and_then(|span| span.least);
     tracing::info!(
         job = status.job,
@@ -44,6 +50,8 @@ pub(super) fn write(status: &Status, ended: bool) {
         late_events = settled(OutputStream::LateEvents),
         in_flight = totals.in_flight(),
         waiting = status.waiting,
+        lookups_unanswered = unanswered,
+        stores_away = (!away.is_empty()).then(|| away.join(",")),
         event_time = reached.map(|time| time.0),
         behind_newest_ms = status.behind_newest_ms(),
         behind_now_ms = status.behind_now_ms(),

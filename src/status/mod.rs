@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::clock::Clock;
+use slackwater_dataflow::lookup::asking::AskWatch;
+use slackwater_dataflow::lookup::counts::LookupFigures;
 use slackwater_dataflow::meters::{Meters, Totals};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::pace::Pace;
@@ -54,6 +56,8 @@ pub struct Status {
     pub max_out_of_orderness_ms: u64,
     /// Milliseconds since 1970, if events come as they happen; what was recorded long ago is not late.
     pub now_ms: Option<i64>,
+    /// What was asked of the stores of lookups.
+    pub lookups: Vec<LookupFigures>,
     /// What went wrong of late that the run survives: why it waits, if it does.
     pub trouble: Option<String>,
 }
@@ -104,6 +108,7 @@ pub struct Watch {
     began: Duration,
     rate: Rate,
     recent: Recent,
+    lookups: Vec<AskWatch>,
 }
 
 impl Watch {
@@ -124,7 +129,15 @@ impl Watch {
             clock,
             rate: Rate::default(),
             recent: Recent::default(),
+            lookups: Vec::new(),
         }
+    }
+
+    /// The same with its lookups.
+    #[must_use]
+    pub fn looking_up(mut self, lookups: Vec<AskWatch>) -> Self {
+        self.lookups = lookups;
+        self
     }
 
     /// How it is now.
@@ -143,6 +156,7 @@ impl Watch {
             span: self.reached.span(),
             max_out_of_orderness_ms: subject.max_out_of_orderness_ms,
             now_ms: subject.as_they_happen.then(|| self.clock.wall_ms()),
+            lookups: self.lookups.iter().map(AskWatch::look).collect(),
             trouble: self.recent.at(elapsed, self.meters.trouble()),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use slackwater_dataflow::clock::ManualClock;
+use slackwater_dataflow::lookup::counts::AskCounts;
 use slackwater_dataflow::sink::OutputStream;
 
 use super::*;
@@ -33,7 +34,22 @@ fn third() -> Status {
         }),
         max_out_of_orderness_ms: 2_000,
         now_ms: None,
+        lookups: Vec::new(),
         trouble: None,
+    }
+}
+
+/// A lookup whose store is there, or not.
+fn looked_up(away: bool) -> LookupFigures {
+    LookupFigures {
+        name: "profile".to_owned(),
+        counts: AskCounts {
+            answered: 1_234,
+            timed_out: 5,
+            unavailable: 6,
+            ..AskCounts::default()
+        },
+        away: away.then(|| "it has failed\n5 times".to_owned()),
     }
 }
 
@@ -91,6 +107,26 @@ fn does_a_terminal_show_why_a_job_waits() {
     assert_eq!(lines.last().unwrap(), expected);
     let lines = text::lines(&status, 30);
     assert_eq!(lines.last().unwrap(), " trouble           cannot app…");
+}
+
+#[test]
+fn does_a_terminal_show_that_a_store_is_away() {
+    let check = |away, expected: &str| {
+        let status = Status {
+            lookups: vec![looked_up(away)],
+            ..third()
+        };
+        let lines = text::lines(&status, 79);
+        assert_eq!(lines.last().unwrap(), expected);
+    };
+    check(
+        false,
+        " lookup profile        1,234  5 timed out  6 unavailable",
+    );
+    check(
+        true,
+        " lookup profile        1,234  ITS STORE IS AWAY  it has failed 5 times",
+    );
 }
 
 #[test]
@@ -241,6 +277,11 @@ fn which_fields_has_a_line_of_the_log() {
             ..third()
         };
         line::write(&status, true);
+        let status = Status {
+            lookups: vec![looked_up(true)],
+            ..status
+        };
+        line::write(&status, true);
     });
     let text = written.text();
     let lines: Vec<_> = text.lines().map(|line| line.split_once(" INFO ")).collect();
@@ -253,6 +294,10 @@ fn which_fields_has_a_line_of_the_log() {
         ),
         format!(
             "ended job=\"user-events\" seconds=12 read=3300000 per_second=266129 features=3150221 {rest}"
+        ),
+        format!(
+            "ended job=\"user-events\" seconds=12 read=3300000 per_second=266129 features=3150221 {rest} \
+             lookups_unanswered=11 stores_away=\"profile\""
         ),
     ];
     let said: Vec<_> = lines.iter().map(|(_, said)| *said).collect();

@@ -4,6 +4,7 @@
 //! another number. What does not fit even so is cut, and says so.
 
 use jiff::Timestamp;
+use slackwater_dataflow::lookup::counts::LookupFigures;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::reject::grouped;
@@ -89,13 +90,45 @@ fn rows(status: &Status) -> Vec<Row> {
     }
     rows.push(Row::number("in flight", in_flight, remarks));
     rows.push(event_time(status));
+    rows.extend(status.lookups.iter().map(lookup));
     rows.extend(status.trouble.as_ref().map(|trouble| Row {
         name: "trouble".to_owned(),
-        value: trouble.split_whitespace().collect::<Vec<_>>().join(" "),
+        value: one_line(trouble),
         is_number: false,
         remarks: Vec::new(),
     }));
     rows
+}
+
+/// What was asked of a store; that it is away first of all.
+fn lookup(lookup: &LookupFigures) -> Row {
+    let counts = &lookup.counts;
+    let away = lookup.away.as_ref();
+    let mut remarks: Vec<String> = away.map(|why| one_line(why)).into_iter().collect();
+    for (count, what) in [
+        (counts.timed_out, "timed out"),
+        (counts.unavailable, "unavailable"),
+        (counts.remembered, "remembered"),
+        (counts.last_known, "last known"),
+    ] {
+        if count > 0 {
+            remarks.push(format!("{} {what}", grouped(count)));
+        }
+    }
+    if away.is_some() {
+        remarks.insert(0, "ITS STORE IS AWAY".to_owned());
+    }
+    Row {
+        name: format!("lookup {}", lookup.name),
+        value: grouped(counts.answered),
+        is_number: true,
+        remarks,
+    }
+}
+
+/// A text without line feeds.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn event_time(status: &Status) -> Row {

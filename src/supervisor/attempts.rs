@@ -165,6 +165,10 @@ impl Attempts {
                 if let Some(trouble) = &mut status.trouble {
                     trouble.what = shortened(&trouble.what);
                 }
+                let breakers = status.lookups.iter_mut().map(|it| &mut it.breaker);
+                for reason in breakers.filter_map(|it| it.reason.as_mut()) {
+                    *reason = shortened(reason);
+                }
                 worker.healthy |= status.checkpoints.completed > 0;
                 self.last = Some((status, now));
             }

@@ -5,6 +5,7 @@
 //! `stop` when the job has ended.
 
 use serde::{Deserialize, Serialize};
+use slackwater_dataflow::lookup::counts::LookupFigures;
 use slackwater_dataflow::meters::{self, Totals};
 use slackwater_dataflow::sink::OutputStream;
 
@@ -22,8 +23,63 @@ pub struct Status {
     pub checkpoints: Checkpoints,
     /// What was read and what became of it.
     pub events: Events,
+    /// What was asked of the stores of its lookups; nothing without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookups: Vec<Lookup>,
     /// What went wrong last that the run survives; none if nothing did.
     pub trouble: Option<Trouble>,
+}
+
+/// What was asked of the store of a lookup in this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Its name.
+    pub name: String,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Questions that were not, in time.
+    pub timed_out: u64,
+    /// Questions that were not, for another reason.
+    pub unavailable: u64,
+    /// Questions without answer or error yet.
+    pub under_way: u64,
+    /// Remembered answers that were taken instead of asking.
+    pub remembered: u64,
+    /// Answers that had expired and were taken where the store gave none.
+    pub last_known: u64,
+    /// Whether the store is asked at all.
+    pub breaker: Breaker,
+}
+
+/// What keeps a store that does not answer from being asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    /// Whether it is open: the store is not asked now.
+    pub open: bool,
+    /// Why, if it is.
+    pub reason: Option<String>,
+    /// How often it has opened.
+    pub openings: u64,
+}
+
+impl From<LookupFigures> for Lookup {
+    fn from(figures: LookupFigures) -> Self {
+        let LookupFigures { name, counts, away } = figures;
+        Lookup {
+            name,
+            answered: counts.answered,
+            timed_out: counts.timed_out,
+            unavailable: counts.unavailable,
+            under_way: counts.under_way,
+            remembered: counts.remembered,
+            last_known: counts.last_known,
+            breaker: Breaker {
+                open: away.is_some(),
+                reason: away,
+                openings: counts.openings,
+            },
+        }
+    }
 }
 
 /// What went wrong and a run survives, such as a full disk: why a job waits, if it does.
@@ -225,7 +281,7 @@ pub fn line(message: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use crate::supervisor::protocol::{
-        Answer, Ask, Command, Greeting, Report, Request, Status, line,
+        Answer, Ask, Command, Greeting, Lookup, Report, Request, Status, line,
     };
 
     #[test]
@@ -241,6 +297,21 @@ mod tests {
             line(&Report::Status(Status::default())),
             r#"{"status":{"checkpoints":{"completed":0,"failed":0,"last_epoch":null,"last_ms":null},"events":{"read":0,"predictions":0,"validation_errors":0,"processing_errors":0,"late_events":0,"in_flight":0},"trouble":null}}"#,
         );
+    }
+
+    #[test]
+    fn what_is_said_of_lookups() {
+        let status = Status {
+            lookups: vec![Lookup {
+                name: "profile".to_owned(),
+                ..Lookup::default()
+            }],
+            ..Status::default()
+        };
+        let text = serde_json::to_string(&status).unwrap_or_default();
+        let expected = r#""lookups":[{"name":"profile","answered":0,"timed_out":0,"unavailable":0,"under_way":0,"remembered":0,"last_known":0,"breaker":{"open":false,"reason":null,"openings":0}}]"#;
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(serde_json::from_str::<Status>(&text).ok(), Some(status));
     }
 
     #[test]

@@ -123,7 +123,10 @@ fn is_what_was_known_last_told_to_be_old() {
             continue;
         }
         let profile = &record["lookups"]["profile"];
-        let (from, age_ms) = (profile["from"].as_str().unwrap(), profile["age_ms"].as_u64());
+        let (from, age_ms) = (
+            profile["from"].as_str().unwrap(),
+            profile["age_ms"].as_u64(),
+        );
         let fits = match from {
             "fresh" => age_ms.is_none(),
             "cached" => age_ms.unwrap() < 100,
@@ -139,6 +142,68 @@ fn is_what_was_known_last_told_to_be_old() {
         last_known += usize::from(from == "last_known");
     }
     assert!(last_known > 1_000, "{last_known}");
+}
+
+/// What `status --json` says of the lookup, once it says anything.
+fn told(job: &Job) -> Option<Value> {
+    let asked = job.command(&["status", "--json"]).output().unwrap();
+    let status = serde_json::from_slice::<Value>(&asked.stdout).ok()?;
+    status["last"]["lookups"].as_array()?.first().cloned()
+}
+
+/// Waits until the lookup is as it is to be.
+fn wait_until(job: &Job, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let found = told(job);
+        if let Some(found) = found.as_ref().filter(|found| is_so(found)) {
+            return found.clone();
+        }
+        let said = job.said();
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{what}: {found:?}\n{said}"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn does_whoever_looks_at_the_status_see_that_a_store_is_away() {
+    let mut redis = redis(&[]);
+    let job = looking_up(variation(400_000, 10_000), &redis.url(), "");
+    let running = job.start();
+    wait_until(&job, "answers", |it| it["answered"].as_u64() > Some(0));
+    redis.stop().unwrap();
+    let away = wait_until(&job, "away", |it| it["breaker"]["open"] == true);
+    let reason = away["breaker"]["reason"].as_str().unwrap();
+    assert!(reason.contains("times in a row"), "{reason}");
+    assert_eq!(away["breaker"]["openings"], 1, "{away}");
+    let shown = job.command(&["status"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let expected = "ITS STORE IS NOT ASKED NOW: it has failed";
+    assert!(shown.contains(expected), "{shown}");
+    redis.restart().unwrap();
+    let back = wait_until(&job, "back", |it| it["breaker"]["open"] == false);
+    assert!(back["breaker"]["reason"].is_null(), "{back}");
+    assert!(back["unavailable"].as_u64() > Some(0), "{back}");
+    let stopped = job.command(&["stop"]).status().unwrap();
+    assert!(stopped.success(), "{stopped}");
+    assert!(running.wait().success(), "{}", job.said());
+    let summary = job
+        .said()
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lookup = &summary.unwrap()["lookups"][0];
+    assert_eq!(
+        (&lookup["name"], &lookup["under_way"]),
+        (&"profile".into(), &0.into())
+    );
+    assert!(
+        lookup["breaker"]["openings"].as_u64() >= Some(1),
+        "{lookup}"
+    );
 }
 
 /// Events whose lookup has failed, with when that was decided, in milliseconds since 1970.

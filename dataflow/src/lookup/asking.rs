@@ -8,7 +8,7 @@
 //! The breaker is one for all workers, and so is the thread that probes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::clock::Clock;
 use crate::lookup::breaker::{Breaker, BreakerSettings};
+use crate::lookup::counts::{AskCounts, Counters, LookupFigures};
 use crate::lookup::pauses::pause;
 use crate::lookup::{Answer, Answered, AskError, Connect, Connection, Questions};
 use crate::run::{RunError, spawn};
@@ -40,19 +41,6 @@ pub struct AskSettings {
     pub breaker: BreakerSettings,
 }
 
-/// What was asked so far, by all workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AskCounts {
-    /// Questions that were answered.
-    pub answered: u64,
-    /// Questions that were not, in time.
-    pub timed_out: u64,
-    /// Questions that were not, for another reason.
-    pub unavailable: u64,
-    /// How often the breaker has opened.
-    pub openings: u64,
-}
-
 /// Told when a store is not asked any more, and why; and without a reason when it is asked again.
 pub type Tell = Box<dyn Fn(Option<&AskError>) + Send + Sync>;
 
@@ -71,10 +59,7 @@ struct Shared {
     guarded: Mutex<Guarded>,
     /// Rung when the breaker opens, and at the end.
     changed: Condvar,
-    answered: AtomicU64,
-    timed_out: AtomicU64,
-    unavailable: AtomicU64,
-    openings: AtomicU64,
+    counters: Counters,
 }
 
 struct Guarded {
@@ -103,10 +88,7 @@ impl Asking {
             clock,
             tell,
             changed: Condvar::new(),
-            answered: AtomicU64::new(0),
-            timed_out: AtomicU64::new(0),
-            unavailable: AtomicU64::new(0),
-            openings: AtomicU64::new(0),
+            counters: Counters::default(),
         });
         Asking {
             shared,
@@ -142,18 +124,38 @@ impl Asking {
             answers,
             answered,
             wake: wake.clone(),
-            _asking: Arc::clone(self),
+            asking: Arc::clone(self),
         })
     }
 
     /// What was asked so far.
     pub fn counts(&self) -> AskCounts {
-        let shared = &self.shared;
-        AskCounts {
-            answered: shared.answered.load(Ordering::Relaxed),
-            timed_out: shared.timed_out.load(Ordering::Relaxed),
-            unavailable: shared.unavailable.load(Ordering::Relaxed),
-            openings: shared.openings.load(Ordering::Relaxed),
+        self.shared.counters.read()
+    }
+
+    /// Looks at it from outside, by the name of its lookup.
+    pub fn watch(&self, name: &str) -> AskWatch {
+        AskWatch {
+            name: name.to_owned(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// Looks at a store that is asked, also when nobody asks it any more. Clones look at the same.
+#[derive(Clone)]
+pub struct AskWatch {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl AskWatch {
+    /// How it is now.
+    pub fn look(&self) -> LookupFigures {
+        LookupFigures {
+            name: self.name.clone(),
+            counts: self.shared.counters.read(),
+            away: self.shared.refusal(),
         }
     }
 }
@@ -171,20 +173,33 @@ pub struct Asker {
     answers: Sender<Answered>,
     answered: Receiver<Answered>,
     wake: Wake,
-    _asking: Arc<Asking>,
+    asking: Arc<Asking>,
 }
 
 impl Questions for Asker {
     fn ask(&mut self, key: Box<[u8]>) {
+        self.counters().asked();
         // Its threads are there as long as it is.
         if let Err(back) = self.questions.send(key) {
-            drop(self.answers.send((back.into_inner(), Err(crashed()))));
+            let crashed = Err(crashed());
+            self.counters().ended(&crashed);
+            drop(self.answers.send((back.into_inner(), crashed)));
             self.wake.wake();
         }
     }
 
     fn next_answer(&mut self) -> Option<Answered> {
         self.answered.try_recv().ok()
+    }
+
+    fn count_remembered(&mut self, fresh: u64, last_known: u64) {
+        self.counters().remembered(fresh, last_known);
+    }
+}
+
+impl Asker {
+    fn counters(&self) -> &Counters {
+        &self.asking.shared.counters
     }
 }
 
@@ -200,7 +215,7 @@ impl Shared {
     }
 
     /// None if the store may be asked, else why not.
-    fn refusal(&self) -> Option<AskError> {
+    fn refusal(&self) -> Option<String> {
         let guarded = self.guarded();
         if guarded.breaker.allows() {
             return None;
@@ -208,10 +223,10 @@ impl Shared {
         let failures = self.settings.breaker.failures;
         let last = guarded.last.as_ref();
         let last = last.map(|last| format!(", last because it {last}"));
-        Some(AskError::Unavailable(format!(
+        Some(format!(
             "it has failed {failures} times in a row{}, and is asked again when it answers a probe",
             last.unwrap_or_default()
-        )))
+        ))
     }
 
     fn succeeded(&self) {
@@ -223,7 +238,7 @@ impl Shared {
         let mut guarded = self.guarded();
         guarded.last = Some(error.clone());
         if guarded.breaker.failed(now) {
-            self.openings.fetch_add(1, Ordering::Relaxed);
+            self.counters.opened();
             self.changed.notify_all();
             drop(guarded);
             (self.tell)(Some(error));
@@ -266,15 +281,6 @@ impl Shared {
         let mut connection = self.connect.connect(self.settings.connect_timeout)?;
         connection.ping(self.settings.timeout)
     }
-
-    fn count(&self, answer: &Result<Answer, AskError>) {
-        let counter = match answer {
-            Ok(_) => &self.answered,
-            Err(AskError::TimedOut) => &self.timed_out,
-            Err(AskError::Unavailable(_)) => &self.unavailable,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// One that asks.
@@ -312,7 +318,7 @@ impl Thread {
         let (mut answers, mut tries) = (Vec::with_capacity(keys.len()), 0);
         loop {
             if let Some(refusal) = self.shared.refusal() {
-                return (answers, Some(refusal));
+                return (answers, Some(AskError::Unavailable(refusal)));
             }
             let before = answers.len();
             let rest = keys.get(before..).unwrap_or_default();
@@ -395,7 +401,7 @@ impl Taken {
     }
 
     fn tell(&self, answered: Answered) {
-        self.shared.count(&answered.1);
+        self.shared.counters.ended(&answered.1);
         // Who does not listen any more is at its end.
         drop(self.answers.send(answered));
     }

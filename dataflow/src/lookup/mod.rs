@@ -5,11 +5,13 @@
 //!
 //! - [`breaker`]: when a store is not asked at all.
 //! - [`pauses`]: how long to wait before a question is asked once more.
+//! - [`counts`]: what is counted meanwhile.
 //! - [`asking`]: the threads that ask.
 //! - [`scripted`]: a store in memory that fails on demand: the test double.
 
 pub mod breaker;
 pub mod pauses;
+pub mod counts;
 pub mod asking;
 pub mod scripted;
 
@@ -62,6 +64,10 @@ pub trait Questions {
 
     /// The next answer that has come, to whichever key; each question gets exactly one.
     fn next_answer(&mut self) -> Option<Answered>;
+
+    /// Counts answers that were remembered and taken, key by key of each batch: so many stood for the store's, and so many
+    /// that had expired stood in where it gave none.
+    fn count_remembered(&mut self, fresh: u64, last_known: u64);
 }
 
 /// A question, and what became of it.

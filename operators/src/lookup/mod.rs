@@ -151,6 +151,7 @@ impl Keys {
         let rows = &input.batch.rows;
         let mut keys = Keys::default();
         let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::new();
+        let mut spared = 0;
         for row in rows.rows() {
             let Some(key) = lookup.key.key(rows, row) else {
                 keys.of_rows.push(None);
@@ -171,12 +172,16 @@ impl Keys {
                 keys.found.push(None);
                 continue;
             };
+            spared += 1;
             keys.found.push(Some(Found {
                 key,
                 outcome: Ok(remembered.known),
                 age: Some(remembered.age),
                 last: None,
             }));
+        }
+        if spared > 0 {
+            store.questions.count_remembered(spared, 0);
         }
         keys
     }
@@ -209,7 +214,15 @@ impl LookupStage {
             last,
             key,
         };
-        for place in store.open.remove(&found.key).unwrap_or_default() {
+        let places = store.open.remove(&found.key).unwrap_or_default();
+        if let Some(Remembered {
+            known: Known::Values(_),
+            ..
+        }) = &found.last
+        {
+            store.questions.count_remembered(0, places.len() as u64);
+        }
+        for place in places {
             let waiting = place.batch.checked_sub(self.first);
             let waiting = waiting.and_then(|nth| self.waiting.get_mut(nth as usize));
             let Some(waiting) = waiting else { continue };

@@ -37,6 +37,8 @@ struct Asked(Rc<RefCell<Questioning>>);
 struct Questioning {
     asked: VecDeque<Box<[u8]>>,
     answered: VecDeque<Answered>,
+    /// Remembered answers that were counted: fresh, last known.
+    remembered: (u64, u64),
 }
 
 impl Asked {
@@ -62,6 +64,11 @@ impl Questions for Asked {
 
     fn next_answer(&mut self) -> Option<Answered> {
         self.0.borrow_mut().answered.pop_front()
+    }
+
+    fn count_remembered(&mut self, fresh: u64, last_known: u64) {
+        let remembered = &mut self.0.borrow_mut().remembered;
+        *remembered = (remembered.0 + fresh, remembered.1 + last_known);
     }
 }
 
@@ -401,6 +408,7 @@ fn how_long_does_what_was_known_last_stand_in() {
     check(99, late.clone(), 4.0, last_known(99));
     check(100, late, default, Provenance::Default);
     check(101, Some(Ok("2")), 1.0, Provenance::Fresh);
+    assert_eq!(asked.0.borrow().remembered, (1, 3));
 }
 
 #[test]

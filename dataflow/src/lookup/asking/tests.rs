@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{AskCounts, AskSettings, Asker, Asking, Tell};
+use super::{AskSettings, Asker, Asking, Tell};
 use crate::clock::SystemClock;
 use crate::lookup::breaker::BreakerSettings;
+use crate::lookup::counts::AskCounts;
 use crate::lookup::scripted::{Mood, ScriptedStore};
 use crate::lookup::{Answer, AskError, Questions as _};
 use crate::source::Wake;
@@ -160,6 +161,11 @@ fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
         );
     }
     assert_eq!(asking.counts().openings, 1);
+    // Seen from outside as long as it lasts.
+    let watch = asking.watch("profile");
+    let away = watch.look().away.unwrap();
+    let expected = "3 times in a row, last because it is not available: connection refused";
+    assert!(away.contains(expected), "{away}");
     // It would answer now, but is not asked before a probe has succeeded.
     let before = store.done();
     store.set(Mood::Closes);
@@ -180,6 +186,10 @@ fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
     assert_eq!(asking.counts().openings, 1);
     let refused = "is not available: connection refused".to_owned();
     assert_eq!(*told.lock().unwrap(), [Some(refused), None]);
+    let figures = watch.look();
+    let counts = figures.counts;
+    assert_eq!((figures.name.as_str(), figures.away), ("profile", None));
+    assert!(counts.answered >= 1 && counts.unavailable >= 4, "{counts:?}");
 }
 
 #[test]
@@ -231,12 +241,31 @@ fn are_answers_kept_that_came_in_time() {
 }
 
 #[test]
+fn is_what_is_under_way_and_what_was_spared_counted() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(0, 100));
+    store.set(Mood::Hangs);
+    for key in [b"1", b"2", b"3"] {
+        asker.ask(Box::from(*key));
+    }
+    assert_eq!(asking.counts().under_way, 3, "{:?}", asking.counts());
+    until("all are answered", || asking.counts().under_way == 0);
+    assert_eq!(asking.counts().timed_out, 3);
+    asker.count_remembered(5, 2);
+    asker.count_remembered(1, 0);
+    let counts = asking.counts();
+    assert_eq!((counts.remembered, counts.last_known), (6, 2));
+}
+
+#[test]
 fn are_the_threads_gone_when_nobody_asks_any_more() {
     let store = store();
     let (asking, mut asker) = asker(&store, settings(0, 1));
     let shared = Arc::downgrade(&asking.shared);
+    let watch = asking.watch("profile");
     assert!(ask(&mut asker, &["1"])["1"].is_ok());
     drop(asker);
     drop(asking);
-    until("all have let go", || shared.strong_count() == 0);
+    until("all but the watch have let go", || shared.strong_count() == 1);
+    assert_eq!(watch.look().counts.answered, 1);
 }
