@@ -8,7 +8,7 @@
 //! - [`identity`]: who wrote a checkpoint, and which one it is.
 //! - [`clock`]: wall and monotonic time, for output fields and figures only.
 //! - [`lock`]: one process at a time works in a folder.
-//! - [`fields`]: numbers and byte strings at the front of a payload.
+//! - [`fields`]: numbers and byte strings at the front of a payload. [`text`]: texts of others as messages repeat them.
 //! - [`source`], [`sink`], [`store`]: the seams to the outside; [`mirror`]: the one to a store in which others read a copy of
 //!   state.
 //! - [`idleness`]: which partitions hold event time, and what those are raised to that come back.
@@ -38,6 +38,7 @@ pub mod identity;
 pub mod clock;
 pub mod lock;
 pub mod fields;
+pub mod text;
 pub mod headers;
 pub mod source;
 pub mod store;

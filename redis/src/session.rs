@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Parser, Value};
 use slackwater_dataflow::lookup::AskError;
+use slackwater_dataflow::text::shortened;
 
 use crate::address::Address;
 use crate::wire::Wire;
 
 /// Most bytes of a reply to a command that gives no value.
 const SHORT_REPLY_BYTES: u64 = 64 * 1024;
+
+/// Longest refusal that is repeated, in characters.
+const REFUSAL_CHARS_MOST: usize = 200;
 
 /// What became of a command.
 #[derive(Debug)]
@@ -79,7 +83,7 @@ impl Session {
             Ok(Value::ServerError(error)) => {
                 let (code, details) = (error.code(), error.details().unwrap_or_default());
                 Ok(Reply::Refused {
-                    reason: format!("{code} {details}").trim_end().to_owned(),
+                    reason: shortened(format!("{code} {details}").trim_end(), REFUSAL_CHARS_MOST),
                     code: code.to_owned(),
                 })
             }

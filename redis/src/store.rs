@@ -88,32 +88,34 @@ impl Connection for RedisConnection {
         &mut self,
         keys: &[Box<[u8]>],
         timeout: Duration,
-        answers: &mut Vec<Answer>,
+        give: &mut dyn FnMut(Answer),
     ) -> Result<(), AskError> {
-        let (deadline, before) = (Instant::now() + timeout, answers.len());
-        while let Some(rest) = keys.get(answers.len() - before..)
+        let (deadline, mut given) = (Instant::now() + timeout, 0);
+        while let Some(rest) = keys.get(given..)
             && !rest.is_empty()
         {
             self.session.until(deadline);
             let questions: Vec<Cmd> = rest.iter().map(|key| self.store.question(key)).collect();
             self.session.send(&questions)?;
             for _ in rest {
-                match self.session.receive(self.store.answer_bytes_max)? {
-                    Reply::Value(value) => answers.push(self.store.answer(value)),
+                let reply = self.session.receive(self.store.answer_bytes_max)?;
+                let is_too_large = matches!(reply, Reply::TooLarge);
+                give(match reply {
+                    Reply::Value(value) => self.store.answer(value),
                     // Anything else would be said of other keys as well.
-                    Reply::Refused { code, reason } if code == WRONG_TYPE => {
-                        answers.push(Answer::Bad(reason));
-                    }
+                    Reply::Refused { code, reason } if code == WRONG_TYPE => Answer::Bad(reason),
                     Reply::Refused { reason, .. } => return Err(AskError::Unavailable(reason)),
                     Reply::TooLarge => {
                         let most = self.store.answer_bytes_max;
-                        let reason = format!("it is larger than {most} bytes");
-                        answers.push(Answer::Bad(reason));
-                        // What is left of it is not waited for: the others are asked for on a new connection.
-                        let left = deadline.saturating_duration_since(Instant::now());
-                        self.session = Session::open(&self.store.address, left)?;
-                        break;
+                        Answer::Bad(format!("it is larger than {most} bytes"))
                     }
+                });
+                given += 1;
+                if is_too_large {
+                    // What is left of it is not waited for: the others are asked for on a new connection.
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.session = Session::open(&self.store.address, left)?;
+                    break;
                 }
             }
         }

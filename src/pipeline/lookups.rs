@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use slackwater_dataflow::adapter::{Applied, Events, Graph};
 use slackwater_dataflow::clock::Clock;
-use slackwater_dataflow::lookup::asking::{AskSettings, AskWatch, Asking, Tell};
+use slackwater_dataflow::lookup::asking::{self, AskSettings, AskWatch, Asking, Tell};
 use slackwater_dataflow::lookup::breaker::BreakerSettings;
 use slackwater_dataflow::lookup::{AskError, Connect as _, Questions};
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::RunError;
 use slackwater_operators::features::FeatureBatch;
 use slackwater_operators::lookup::LookupStage;
+use slackwater_operators::lookup::answer::Known;
 use slackwater_operators::lookup::plan::LookupPlan;
 use slackwater_operators::reject::RejectBatch;
 use slackwater_redis::address::Address;
@@ -79,8 +80,11 @@ impl Lookups {
         vectors: Events<'s, FeatureBatch>,
     ) -> Result<Applied<'s, FeatureBatch, RejectBatch>, RunError> {
         graph.apply_waiting(stage::LOOKUP, vectors, |wake| {
-            let askers = self.stores.iter().map(|store| {
-                let asker: Box<dyn Questions> = Box::new(store.asker(&wake)?);
+            let named = self.plan.lookups.iter().zip(&self.stores);
+            let askers = named.map(|(lookup, store)| {
+                let lookup = lookup.clone();
+                let read: asking::Read<Known> = Arc::new(move |answer| Known::of(answer, &lookup));
+                let asker: Box<dyn Questions<Known>> = Box::new(store.asker(&wake, &read)?);
                 Ok(asker)
             });
             let askers = askers.collect::<Result<_, RunError>>()?;

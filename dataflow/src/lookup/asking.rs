@@ -2,7 +2,7 @@
 //!
 //! Each worker has an [`Asker`], and each asker some threads with a connection each. A thread takes all questions that wait, up to a
 //! bound, and asks them at once; meanwhile the next ones gather. So one question costs a round trip, and many cost little
-//! more. Whatever becomes of a thread, a connection or the store, each question gets exactly one answer or error, after at
+//! more. It reads each answer as it comes, so the worker has no more to do with it than to take it. Whatever becomes of a thread, a connection or the store, each question gets exactly one answer or error, after at
 //! most so many tries, each with a hard time; then its worker is woken.
 //!
 //! The breaker is one for all workers, and so is the thread that probes.
@@ -40,6 +40,9 @@ pub struct AskSettings {
     /// When it is not asked.
     pub breaker: BreakerSettings,
 }
+
+/// Makes of an answer what the worker works with; in the threads that ask.
+pub type Read<T> = Arc<dyn Fn(Answer) -> T + Send + Sync>;
 
 /// Told when a store is not asked any more, and why; and without a reason when it is asked again.
 pub type Tell = Box<dyn Fn(Option<&AskError>) + Send + Sync>;
@@ -96,12 +99,16 @@ impl Asking {
         }
     }
 
-    /// The asker of one worker, which is woken when there are answers. The first one also starts the thread that probes, which
+    /// The asker of one worker, which is woken when there are answers, read like this. The first one also starts the thread that probes, which
     /// ends when nobody has this store any more.
     ///
     /// # Errors
     /// The system has no threads for it.
-    pub fn asker(self: &Arc<Self>, wake: &Wake) -> Result<Asker, RunError> {
+    pub fn asker<T: Send + 'static>(
+        self: &Arc<Self>,
+        wake: &Wake,
+        read: &Read<T>,
+    ) -> Result<Asker<T>, RunError> {
         if !self.is_probed.swap(true, Ordering::SeqCst) {
             let probed = Arc::clone(&self.shared);
             spawn("probe", move || probed.probe())?;
@@ -114,6 +121,7 @@ impl Asking {
                 questions: asked.clone(),
                 answers: answers.clone(),
                 wake: wake.clone(),
+                read: Arc::clone(read),
                 connection: None,
                 together: TOGETHER_MOST,
             };
@@ -168,15 +176,15 @@ impl Drop for Asking {
 }
 
 /// Asks for one worker. Its threads end when it is dropped, each after the try that it is at.
-pub struct Asker {
+pub struct Asker<T> {
     questions: Sender<Box<[u8]>>,
-    answers: Sender<Answered>,
-    answered: Receiver<Answered>,
+    answers: Sender<Answered<T>>,
+    answered: Receiver<Answered<T>>,
     wake: Wake,
     asking: Arc<Asking>,
 }
 
-impl Questions for Asker {
+impl<T> Questions<T> for Asker<T> {
     fn ask(&mut self, key: Box<[u8]>) {
         self.counters().asked();
         // Its threads are there as long as it is.
@@ -188,7 +196,7 @@ impl Questions for Asker {
         }
     }
 
-    fn next_answer(&mut self) -> Option<Answered> {
+    fn next_answer(&mut self) -> Option<Answered<T>> {
         self.answered.try_recv().ok()
     }
 
@@ -197,7 +205,7 @@ impl Questions for Asker {
     }
 }
 
-impl Asker {
+impl<T> Asker<T> {
     fn counters(&self) -> &Counters {
         &self.asking.shared.counters
     }
@@ -284,17 +292,18 @@ impl Shared {
 }
 
 /// One that asks.
-struct Thread {
+struct Thread<T> {
     shared: Arc<Shared>,
     questions: Receiver<Box<[u8]>>,
-    answers: Sender<Answered>,
+    answers: Sender<Answered<T>>,
     wake: Wake,
+    read: Read<T>,
     connection: Option<Box<dyn Connection>>,
     /// How many questions it asks at once: fewer when so many are not answered in time.
     together: usize,
 }
 
-impl Thread {
+impl<T> Thread<T> {
     fn run(mut self) {
         while let Ok(first) = self.questions.recv() {
             let others = self.questions.try_iter().take(self.together - 1);
@@ -314,7 +323,7 @@ impl Thread {
     }
 
     /// Asks, and again as often as that may be for those without an answer: the answers, and why the rest has none.
-    fn insist(&mut self, keys: &[Box<[u8]>]) -> (Vec<Answer>, Option<AskError>) {
+    fn insist(&mut self, keys: &[Box<[u8]>]) -> (Vec<T>, Option<AskError>) {
         let (mut answers, mut tries) = (Vec::with_capacity(keys.len()), 0);
         loop {
             if let Some(refusal) = self.shared.refusal() {
@@ -346,15 +355,18 @@ impl Thread {
     }
 
     /// One try.
-    fn ask(&mut self, keys: &[Box<[u8]>], answers: &mut Vec<Answer>) -> Result<(), AskError> {
+    fn ask(&mut self, keys: &[Box<[u8]>], answers: &mut Vec<T>) -> Result<(), AskError> {
         let AskSettings {
             timeout,
             connect_timeout,
             ..
         } = self.shared.settings;
-        let before = answers.len();
+        let (before, read) = (answers.len(), Arc::clone(&self.read));
+        let ask = |connection: &mut dyn Connection, answers: &mut Vec<T>| {
+            connection.ask(keys, timeout, &mut |answer| answers.push(read(answer)))
+        };
         if let Some(mut connection) = self.connection.take() {
-            match connection.ask(keys, timeout, answers) {
+            match ask(connection.as_mut(), answers) {
                 Ok(()) => return self.whole(connection, answers.len() - before, keys.len()),
                 Err(AskError::TimedOut) => return Err(AskError::TimedOut),
                 Err(error) if answers.len() > before => return Err(error),
@@ -363,7 +375,7 @@ impl Thread {
             }
         }
         let mut connection = self.shared.connect.connect(connect_timeout)?;
-        connection.ask(keys, timeout, answers)?;
+        ask(connection.as_mut(), answers)?;
         self.whole(connection, answers.len() - before, keys.len())
     }
 
@@ -384,15 +396,15 @@ impl Thread {
 }
 
 /// Questions that a thread has taken. Those that have no answer when this is dropped get one then.
-struct Taken {
+struct Taken<T> {
     keys: Vec<Box<[u8]>>,
     shared: Arc<Shared>,
-    answers: Sender<Answered>,
+    answers: Sender<Answered<T>>,
     wake: Wake,
 }
 
-impl Taken {
-    fn answer(mut self, answers: Vec<Answer>, error: Option<AskError>) {
+impl<T> Taken<T> {
+    fn answer(mut self, answers: Vec<T>, error: Option<AskError>) {
         let missing = || error.clone().unwrap_or_else(crashed);
         let answers = answers.into_iter().map(Ok);
         let answers = answers.chain(std::iter::repeat_with(|| Err(missing())));
@@ -400,14 +412,14 @@ impl Taken {
         keys.into_iter().zip(answers).for_each(|it| self.tell(it));
     }
 
-    fn tell(&self, answered: Answered) {
+    fn tell(&self, answered: Answered<T>) {
         self.shared.counters.ended(&answered.1);
         // Who does not listen any more is at its end.
         drop(self.answers.send(answered));
     }
 }
 
-impl Drop for Taken {
+impl<T> Drop for Taken<T> {
     fn drop(&mut self) {
         for key in std::mem::take(&mut self.keys) {
             self.tell((key, Err(crashed())));

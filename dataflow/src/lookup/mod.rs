@@ -28,15 +28,16 @@ pub trait Connect: Send + Sync {
 
 /// A connection to a store. Used by one thread, and thrown away after an error.
 pub trait Connection: Send {
-    /// Appends what the store has of each key, in their order.
+    /// Gives what the store has of each key, in their order, each as it comes: so no more than one is in memory as the store
+    /// gave it.
     ///
     /// # Errors
-    /// The answers are not all there by then, whatever the other side does. Those that are there are appended.
+    /// The answers are not all there by then, whatever the other side does. Those that are there were given.
     fn ask(
         &mut self,
         keys: &[Box<[u8]>],
         timeout: Duration,
-        answers: &mut Vec<Answer>,
+        give: &mut dyn FnMut(Answer),
     ) -> Result<(), AskError>;
 
     /// Whether the store answers at all.
@@ -57,13 +58,13 @@ pub enum Answer {
     Bad(String),
 }
 
-/// Asks for one worker, without waiting.
-pub trait Questions {
+/// Asks for one worker, without waiting. Answers come as `T`: read already.
+pub trait Questions<T> {
     /// Asks for a key. How many may be under way at a time is the caller's to bound.
     fn ask(&mut self, key: Box<[u8]>);
 
     /// The next answer that has come, to whichever key; each question gets exactly one.
-    fn next_answer(&mut self) -> Option<Answered>;
+    fn next_answer(&mut self) -> Option<Answered<T>>;
 
     /// Counts answers that were remembered and taken, key by key of each batch: so many stood for the store's, and so many
     /// that had expired stood in where it gave none.
@@ -71,7 +72,7 @@ pub trait Questions {
 }
 
 /// A question, and what became of it.
-pub type Answered = (Box<[u8]>, Result<Answer, AskError>);
+pub type Answered<T> = (Box<[u8]>, Result<T, AskError>);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

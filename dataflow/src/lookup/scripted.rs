@@ -136,7 +136,7 @@ impl Connection for ScriptedConnection {
         &mut self,
         keys: &[Box<[u8]>],
         timeout: Duration,
-        answers: &mut Vec<Answer>,
+        give: &mut dyn FnMut(Answer),
     ) -> Result<(), AskError> {
         self.store.script().done.asked.push(keys.len());
         let served = self.serve(timeout);
@@ -150,10 +150,11 @@ impl Connection for ScriptedConnection {
             Mood::Halves if halved => keys.len() / 2,
             _ => keys.len(),
         };
-        answers.extend(keys.iter().take(kept).map(|key| {
+        let answers = keys.iter().take(kept).map(|key| {
             let found = script.values.get(key).cloned();
             found.unwrap_or(Answer::Missing)
-        }));
+        });
+        answers.for_each(give);
         match halved {
             true => Err(AskError::TimedOut),
             false => Ok(()),

@@ -9,7 +9,7 @@ use crate::lookup::plan::{Form, Lookup, LookupField, LookupType};
 
 /// What a store is known to have of a key.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Known {
+pub enum Known {
     /// A value for each field.
     Values(Arc<[f64]>),
     /// Nothing.
@@ -28,8 +28,8 @@ impl Known {
         }
     }
 
-    /// What an answer means.
-    pub(super) fn of(answer: Answer, lookup: &Lookup) -> Self {
+    /// What an answer means for a lookup.
+    pub fn of(answer: Answer, lookup: &Lookup) -> Self {
         let values = match answer {
             Answer::Missing => return Known::Missing,
             Answer::Bad(why) => Err(why),

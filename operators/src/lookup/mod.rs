@@ -5,10 +5,10 @@
 //! event follows from its answers alone, so it does not matter in which order these come.
 //!
 //! - [`plan`]: what is declared.
-//! - `answer`: what an answer means. `cache`: what is remembered of answers.
+//! - [`answer`]: what an answer means, which is found out where it comes in. `cache`: what is remembered of answers.
 
 pub mod plan;
-mod answer;
+pub mod answer;
 mod cache;
 
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ pub struct LookupStage {
 
 /// What is asked of a store for one lookup.
 struct Store {
-    questions: Box<dyn Questions>,
+    questions: Box<dyn Questions<Known>>,
     cache: Option<Cache>,
     /// Who waits for each key that is asked for, or is going to be.
     open: HashMap<Box<[u8]>, Vec<Place>>,
@@ -93,7 +93,7 @@ impl LookupStage {
     /// A stage with what asks for each lookup, in their order.
     pub fn new(
         plan: Arc<LookupPlan>,
-        questions: Vec<Box<dyn Questions>>,
+        questions: Vec<Box<dyn Questions<Known>>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let stores = plan.lookups.iter().zip(questions);
@@ -437,11 +437,7 @@ impl WaitingOperator for LookupStage {
                 .get_mut(at)
                 .and_then(|store| store.questions.next_answer())
             {
-                let lookup = self.plan.lookups.get(at);
-                let known = lookup.map(|lookup| answer.map(|answer| Known::of(answer, lookup)));
-                if let Some(known) = known {
-                    self.note(at, key, known, now);
-                }
+                self.note(at, key, answer, now);
             }
             if let Some((lookup, store)) = self.plan.lookups.get(at).zip(self.stores.get_mut(at)) {
                 store.ask(lookup.in_flight);

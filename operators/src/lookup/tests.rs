@@ -15,6 +15,7 @@ use slackwater_dataflow::operator::{Emitter, WaitingOperator};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
 
 use super::LookupStage;
+use super::answer::Known;
 use super::plan::{
     CachePlan, Column, Form, KeyPiece, KeyTemplate, Lookup, LookupField, LookupPlan, LookupType,
     OnError, OnMiss,
@@ -35,8 +36,10 @@ struct Asked(Rc<RefCell<Questioning>>);
 
 #[derive(Default)]
 struct Questioning {
+    /// The lookup that asks.
+    lookup: Option<Lookup>,
     asked: VecDeque<Box<[u8]>>,
-    answered: VecDeque<Answered>,
+    answered: VecDeque<Answered<Known>>,
     /// Remembered answers that were counted: fresh, last known.
     remembered: (u64, u64),
 }
@@ -46,7 +49,8 @@ impl Asked {
     fn answer(&self, nth: usize, answer: impl Fn(&[u8]) -> Result<Answer, AskError>) {
         let mut questioning = self.0.borrow_mut();
         let key = questioning.asked.remove(nth).unwrap();
-        let answer = answer(&key);
+        let lookup = questioning.lookup.clone().unwrap();
+        let answer = answer(&key).map(|answer| Known::of(answer, &lookup));
         questioning.answered.push_back((key, answer));
     }
 
@@ -55,14 +59,14 @@ impl Asked {
     }
 }
 
-impl Questions for Asked {
+impl Questions<Known> for Asked {
     fn ask(&mut self, key: Box<[u8]>) {
         let asked = &mut self.0.borrow_mut().asked;
         assert!(!asked.contains(&key), "each key once at a time");
         asked.push_back(key);
     }
 
-    fn next_answer(&mut self) -> Option<Answered> {
+    fn next_answer(&mut self) -> Option<Answered<Known>> {
         self.0.borrow_mut().answered.pop_front()
     }
 
@@ -99,6 +103,9 @@ fn lookup() -> Lookup {
 }
 
 fn stage(lookups: Vec<Lookup>, asked: &[Asked], clock: &Arc<ManualClock>) -> LookupStage {
+    for (asked, lookup) in asked.iter().zip(&lookups) {
+        asked.0.borrow_mut().lookup = Some(lookup.clone());
+    }
     let plan = LookupPlan {
         lookups,
         width: WIDTH,
@@ -172,7 +179,11 @@ fn finish_told(stage: &mut LookupStage) -> (Given, Vec<Vec<Provenance>>) {
     for output in out.take_outputs() {
         let events = output.batch.rows.rows().len();
         told.extend((0..events).map(|at| output.enrichment.of(at).collect::<Vec<_>>()));
-        assert_eq!(output.enrichment.of(events).count(), 0, "one for each event");
+        assert_eq!(
+            output.enrichment.of(events).count(),
+            0,
+            "one for each event"
+        );
         outputs.push(output);
     }
     outputs.into_iter().for_each(|output| out.give(output));

@@ -55,7 +55,8 @@ fn ask(store: &RedisStore, keys: usize) -> (Vec<Answer>, Option<AskError>) {
         .collect();
     let mut answers = Vec::new();
     let mut connection = store.connect(TIMEOUT).unwrap();
-    let error = connection.ask(&keys, TIMEOUT, &mut answers).err();
+    let mut give = |answer| answers.push(answer);
+    let error = connection.ask(&keys, TIMEOUT, &mut give).err();
     (answers, error)
 }
 
@@ -116,6 +117,18 @@ fn what_does_each_reply_mean() {
         "$1\r\n7\r\nHTTP/1.1 400\r\n",
         "it does not speak as Redis does",
     );
+}
+
+/// It is told once for each of the keys that it leaves without an answer.
+#[test]
+fn is_little_repeated_of_a_long_refusal() {
+    let mut store = server(&[&format!("-ERR {}\r\n", "x".repeat(50_000))], Duration::ZERO);
+    store.answer_bytes_max = 100_000;
+    let (answers, error) = ask(&store, 1);
+    assert_eq!(answers, []);
+    let reason = error.unwrap().to_string();
+    assert!(reason.len() < 1_000, "{}", reason.len());
+    assert!(reason.ends_with("xxx\u{2026}"), "{reason}");
 }
 
 #[test]

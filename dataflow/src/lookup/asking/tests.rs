@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{AskSettings, Asker, Asking, Tell};
+use super::{AskSettings, Asker, Asking, Read, Tell};
 use crate::clock::SystemClock;
 use crate::lookup::breaker::BreakerSettings;
 use crate::lookup::counts::AskCounts;
 use crate::lookup::scripted::{Mood, ScriptedStore};
-use crate::lookup::{Answer, AskError, Questions as _};
+use crate::lookup::{Answer, AskError, Connect, Connection, Questions as _};
 use crate::source::Wake;
 
 const TIMEOUT: Duration = Duration::from_millis(30);
@@ -43,20 +43,28 @@ fn settings(retries: u32, failures: u32) -> AskSettings {
     }
 }
 
-fn asker(store: &ScriptedStore, settings: AskSettings) -> (Arc<Asking>, Asker) {
+fn asker(store: &ScriptedStore, settings: AskSettings) -> (Arc<Asking>, Asker<Answer>) {
     telling(store, settings, Box::new(|_| {}))
 }
 
-fn telling(store: &ScriptedStore, settings: AskSettings, tell: Tell) -> (Arc<Asking>, Asker) {
+fn telling(
+    store: &ScriptedStore,
+    settings: AskSettings,
+    tell: Tell,
+) -> (Arc<Asking>, Asker<Answer>) {
     let clock = Arc::new(SystemClock::default());
     let asking = Asking::new(settings, Arc::new(store.clone()), clock, tell);
     let asking = Arc::new(asking);
-    let asker = asking.asker(&Wake::nobody()).unwrap();
+    let as_it_is: Read<Answer> = Arc::new(|answer| answer);
+    let asker = asking.asker(&Wake::nobody(), &as_it_is).unwrap();
     (asking, asker)
 }
 
 /// Asks for keys, and waits for all answers.
-fn ask(asker: &mut Asker, keys: &[&str]) -> BTreeMap<String, Result<Answer, AskError>> {
+fn ask<T: std::fmt::Debug>(
+    asker: &mut Asker<T>,
+    keys: &[&str],
+) -> BTreeMap<String, Result<T, AskError>> {
     for key in keys {
         asker.ask(Box::from(key.as_bytes()));
     }
@@ -189,7 +197,10 @@ fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
     let figures = watch.look();
     let counts = figures.counts;
     assert_eq!((figures.name.as_str(), figures.away), ("profile", None));
-    assert!(counts.answered >= 1 && counts.unavailable >= 4, "{counts:?}");
+    assert!(
+        counts.answered >= 1 && counts.unavailable >= 4,
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -217,6 +228,80 @@ fn are_questions_answered_whose_threads_crash() {
     }
     store.set(Mood::Serves);
     assert!(ask(&mut asker, &keys).values().all(Result::is_ok));
+}
+
+/// A store that has nothing, and notes each answer that it gives.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<String>>>);
+
+impl Noting {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+impl Connect for Noting {
+    fn connect(&self, _: Duration) -> Result<Box<dyn Connection>, AskError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Connection for Noting {
+    fn ask(
+        &mut self,
+        keys: &[Box<[u8]>],
+        _: Duration,
+        give: &mut dyn FnMut(Answer),
+    ) -> Result<(), AskError> {
+        for _ in keys {
+            self.note("given".to_owned());
+            give(Answer::Missing);
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self, _: Duration) -> Result<(), AskError> {
+        Ok(())
+    }
+}
+
+/// An answer that is read takes little room; one that is not may take a megabyte.
+#[test]
+fn is_each_answer_read_by_who_asks_before_the_next_one_comes() {
+    let (noting, clock) = (Noting::default(), Arc::new(SystemClock::default()));
+    let settings = AskSettings {
+        connections: 1,
+        ..settings(0, 1)
+    };
+    let asking = Asking::new(settings, Arc::new(noting.clone()), clock, Box::new(|_| {}));
+    let reading = noting.clone();
+    let read: Read<usize> = Arc::new(move |_| {
+        let who = thread::current().name().unwrap_or_default().to_owned();
+        reading.note(format!("read by {who}"));
+        7
+    });
+    let mut asker = Arc::new(asking).asker(&Wake::nobody(), &read).unwrap();
+    let answers = ask(&mut asker, &["1", "2", "3"]);
+    assert!(
+        answers.values().all(|answer| *answer == Ok(7)),
+        "{answers:?}"
+    );
+    let noted = noting.0.lock().unwrap();
+    assert_eq!(*noted, ["given", "read by asker"].repeat(3));
+}
+
+#[test]
+fn is_a_question_answered_whose_answer_crashes_who_reads_it() {
+    let (store, clock) = (store(), Arc::new(SystemClock::default()));
+    let asking = Asking::new(settings(0, 1), Arc::new(store), clock, Box::new(|_| {}));
+    let read: Read<Answer> = Arc::new(|answer| match answer {
+        Answer::Missing => panic!("told to crash"),
+        answer => answer,
+    });
+    let mut asker = Arc::new(asking).asker(&Wake::nobody(), &read).unwrap();
+    let answers = ask(&mut asker, &["no such key"]);
+    assert!(answers["no such key"].is_err(), "{answers:?}");
+    assert_eq!(ask(&mut asker, &["1"])["1"], Ok(found("1")));
 }
 
 #[test]
@@ -266,6 +351,8 @@ fn are_the_threads_gone_when_nobody_asks_any_more() {
     assert!(ask(&mut asker, &["1"])["1"].is_ok());
     drop(asker);
     drop(asking);
-    until("all but the watch have let go", || shared.strong_count() == 1);
+    until("all but the watch have let go", || {
+        shared.strong_count() == 1
+    });
     assert_eq!(watch.look().counts.answered, 1);
 }
