@@ -4,6 +4,9 @@ use std::fmt;
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
+use crate::tls::{HAS_TLS, Tls};
+use crate::trust::BUILD;
+
 /// A server, and a database of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
@@ -17,6 +20,10 @@ pub struct Address {
     pub user: Option<String>,
     /// And the proof.
     pub password: Option<String>,
+    /// Whether connections are encrypted.
+    pub encrypted: bool,
+    /// How, if not with what this machine trusts.
+    pub tls: Option<Tls>,
 }
 
 impl fmt::Debug for Address {
@@ -43,11 +50,16 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It is none of Redis.
-    #[error("expected `redis://HOST:PORT/DATABASE`")]
+    #[error("expected `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS")]
     Malformed,
     /// It asks for TLS.
-    #[error("`rediss://` asks for TLS, which this version cannot do: expected `redis://`")]
+    #[error("`rediss://` needs TLS, and {BUILD}")]
     Tls,
+    /// It asks for TLS with anybody.
+    #[error(
+        "the certificate of a server is always checked: leave out `#insecure`, and name who signs it with `ca`"
+    )]
+    Insecure,
     /// It names a socket in the file system.
     #[error("a socket in the file system cannot be asked: expected `redis://HOST:PORT/DATABASE`")]
     Socket,
@@ -59,14 +71,19 @@ impl Address {
     /// # Errors
     /// It names no server that can be asked; nothing of it is repeated, since it may hold a password.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
-        if url.starts_with("rediss:") {
+        // What is said of TLS is ours, and not the library's.
+        let rest = url.strip_prefix("rediss:");
+        if rest.is_some() && !HAS_TLS {
             return Err(AddressError::Tls);
         }
-        let info = url.into_connection_info();
+        if rest.is_some_and(|rest| rest.ends_with("#insecure")) {
+            return Err(AddressError::Insecure);
+        }
+        let plain = rest.map(|rest| format!("redis:{rest}"));
+        let info = plain.as_deref().unwrap_or(url).into_connection_info();
         let info = info.map_err(|_| AddressError::Malformed)?;
         let (host, port) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => (host.clone(), *port),
-            ConnectionAddr::TcpTls { .. } => return Err(AddressError::Tls),
             ConnectionAddr::Unix(_) => return Err(AddressError::Socket),
             _ => return Err(AddressError::Malformed),
         };
@@ -77,6 +94,8 @@ impl Address {
             database: settings.db(),
             user: settings.username().map(str::to_owned),
             password: settings.password().map(str::to_owned),
+            encrypted: rest.is_some(),
+            tls: None,
         })
     }
 }
@@ -95,6 +114,8 @@ mod tests {
                 database,
                 user: user.map(str::to_owned),
                 password: password.map(str::to_owned),
+                encrypted: url.starts_with("rediss:"),
+                tls: None,
             };
             assert_eq!(Address::parse(url), Ok(expected), "{url}");
         };
@@ -117,6 +138,8 @@ mod tests {
             Some("s cret"),
         );
         check("redis://:secret@h", "h", 6379, 0, None, Some("secret"));
+        #[cfg(feature = "tls")]
+        check("rediss://:secret@h:7/2", "h", 7, 2, None, Some("secret"));
     }
 
     #[test]
@@ -127,6 +150,15 @@ mod tests {
         check("", AddressError::Malformed);
         check("http://h", AddressError::Malformed);
         check("redis://h/x", AddressError::Malformed);
+        check(
+            "rediss://h#insecure",
+            if cfg!(feature = "tls") {
+                AddressError::Insecure
+            } else {
+                AddressError::Tls
+            },
+        );
+        #[cfg(not(feature = "tls"))]
         check("rediss://h", AddressError::Tls);
     }
 

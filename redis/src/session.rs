@@ -89,6 +89,10 @@ impl Session {
             }
             Ok(value) => Ok(Reply::Value(value)),
             Err(_) if self.wire.is_over_full() => Ok(Reply::TooLarge),
+            Err(error) if let Some(why) = self.wire.disagreement() => {
+                debug_assert!(!error.is_timeout());
+                Err(AskError::Unavailable(why.to_owned()))
+            }
             Err(error) if error.is_timeout() => Err(AskError::TimedOut),
             Err(error) if error.is_io_error() => Err(AskError::Unavailable(format!(
                 "the connection was lost: {error}"

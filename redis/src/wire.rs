@@ -1,47 +1,61 @@
-//! Bytes to and from a server, with a hard end to waiting and to what is read.
+//! Bytes to and from a server, encrypted or not, with an end to what is read. The end to waiting is the socket's.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::address::Address;
+use crate::socket::Socket;
+use crate::tls::Encrypted;
+
+/// How what a server sends begins that speaks TLS and was not asked so: an alert, and the version that all have.
+const ALERT: [u8; 2] = [21, 3];
+
+/// What a server does that wants TLS and does not even say so: Redis is one.
+const ENDED_AT_ONCE: &str = "it ended the connection before it answered anything; if it speaks TLS, write `rediss://` in `url`";
 
 /// A connection. What it does ends at its deadline, and what it reads at a number of bytes.
 pub(crate) struct Wire {
-    stream: TcpStream,
-    deadline: Instant,
+    stream: Stream,
     /// Bytes that may still be read of the answer under way.
     left: u64,
     is_over_full: bool,
+    /// Whether nothing was read yet.
+    is_new: bool,
+    /// What both sides do not agree about.
+    disagreement: Option<String>,
+}
+
+enum Stream {
+    Plain(Socket),
+    Encrypted(Box<Encrypted>),
 }
 
 impl Wire {
     /// Connects by a deadline.
     pub(crate) fn connect(address: &Address, deadline: Instant) -> io::Result<Self> {
-        let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
-        for socket in resolve(&address.host, address.port, deadline)? {
-            match TcpStream::connect_timeout(&socket, remaining(deadline)?) {
-                Ok(stream) => {
-                    // Questions are small, and nobody sends a second one before the answer.
-                    stream.set_nodelay(true)?;
-                    return Ok(Wire {
-                        stream,
-                        deadline,
-                        left: 0,
-                        is_over_full: false,
-                    });
-                }
-                Err(error) => last = error,
+        let socket = Socket::connect(&address.host, address.port, deadline)?;
+        let stream = match address.encrypted {
+            false => Stream::Plain(socket),
+            true => {
+                let agreed = Encrypted::agree(address.tls.as_ref(), &address.host, socket)?;
+                Stream::Encrypted(Box::new(agreed))
             }
-        }
-        Err(last)
+        };
+        Ok(Wire {
+            stream,
+            left: 0,
+            is_over_full: false,
+            is_new: true,
+            disagreement: None,
+        })
     }
 
     /// From now on all has to be done by then.
     pub(crate) fn until(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.until(deadline),
+            Stream::Encrypted(encrypted) => encrypted.socket().until(deadline),
+        }
     }
 
     /// The next answer may have so many bytes.
@@ -53,40 +67,17 @@ impl Wire {
     pub(crate) fn is_over_full(&self) -> bool {
         self.is_over_full
     }
-}
 
-/// What is left until a deadline.
-fn remaining(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    match left.is_zero() {
-        true => Err(ErrorKind::TimedOut.into()),
-        false => Ok(left),
+    /// Why nothing more can come of this connection, if both sides do not agree how to speak.
+    pub(crate) fn disagreement(&self) -> Option<&str> {
+        self.disagreement.as_deref()
     }
-}
 
-/// Where a host is, by a deadline. The system's own way to find that out knows none, so a thread of its own goes it.
-fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+    fn disagree(&mut self, why: impl Into<String>) -> io::Error {
+        let why = why.into();
+        self.disagreement = Some(why.clone());
+        io::Error::new(ErrorKind::InvalidData, why)
     }
-    let (tell, told) = mpsc::channel();
-    let asked = (host.to_owned(), port);
-    let builder = thread::Builder::new().name("resolver".to_owned());
-    builder.spawn(move || {
-        let found = asked.to_socket_addrs().map(Iterator::collect);
-        // Who does not listen any more has given up.
-        drop(tell.send(found));
-    })?;
-    let told = told.recv_timeout(remaining(deadline)?);
-    told.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-}
-
-/// Systems disagree about what a read or write says that took too long.
-fn in_time<T>(done: io::Result<T>) -> io::Result<T> {
-    done.map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-        _ => error,
-    })
 }
 
 impl Read for Wire {
@@ -98,9 +89,25 @@ impl Read for Wire {
         }
         let length = buffer.len().min(most);
         let buffer = buffer.get_mut(..length).unwrap_or_default();
-        self.stream
-            .set_read_timeout(Some(remaining(self.deadline)?))?;
-        let read = in_time(self.stream.read(buffer))?;
+        let read = match &mut self.stream {
+            Stream::Plain(socket) => match socket.read(buffer) {
+                Ok(0) if self.is_new => return Err(self.disagree(ENDED_AT_ONCE)),
+                Err(error) if self.is_new && error.kind() == ErrorKind::ConnectionReset => {
+                    return Err(self.disagree(ENDED_AT_ONCE));
+                }
+                read => read?,
+            },
+            Stream::Encrypted(encrypted) => match encrypted.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    return Err(self.disagree(error.to_string()));
+                }
+                read => read?,
+            },
+        };
+        if self.is_new && buffer.starts_with(&ALERT) {
+            return Err(self.disagree("it speaks TLS: write `rediss://` in `url`"));
+        }
+        self.is_new = false;
         self.left -= read as u64;
         Ok(read)
     }
@@ -108,12 +115,16 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream
-            .set_write_timeout(Some(remaining(self.deadline)?))?;
-        in_time(self.stream.write(bytes))
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Encrypted(encrypted) => encrypted.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.flush(),
+            Stream::Encrypted(encrypted) => encrypted.flush(),
+        }
     }
 }

@@ -1,4 +1,8 @@
 //! A Redis server, as the system's packages have it.
+//!
+//! - [`certificates`]: for one that speaks TLS.
+
+pub mod certificates;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

@@ -17,6 +17,8 @@ use slackwater_operators::lookup::plan::LookupPlan;
 use slackwater_operators::reject::RejectBatch;
 use slackwater_redis::address::Address;
 use slackwater_redis::store::{Read, RedisStore};
+use slackwater_redis::tls::Tls;
+use slackwater_redis::trust::Trust;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::plan;
@@ -124,13 +126,25 @@ pub(crate) fn has_password(url: &Hidden) -> bool {
 }
 
 fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
-    let mut address = Address::parse(&spec.url.0).map_err(|error| PreflightError::Lookup {
+    let failed = |reason: String| PreflightError::Lookup {
         name: spec.name.clone(),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
+    let mut address = Address::parse(&spec.url.0).map_err(|error| failed(error.to_string()))?;
     let of = format!("the lookup `{}`", spec.name);
-    address.user = secret("username", &of, spec.username.as_ref())?.or(address.user);
-    address.password = secret("password", &of, spec.password.as_ref())?.or(address.password);
+    let secret = |what: &str, value: Option<&PropertySpec>| secret(what, &of, value);
+    address.user = secret("username", spec.username.as_ref())?.or(address.user);
+    address.password = secret("password", spec.password.as_ref())?.or(address.password);
+    let (certificate, key) = spec.identity.as_ref().map(|(it, key)| (it, key)).unzip();
+    let certificate = secret("certificate", certificate)?;
+    let trust = Trust {
+        ca: secret("ca", spec.ca.as_ref())?,
+        identity: certificate.zip(secret("certificate_key", key)?),
+    };
+    if trust != Trust::default() {
+        let tls = Tls::new(&trust).map_err(|error| failed(error.to_string()))?;
+        address.tls = Some(tls);
+    }
     let names = spec.fields.iter().map(|field| field.name.clone());
     Ok(RedisStore {
         address,

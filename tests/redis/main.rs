@@ -4,6 +4,7 @@
 //! - `answers`: what Redis has reaches the scores, and what it has of another kind does no harm.
 //! - `mirror`: lists that others read are what histories are, through kills of both sides.
 //! - `outages`: Redis stopped, frozen or absent, with every policy.
+//! - `secured`: Redis that speaks TLS, in a program that does.
 //!
 //! Needs `redis-server`; where it is missing these tests fail and say so.
 
@@ -22,3 +23,5 @@ mod job;
 mod mirror;
 mod outages;
 mod scene;
+#[cfg(feature = "tls")]
+mod secured;

@@ -123,7 +123,7 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
 
 /// Each thing that only some paths may touch: the words, the paths, what it is. Tests,
 /// benches and examples may touch anything.
-const TOUCH: [(&[&str], &[&str], &str); 8] = [
+const TOUCH: [(&[&str], &[&str], &str); 9] = [
     (
         &[
             "tract",
@@ -137,9 +137,14 @@ const TOUCH: [(&[&str], &[&str], &str); 8] = [
         "the ONNX runtime",
     ),
     (
-        &["object_store", "reqwest", "rustls", "tokio"],
+        &["object_store", "reqwest", "tokio"],
         &["buckets/"],
         "the client of S3 and the asynchronous runtime",
+    ),
+    (
+        &["rustls", "rustls_native_certs"],
+        &["buckets/", "redis/"],
+        "TLS",
     ),
     (&["rdkafka"], &["kafka/"], "the client of Kafka"),
     (

@@ -22,7 +22,7 @@ struct Need {
     remedy: &'static str,
 }
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 11] = [
     Need {
         purpose: "the house rules read the files that git knows",
         ways: &[&["git", "rev-parse", "--is-inside-work-tree"]],
@@ -42,6 +42,11 @@ const NEEDS: [Need; 10] = [
         ]],
         remedy: "install Perl with the modules that come with it (Debian and Ubuntu: apt-get install perl; \
                  Fedora: dnf install perl)",
+    },
+    Need {
+        purpose: "the tests of TLS to Redis make certificates for its server",
+        ways: &[&["openssl", "version"]],
+        remedy: "install the program openssl (Debian, Ubuntu and Fedora: the package openssl)",
     },
     Need {
         purpose: "the oracle's packages live in an environment of their own",

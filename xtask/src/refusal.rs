@@ -71,6 +71,33 @@ fn without_tls(program: &Path) -> Result<()> {
         );
     }
     println!("refused a pipeline that needs TLS");
+    without_tls_to_redis(program)
+}
+
+/// A store that speaks TLS, and what is said of it.
+const PLAIN: &str = "redis://127.0.0.1:6379/0";
+const ENCRYPTED: &str = "rediss://127.0.0.1:6379/0";
+const HOW_TO_GET_IT: &str = "`rediss://` needs TLS, and this program was built without: build it with \
+                             `cargo build --release --features tls`";
+
+/// The same for a lookup.
+fn without_tls_to_redis(program: &Path) -> Result<()> {
+    let text = fs::read_to_string(process::root().join("pipelines/user-events.redis.toml"))?;
+    ensure!(text.contains(PLAIN), "the pipeline has no `{PLAIN}`");
+    let folder = tempfile::tempdir()?;
+    let pipeline = folder.path().join("tls.toml");
+    fs::write(&pipeline, text.replace(PLAIN, ENCRYPTED))?;
+    let output = process::command(program)
+        .arg("check")
+        .arg(&pipeline)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    ensure!(
+        code == Some(USAGE) && said.contains(HOW_TO_GET_IT),
+        "`check` of a lookup that needs TLS ended with {code:?}: {said}"
+    );
+    println!("refused a lookup that needs TLS");
     Ok(())
 }
 

@@ -42,6 +42,8 @@ fn server(texts: &[&str], pause: Duration) -> RedisStore {
             database: 0,
             user: None,
             password: None,
+            encrypted: false,
+            tls: None,
         },
         read: Read::Value,
         answer_bytes_max: 40,
@@ -122,13 +124,16 @@ fn what_does_each_reply_mean() {
 /// It is told once for each of the keys that it leaves without an answer.
 #[test]
 fn is_little_repeated_of_a_long_refusal() {
-    let mut store = server(&[&format!("-ERR {}\r\n", "x".repeat(50_000))], Duration::ZERO);
+    let mut store = server(
+        &[&format!("-ERR {}\r\n", "x".repeat(50_000))],
+        Duration::ZERO,
+    );
     store.answer_bytes_max = 100_000;
     let (answers, error) = ask(&store, 1);
     assert_eq!(answers, []);
     let reason = error.unwrap().to_string();
     assert!(reason.len() < 1_000, "{}", reason.len());
-    assert!(reason.ends_with("xxx\u{2026}"), "{reason}");
+    assert!(reason.ends_with("xxx..."), "{reason}");
 }
 
 #[test]
@@ -177,6 +182,26 @@ fn does_a_byte_now_and_then_hold_nobody_up() {
     let begun = Instant::now();
     assert_eq!(ask(&store, 1), (vec![], Some(AskError::TimedOut)));
     assert!(begun.elapsed() < 3 * TIMEOUT, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn is_a_server_that_wants_tls_told_to_want_it() {
+    // What OpenSSL says to who does not speak TLS.
+    let store = server(&["\u{15}\u{3}\u{1}\0\u{2}\u{2}F"], Duration::ZERO);
+    let (answers, error) = ask(&store, 1);
+    assert_eq!(answers, []);
+    assert_eq!(
+        error,
+        unavailable("it speaks TLS: write `rediss://` in `url`")
+    );
+    let store = server(&[""], Duration::ZERO);
+    let Some(AskError::Unavailable(reason)) = ask(&store, 1).1 else {
+        panic!("it has answered nothing");
+    };
+    assert!(
+        reason.ends_with("if it speaks TLS, write `rediss://` in `url`"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -6,12 +6,14 @@ use slackwater_operators::event::FieldIndex;
 use slackwater_operators::lookup::plan::{
     CachePlan, KeyPiece, KeyTemplate, LookupField, LookupType, OnError, OnMiss,
 };
+use slackwater_redis::tls::HAS_TLS;
+use slackwater_redis::trust::BUILD;
 
 use crate::pipeline::keys::header;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::event::{Fields, type_name};
-use crate::pipeline::spec::{FieldKind, Hidden, LookupRead, LookupSpec};
+use crate::pipeline::spec::{FieldKind, Hidden, LookupRead, LookupSpec, PropertySpec};
 use crate::pipeline::value::{Located, quoted, unknown};
 
 /// The declared lookups.
@@ -125,12 +127,15 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
     if let (Some((at, _)), None) = (section.get("username"), section.get("password")) {
         findings.add(at, "`username` needs `password`");
     }
+    let identity = identity(section, findings);
     let breaker = section.table("breaker")?;
     Some(LookupSpec {
         name: section.string("name")?,
         url: Hidden(url?),
         username: section.secret("username"),
         password: section.secret("password"),
+        ca: section.secret("ca"),
+        identity,
         key: key?,
         read,
         fields: declared?,
@@ -147,6 +152,36 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
         breaker_failures: breaker.integer("failures")?,
         breaker_open_ms: breaker.millis("open")?,
     })
+}
+
+/// The keys that belong to TLS.
+const OF_TLS: [&str; 3] = ["ca", "certificate", "certificate_key"];
+
+/// What proves who asks, with TLS.
+fn identity(section: &Section, findings: &mut Findings) -> Option<(PropertySpec, PropertySpec)> {
+    let is_encrypted = section
+        .text("url")
+        .is_none_or(|url| !url.value.starts_with("redis:"));
+    for name in OF_TLS {
+        let Some((at, _)) = section.get(name) else {
+            continue;
+        };
+        if !HAS_TLS {
+            findings.add(at, format!("`{name}` belongs to TLS, and {BUILD}"));
+        } else if !is_encrypted {
+            let message = format!("`{name}` belongs to TLS: write `rediss://` in `url`");
+            findings.add(at, message);
+        }
+    }
+    let [_, certificate, key] = OF_TLS.map(|name| section.get(name));
+    match (certificate, key) {
+        (Some((at, _)), None) => findings.add(at, "`certificate` needs `certificate_key`"),
+        (None, Some((at, _))) => findings.add(at, "`certificate_key` needs `certificate`"),
+        _ => {}
+    }
+    section
+        .secret("certificate")
+        .zip(section.secret("certificate_key"))
 }
 
 /// Where the store is. What is wrong with it is said without repeating it: it may hold a password.

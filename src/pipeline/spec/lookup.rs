@@ -17,6 +17,10 @@ pub struct LookupSpec {
     pub username: Option<PropertySpec>,
     /// And the proof.
     pub password: Option<PropertySpec>,
+    /// Who may have signed the store's certificate, in PEM; none: whom this machine trusts.
+    pub ca: Option<PropertySpec>,
+    /// A certificate of who asks and its key, in PEM.
+    pub identity: Option<(PropertySpec, PropertySpec)>,
     /// What is asked for.
     pub key: KeyTemplate,
     /// What lies there.

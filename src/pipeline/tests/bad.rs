@@ -332,16 +332,16 @@ pub(super) const BAD: &[Bad] = &[
     ]),
     bad("", "[[lookup]]\nname = \"p\"\nstore = \"redys\"\nurl = \"http://h\"\nkey = \"p:{usr\"\nread = \"hash\"\nfields = [{ name = \"a\", type = \"flat\" }]\npassword = \"hunter2\"\n", &[
         "41:9: `store`: unknown value \"redys\", did you mean \"redis\"?",
-        "42:7: `url`: expected `redis://HOST:PORT/DATABASE`",
+        "42:7: `url`: expected `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS",
         "43:7: `key`: a brace is not closed",
         "45:32: `type`: unknown value \"flat\", did you mean \"float\"?",
         "46:12: `password`: expected { env = \"NAME\" } or { file = \"PATH\" }: a secret does not stand in the file",
     ]),
-    bad("", "[[feature]]\nname = \"w\"\nof = \"lookup\"\nfrom = \"profil.weight\"\n[[feature]]\nname = \"v\"\nof = \"lookup\"\nfrom = \"profile.wieght\"\nfill = 1.0\n[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"rediss://h\"\nkey = \"p\"\nread = \"string\"\nfields = [{ name = \"weight\" }, { name = \"weight\" }]\non_error = \"last_known\"\n", &[
+    bad("", "[[feature]]\nname = \"w\"\nof = \"lookup\"\nfrom = \"profil.weight\"\n[[feature]]\nname = \"v\"\nof = \"lookup\"\nfrom = \"profile.wieght\"\nfill = 1.0\n[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"redis://h/x\"\nkey = \"p\"\nread = \"string\"\nfields = [{ name = \"weight\" }, { name = \"weight\" }]\non_error = \"last_known\"\n", &[
         "42:8: unknown lookup \"profil\", did you mean \"profile\"?",
         "46:8: unknown field \"wieght\", did you mean \"weight\"?",
         "47:8: `fill` with of = \"lookup\": what is not there is the `default` of the lookup's field",
-        "51:7: `url`: `rediss://` asks for TLS, which this version cannot do: expected `redis://`",
+        "51:7: `url`: expected `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS",
         "52:7: `key`: names no field, so it would be the same for all events: write one in braces, as in \"profile:{visitor}\"",
         "54:32: read = \"string\" gives one value: declare one field",
         "54:41: field \"weight\" is declared twice",
