@@ -6,6 +6,7 @@
 //! - `random`: a few bytes that nobody can guess;
 //! - `ports`: ports that are free;
 //! - `owned`: a process that ends with the test that has started it;
+//! - [`process`]: one that outlives the command that has started it;
 //! - [`kafka`]: the broker, and Java's own tools for it;
 //! - [`redis`]: the server.
 
@@ -13,6 +14,7 @@ pub mod cache;
 mod random;
 mod ports;
 mod owned;
+pub mod process;
 pub mod kafka;
 pub mod redis;
 

@@ -1,14 +1,16 @@
 //! A Redis server, as the system's packages have it.
 //!
-//! - [`certificates`]: for one that speaks TLS.
+//! - [`certificates`]: for one that speaks TLS;
+//! - `resident`: one that a person starts and stops.
 
 pub mod certificates;
+mod resident;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,8 @@ use tempfile::TempDir;
 
 use crate::owned::{Owned, STARTER};
 use crate::ports::free_port;
+
+pub use self::resident::{PORT, Resident};
 
 /// The program.
 const PROGRAM: &str = "redis-server";
@@ -121,45 +125,13 @@ impl Redis {
         if self.running.is_some() {
             bail!("Redis still runs: kill or stop it first");
         }
-        let log = self.folder.path().join("log");
-        let said = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let [starter, before @ ..] = STARTER;
-        let mut command = Command::new(starter);
-        command.args(before).arg(PROGRAM);
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--appendonly", "no"]);
-        command.args(&self.options).current_dir(self.folder.path());
-        command.stdin(Stdio::null());
-        let both = said.try_clone().context("cannot write what Redis says")?;
-        command.stdout(said).stderr(both);
+        let folder = self.folder.path();
+        let mut command = server(&STARTER, self.port, folder)?;
+        command.args(["--save", ""]).args(&self.options);
         let mut running = Owned::start(command, NAME)?;
-        let since = Instant::now();
-        while !self.answers() {
-            let ended = running
-                .child()
-                .try_wait()
-                .context("cannot look after Redis")?;
-            if ended.is_some() || since.elapsed() > PATIENCE {
-                let said = fs::read_to_string(&log).unwrap_or_default();
-                bail!("Redis at port {} does not answer:\n{said}", self.port);
-            }
-            thread::sleep(LOOK);
-        }
+        wait(running.child(), self.port, folder)?;
         self.running = Some(running);
         Ok(())
-    }
-
-    /// Whether it answers at all, if only that it wants a password first.
-    fn answers(&self) -> bool {
-        let ask = || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"PING\r\n")?;
-            let mut answer = [0; 4];
-            stream.read_exact(&mut answer)?;
-            Ok::<_, std::io::Error>(answer)
-        };
-        ask().is_ok_and(|answer| matches!(&answer, b"+PON" | b"-NOA"))
     }
 
     /// Sends a command, its words separated by blanks, and gives the first line of the answer.
@@ -278,4 +250,49 @@ impl Redis {
         let running = self.running.as_ref().context(NOT_RUNNING)?;
         running.signal(Signal::CONT)
     }
+}
+
+/// The program, started by another one, at a port and in a folder where it also writes what it says.
+fn server(starter: &[&str], port: u16, folder: &Path) -> Result<Command> {
+    let log = log(folder);
+    let said = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let both = said.try_clone().context("cannot write what Redis says")?;
+    let (first, before) = starter.split_first().unwrap_or((&PROGRAM, &[]));
+    let mut command = Command::new(first);
+    command.args(before).arg(PROGRAM);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--appendonly", "no"]).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(said).stderr(both);
+    Ok(command)
+}
+
+fn log(folder: &Path) -> std::path::PathBuf {
+    folder.join("log")
+}
+
+/// Waits until a server that was started there answers.
+fn wait(child: &mut Child, port: u16, folder: &Path) -> Result<()> {
+    let since = Instant::now();
+    while !answers(port) {
+        let ended = child.try_wait().context("cannot look after Redis")?;
+        if ended.is_some() || since.elapsed() > PATIENCE {
+            let said = fs::read_to_string(log(folder)).unwrap_or_default();
+            bail!("Redis at port {port} does not answer:\n{said}");
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Whether one answers at all, if only that it wants a password first.
+fn answers(port: u16) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    ask().is_ok_and(|answer| matches!(&answer, b"+PON" | b"-NOA"))
 }

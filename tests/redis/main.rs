@@ -5,6 +5,7 @@
 //! - `mirror`: lists that others read are what histories are, through kills of both sides.
 //! - `outages`: Redis stopped, frozen or absent, with every policy.
 //! - `secured`: Redis that speaks TLS, in a program that does.
+//! - `resident`: the server that a person starts.
 //!
 //! Needs `redis-server`; where it is missing these tests fail and say so.
 
@@ -22,6 +23,7 @@ mod findings;
 mod job;
 mod mirror;
 mod outages;
+mod resident;
 mod scene;
 #[cfg(feature = "tls")]
 mod secured;

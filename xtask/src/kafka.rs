@@ -131,7 +131,7 @@ fn status(resident: &Resident) -> Result<String> {
 }
 
 /// A time in two units.
-fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

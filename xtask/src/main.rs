@@ -5,7 +5,7 @@
 //! - `needs` asks for what the gate needs and cannot install;
 //! - `tools` puts pinned tools and a Python environment into a cache outside `target`;
 //! - `flights` writes real input for a pipeline;
-//! - `kafka` starts a real Kafka broker and drives it with Java's own tools;
+//! - `kafka` starts a real Kafka broker and drives it with Java's own tools; `redis` starts a real Redis server;
 //! - `test` is the gate, `refusal` and `oracle` its last steps: the program without the feature for tests, and the
 //!   engine against independent programs;
 //! - `bench` measures the engine against a hand-written job and stores a report;
@@ -26,6 +26,7 @@ mod kafka;
 mod needs;
 mod oracle;
 mod process;
+mod redis;
 mod refusal;
 mod test;
 mod tools;
@@ -33,7 +34,7 @@ mod tools;
 use std::process::ExitCode;
 
 /// A command's name, its arguments as a reader would write them, and what it is for.
-const COMMANDS: [(&str, &str, &str); 6] = [
+const COMMANDS: [(&str, &str, &str); 7] = [
     (
         "test",
         "[--list] [--only STEP[,STEP]]",
@@ -48,6 +49,11 @@ const COMMANDS: [(&str, &str, &str); 6] = [
         "kafka",
         "start | stop | status | topics | produce | consume",
         "a real Kafka broker on this machine; `cargo xtask kafka` lists what each takes",
+    ),
+    (
+        "redis",
+        "start | stop | status",
+        "a real Redis server on this machine; `cargo xtask redis` lists what each takes",
     ),
     (
         "campaign",
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("flights") => flights::run(&rest),
         Some("kafka") => kafka::run(&rest),
+        Some("redis") => redis::run(&rest),
         Some("campaign") => campaign::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("audit") => audit::run(&rest),

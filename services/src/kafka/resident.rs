@@ -3,49 +3,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Stdio;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::archives::Kafka;
-use super::node::{LOOK, Node, Settings, properties_in};
+use super::node::{Node, Settings, properties_in};
 use super::wire::metadata;
+pub use crate::process::{Process, Started};
+
+use crate::process::{STARTER, end_at_once};
 use crate::{cache, ports};
 
 /// Where it takes clients unless told otherwise: where Kafka's own do.
 pub const PORT: u16 = 9092;
-/// Of its own session, so that no terminal's end is its end.
-const STARTER: [&str; 1] = ["setsid"];
-/// A broker that was asked to end and has not by then needs somebody who looks.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// The place of a broker that stays.
 #[derive(Clone, Debug)]
 pub struct Resident {
     folder: PathBuf,
-}
-
-/// One that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// The number of its process.
-    pub id: i32,
-    /// Where it takes clients.
-    pub port: u16,
-    /// When it was started, in milliseconds since 1970.
-    pub started_ms: u64,
-}
-
-/// What [`Resident::start`] came to.
-#[derive(Clone, Copy, Debug)]
-pub enum Started {
-    /// It runs now, ready after this time.
-    Now(Process, Duration),
-    /// It ran already.
-    Before(Process),
 }
 
 impl Resident {
@@ -90,34 +66,19 @@ impl Resident {
         let mut child = command
             .spawn()
             .context("cannot start `setsid` (it is part of util-linux) for the broker")?;
-        let process = match self.remember(&child, port) {
+        let process = match Process::remember(&child, port, &self.file()) {
             Ok(process) => process,
-            Err(error) => return Err(end(&mut child, error)),
+            Err(error) => return Err(end_at_once(&mut child, error)),
         };
         if let Err(failed) = node.wait(&mut child, log_from) {
             let log = format!(
                 "cannot start Kafka at port {port}; its log is {}",
                 node.log().display()
             );
-            return Err(end(&mut child, anyhow::Error::new(failed).context(log)));
+            let error = anyhow::Error::new(failed).context(log);
+            return Err(end_at_once(&mut child, error));
         }
         Ok(Started::Now(process, start.elapsed()))
-    }
-
-    /// Writes down which process it is.
-    fn remember(&self, child: &Child, port: u16) -> Result<Process> {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let process = Process {
-            id: Pid::from_child(child).as_raw_nonzero().get(),
-            port,
-            started_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        };
-        let file = self.file();
-        fs::write(&file, process.text())
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(process)
     }
 
     /// Ends it in good order and waits for that; says which process it was, or none when it did not run.
@@ -132,21 +93,7 @@ impl Resident {
         let Some(process) = self.process()? else {
             return Ok(None);
         };
-        let id = Pid::from_raw(process.id).context("no process has this number")?;
-        kill_process(id, Signal::TERM)
-            .with_context(|| format!("cannot end process {}", process.id))?;
-        let start = Instant::now();
-        while self.is_its_own(process.id) {
-            if start.elapsed() > PATIENCE {
-                let (id, seconds) = (process.id, PATIENCE.as_secs());
-                bail!(
-                    "Kafka, process {id}, has not ended within {seconds} s; `kill -9 {id}` ends it at once"
-                );
-            }
-            thread::sleep(LOOK);
-        }
-        let file = self.file();
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        process.end("Kafka", || self.is_its_own(process.id), &self.file())?;
         Ok(Some(process))
     }
 
@@ -155,15 +102,7 @@ impl Resident {
     /// # Errors
     /// When what was written down cannot be read.
     pub fn process(&self) -> Result<Option<Process>> {
-        let file = self.file();
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", file.display()));
-            }
-        };
-        let process = Process::read(&text);
+        let process = Process::remembered(&self.file())?;
         Ok(process.filter(|process| self.is_its_own(process.id)))
     }
 
@@ -196,14 +135,6 @@ impl Resident {
     }
 }
 
-/// Ends a broker that cannot stay, for a reason that is handed on.
-fn end(child: &mut Child, error: anyhow::Error) -> anyhow::Error {
-    // Errors when it has ended, which is as well.
-    drop(child.kill());
-    drop(child.wait());
-    error
-}
-
 /// Whether a command line, as the system keeps it, is a broker's with these properties.
 fn names(line: &[u8], properties: &Path) -> bool {
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -213,54 +144,13 @@ fn names(line: &[u8], properties: &Path) -> bool {
         .any(|pair| pair == [b"kafka.Kafka".as_slice(), properties])
 }
 
-impl Process {
-    /// What is written down of it.
-    fn text(&self) -> String {
-        let Process {
-            id,
-            port,
-            started_ms,
-        } = self;
-        format!("id={id}\nport={port}\nstarted_ms={started_ms}\n")
-    }
-
-    /// Reads it; none when it is no such text.
-    fn read(text: &str) -> Option<Process> {
-        let value = |key: &str| {
-            let mut lines = text.lines().filter_map(|line| line.split_once('='));
-            lines.find(|(name, _)| *name == key).map(|(_, value)| value)
-        };
-        Some(Process {
-            id: value("id")?.parse().ok().filter(|id| *id > 0)?,
-            port: value("port")?.parse().ok()?,
-            started_ms: value("started_ms")?.parse().ok()?,
-        })
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Process, Resident, names};
-
-    const PROCESS: Process = Process {
-        id: 4711,
-        port: 9092,
-        started_ms: 1_767_225_600_000,
-    };
-
-    #[test]
-    fn is_a_process_read_as_it_was_written() {
-        assert_eq!(Process::read(&PROCESS.text()), Some(PROCESS));
-        let check = |text: &str| assert_eq!(Process::read(text), None, "{text}");
-        check("");
-        check("id=1\nport=9092\n");
-        check("id=-1\nport=9092\nstarted_ms=1\n");
-        check("id=1\nport=99092\nstarted_ms=1\n");
-    }
+    use super::{Resident, names};
 
     #[test]
     fn which_process_does_a_stop_end() {
@@ -284,7 +174,8 @@ mod tests {
         assert_eq!(resident.process().unwrap(), None);
         // This test runs, but is no broker.
         let id = i32::try_from(std::process::id()).unwrap();
-        fs::write(resident.file(), Process { id, ..PROCESS }.text()).unwrap();
+        let text = format!("id={id}\nport=9092\nstarted_ms=1\n");
+        fs::write(resident.file(), text).unwrap();
         assert_eq!(resident.process().unwrap(), None);
         assert_eq!(resident.stop().unwrap(), None);
     }
