@@ -17,8 +17,9 @@ impl Socket {
     pub(crate) fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         let sockets = resolve(host, port, deadline)?;
-        for socket in &sockets {
-            match TcpStream::connect_timeout(socket, remaining(deadline)?) {
+        for (nth, socket) in sockets.iter().enumerate() {
+            let time = share(remaining(deadline)?, sockets.len() - nth);
+            match TcpStream::connect_timeout(socket, time) {
                 Ok(stream) => {
                     // Questions are small, and nobody sends a second one before the answer.
                     stream.set_nodelay(true)?;
@@ -43,6 +44,15 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
         true => Err(ErrorKind::TimedOut.into()),
         false => Ok(left),
     }
+}
+
+/// The time of the next of so many addresses: one that does not answer leaves some to those after it, and one that refuses
+/// all of its own.
+fn share(left: Duration, addresses: usize) -> Duration {
+    let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
+    let share = left.checked_div(addresses).unwrap_or(left);
+    // To connect in no time at all is an error of another kind.
+    share.max(Duration::from_nanos(1))
 }
 
 /// Where a host is, by a deadline. The system's own way to find that out knows none, so a thread of its own goes it.
@@ -87,5 +97,26 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::share;
+
+    #[test]
+    fn does_each_address_of_a_host_get_some_of_the_time() {
+        let check = |left_ms, addresses, expected_ms| {
+            let found = share(Duration::from_millis(left_ms), addresses);
+            assert_eq!(found, Duration::from_millis(expected_ms));
+        };
+        // Three of which none answers, and the last of them after two that refuse.
+        check(900, 3, 300);
+        check(600, 2, 300);
+        check(300, 1, 300);
+        check(900, 1, 900);
+        assert!(!share(Duration::ZERO, 5).is_zero());
     }
 }

@@ -174,12 +174,26 @@ pub(crate) fn greet(pipeline: &Pipeline) -> Result<(), PreflightError> {
     for spec in &pipeline.lookups {
         let store = store(spec)?;
         let settings = settings(spec);
-        let asked = store.connect(settings.connect_timeout);
-        let answered = asked.and_then(|mut connection| connection.ping(settings.timeout));
-        answered.map_err(|error: AskError| PreflightError::Lookup {
+        let failed = |what: String| PreflightError::Lookup {
             name: spec.name.clone(),
-            reason: format!("the store at {} {error}", store.address),
+            reason: format!("the store at {} {what}", store.address),
+        };
+        let late = |error: AskError, what: String| match error {
+            AskError::TimedOut => failed(what),
+            error => failed(error.to_string()),
+        };
+        let ms = spec.connect_timeout_ms;
+        let mut connection = store.connect(settings.connect_timeout).map_err(|error| {
+            // Redis that is asked for TLS at its plain port waits for more, and says nothing.
+            let hint = match store.address.encrypted {
+                true => "; if it speaks no TLS, write `redis://` in `url`",
+                false => "",
+            };
+            late(error, format!("gave no connection within {ms} ms{hint}"))
         })?;
+        let ms = spec.timeout_ms;
+        let answered = connection.ping(settings.timeout);
+        answered.map_err(|error| late(error, format!("did not answer within {ms} ms")))?;
     }
     Ok(())
 }

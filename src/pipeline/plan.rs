@@ -288,6 +288,7 @@ fn lookup(spec: &spec::LookupSpec, columns: Vec<Column>) -> Lookup {
         fields: spec.fields.clone(),
         columns,
         timeout: Duration::from_millis(spec.timeout_ms),
+        connect_timeout: Duration::from_millis(spec.connect_timeout_ms),
         on_miss: spec.on_miss,
         on_error: spec.on_error,
         in_flight: spec.in_flight,

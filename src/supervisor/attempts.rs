@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::signal_name;
+use slackwater_dataflow::text::shortened;
 
 use crate::supervisor::protocol::{CAUSE_CHARS_MAX, Failure, JobState, JobStatus, Report, Status};
 use crate::supervisor::restart::{Decision, RestartStrategy, RestartTracker};
@@ -163,16 +164,16 @@ impl Attempts {
             Report::Status(mut status) => {
                 worker.has_spoken = true;
                 if let Some(trouble) = &mut status.trouble {
-                    trouble.what = shortened(&trouble.what);
+                    trouble.what = one_line(&trouble.what);
                 }
                 let breakers = status.lookups.iter_mut().map(|it| &mut it.breaker);
                 for reason in breakers.filter_map(|it| it.reason.as_mut()) {
-                    *reason = shortened(reason);
+                    *reason = one_line(reason);
                 }
                 worker.healthy |= status.checkpoints.completed > 0;
                 self.last = Some((status, now));
             }
-            Report::Failed(cause) => worker.cause = Some(shortened(&cause)),
+            Report::Failed(cause) => worker.cause = Some(one_line(&cause)),
         }
     }
 
@@ -418,12 +419,9 @@ fn cause(worker: &Working, end: &End) -> String {
 }
 
 /// A cause of bounded length, on one line.
-fn shortened(cause: &str) -> String {
+fn one_line(cause: &str) -> String {
     let line = cause.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(CAUSE_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
+    shortened(&line, CAUSE_CHARS_MAX)
 }
 
 fn ms(duration: Duration) -> u64 {

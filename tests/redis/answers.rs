@@ -189,6 +189,37 @@ fn is_what_is_wrong_with_one_key_no_harm_to_others() {
     assert_eq!(bad.len(), 3, "{bad:?}");
 }
 
+/// A user and the proof may each stand in the URL or elsewhere.
+#[test]
+fn does_a_server_know_its_user_wherever_the_file_says_who_that_is() {
+    let options = "--requirepass canary-7 --user worker on >canary-8 ~* +@all";
+    let redis = redis(&options.split(' ').collect::<Vec<_>>());
+    let url = |who: &str| redis.url().replace("//", &format!("//{who}@"));
+    let check = |url: &str, more: &str, expected: Option<&str>| {
+        let mut job = looking_up(variation(1, 0), url, more);
+        job.tell("PROFILE_USER", "worker");
+        job.tell("PROFILE_PASSWORD", "canary-8");
+        let checked = job.command(&["check"]).output().unwrap();
+        let said = [checked.stdout, checked.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains("canary"), "{said}");
+        match expected {
+            None => assert!(checked.status.success(), "{url} {more}: {said}"),
+            Some(expected) => assert!(said.contains(expected), "{url} {more}: {said}"),
+        }
+    };
+    let user = "username = { env = \"PROFILE_USER\" }";
+    let password = "password = { env = \"PROFILE_PASSWORD\" }";
+    check(&url("worker:canary-8"), "", None);
+    check(&url(":canary-8"), user, None);
+    check(&url("worker"), password, None);
+    check(&redis.url(), &format!("{user}\n{password}"), None);
+    // What stands elsewhere goes first.
+    check(&url("worker:canary-9"), password, None);
+    check(&url(":canary-8"), "", Some("it answers WRONGPASS"));
+    check(&redis.url(), user, Some("`username` needs `password`"));
+}
+
 #[test]
 fn does_a_server_that_wants_a_password_get_it_from_elsewhere() {
     let redis = redis(&["--requirepass", "canary-7"]);

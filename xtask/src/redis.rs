@@ -88,13 +88,17 @@ fn parse(arguments: &[String]) -> Result<(Action, Option<PathBuf>)> {
     let (mut words, mut port, mut folder) = (Vec::new(), None, None);
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
-        let mut value = || rest.next().with_context(|| format!("`{word}` needs a value"));
+        let mut value = || {
+            rest.next()
+                .with_context(|| format!("`{word}` needs a value"))
+        };
         match word.as_str() {
             "--folder" => folder = Some(PathBuf::from(value()?)),
             "--port" => {
                 let value = value()?;
                 let number = value.parse();
-                port = Some(number.with_context(|| format!("--port takes a number, not `{value}`"))?);
+                port =
+                    Some(number.with_context(|| format!("--port takes a number, not `{value}`"))?);
             }
             word => words.push(word),
         }

@@ -285,8 +285,17 @@ impl Shared {
         }
     }
 
+    /// A new connection; that there is none in time is another thing than no answer in time.
+    fn connect(&self, timeout: Duration) -> Result<Box<dyn Connection>, AskError> {
+        let connected = self.connect.connect(timeout);
+        connected.map_err(|error| match error {
+            AskError::TimedOut => AskError::NoConnection,
+            error => error,
+        })
+    }
+
     fn probe_once(&self) -> Result<(), AskError> {
-        let mut connection = self.connect.connect(self.settings.connect_timeout)?;
+        let mut connection = self.connect(self.settings.connect_timeout)?;
         connection.ping(self.settings.timeout)
     }
 }
@@ -368,13 +377,13 @@ impl<T> Thread<T> {
         if let Some(mut connection) = self.connection.take() {
             match ask(connection.as_mut(), answers) {
                 Ok(()) => return self.whole(connection, answers.len() - before, keys.len()),
-                Err(AskError::TimedOut) => return Err(AskError::TimedOut),
+                Err(error @ (AskError::TimedOut | AskError::NoConnection)) => return Err(error),
                 Err(error) if answers.len() > before => return Err(error),
                 // The store has closed it, perhaps since it was idle: a new one tells.
                 Err(AskError::Unavailable(_)) => {}
             }
         }
-        let mut connection = self.shared.connect.connect(connect_timeout)?;
+        let mut connection = self.shared.connect(connect_timeout)?;
         ask(connection.as_mut(), answers)?;
         self.whole(connection, answers.len() - before, keys.len())
     }

@@ -56,7 +56,7 @@ impl Counters {
     pub(super) fn ended<T>(&self, answer: &Result<T, AskError>) {
         let counter = match answer {
             Ok(_) => &self.answered,
-            Err(AskError::TimedOut) => &self.timed_out,
+            Err(AskError::TimedOut | AskError::NoConnection) => &self.timed_out,
             Err(AskError::Unavailable(_)) => &self.unavailable,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -80,6 +80,9 @@ pub enum AskError {
     /// Not in time.
     #[error("timed out")]
     TimedOut,
+    /// There was no connection in time to ask on.
+    #[error("gave no connection in time")]
+    NoConnection,
     /// The connection was refused or lost, or the store says that it can't serve.
     #[error("is not available: {0}")]
     Unavailable(String),

@@ -19,6 +19,8 @@ pub enum Mood {
     Hangs,
     /// It lets nobody in.
     Refuses,
+    /// It lets nobody in, and does not say so.
+    Ignores,
     /// It closes each connection that asks.
     Closes,
     /// Of several questions it answers half in time.
@@ -86,7 +88,11 @@ impl ScriptedStore {
 }
 
 impl Connect for ScriptedStore {
-    fn connect(&self, _: Duration) -> Result<Box<dyn Connection>, AskError> {
+    fn connect(&self, timeout: Duration) -> Result<Box<dyn Connection>, AskError> {
+        if self.script().mood == Mood::Ignores {
+            thread::sleep(timeout);
+            return Err(AskError::TimedOut);
+        }
         let mut script = self.script();
         if script.mood == Mood::Refuses {
             return Err(AskError::Unavailable("connection refused".to_owned()));
@@ -123,7 +129,7 @@ impl ScriptedConnection {
                 thread::sleep(timeout);
                 Err(AskError::TimedOut)
             }
-            Mood::Refuses | Mood::Closes => {
+            Mood::Refuses | Mood::Ignores | Mood::Closes => {
                 Err(AskError::Unavailable("connection closed".to_owned()))
             }
             Mood::Crashes => panic!("told to crash"),

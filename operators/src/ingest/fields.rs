@@ -1,6 +1,7 @@
 //! Presence, types and checks of the declared fields.
 
 use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::text::shortened;
 
 use crate::batch::{Cell, Span, content};
 use crate::check::{Check, Rule};
@@ -211,19 +212,7 @@ fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
         "{} must be {}, got {}",
         field.name,
         field.kind.name(),
-        shortened(text)
+        shortened(&text, QUOTED_CHARACTERS_MAX)
     );
     reason(Stage::Validate, Code::WrongType, message)
-}
-
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(QUOTED_CHARACTERS_MAX) {
-        None => text,
-        Some((end, _)) => {
-            let mut text = text;
-            text.truncate(end);
-            text.push_str("...");
-            text
-        }
-    }
 }

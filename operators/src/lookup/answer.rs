@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use slackwater_dataflow::lookup::Answer;
+use slackwater_dataflow::text::shortened;
 
 use crate::lookup::plan::{Form, Lookup, LookupField, LookupType};
 
@@ -45,8 +46,8 @@ impl Known {
     }
 }
 
-/// Longest part of a value that a message repeats.
-const REPEATED_BYTES: usize = 64;
+/// Longest part of a value that a message repeats, in characters.
+const REPEATED_CHARS: usize = 64;
 
 fn of_texts(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Result<Vec<f64>, String> {
     let texts = texts.iter().map(Option::as_deref);
@@ -100,11 +101,7 @@ impl LookupField {
             LookupType::Int => "an integer",
             LookupType::Bool => "a truth value",
         };
-        let mut shown = text.to_owned();
-        if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= REPEATED_BYTES) {
-            shown.truncate(end);
-            shown.push('\u{2026}');
-        }
+        let shown = shortened(text, REPEATED_CHARS);
         format!("`{}` must be {kind}, got {shown:?}", self.name)
     }
 }
@@ -137,6 +134,7 @@ mod tests {
             ],
             columns: Vec::new(),
             timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
             on_miss: OnMiss::Default,
             on_error: OnError::Default,
             in_flight: 1,

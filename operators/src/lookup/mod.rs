@@ -19,6 +19,7 @@ use hashbrown::HashMap;
 use slackwater_dataflow::clock::Clock;
 use slackwater_dataflow::lookup::{AskError, Questions};
 use slackwater_dataflow::operator::{Emitter, WaitingOperator};
+use slackwater_dataflow::text::shortened;
 
 use self::answer::Known;
 use self::cache::{Cache, Remembered};
@@ -274,6 +275,11 @@ impl Lookup {
                 let ms = self.timeout.as_millis();
                 (Code::LookupTimeout, format!("timed out after {ms} ms"))
             }
+            Err(AskError::NoConnection) => {
+                let ms = self.connect_timeout.as_millis();
+                let text = format!("got no connection within {ms} ms");
+                (Code::LookupTimeout, text)
+            }
             Err(error @ AskError::Unavailable(_)) => {
                 let text = error.to_string();
                 (Code::LookupUnavailable, shown(text.as_bytes()))
@@ -329,15 +335,14 @@ impl Lookup {
     }
 }
 
-/// A text of others as a message repeats it: dead letters have to fit where they go.
+/// Longest text of others that a message repeats, in characters: dead letters have to fit where they go.
+const REPEATED_CHARS: usize = 200;
+
+/// Bytes of others as a message repeats them.
 fn shown(text: &[u8]) -> String {
-    /// Enough to recognise what was meant.
-    const CHARS_MOST: usize = 200;
-    let text = String::from_utf8_lossy(text.get(..4 * CHARS_MOST).unwrap_or(text));
-    match text.char_indices().nth(CHARS_MOST) {
-        None => text.into_owned(),
-        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()),
-    }
+    // No character has more bytes than four.
+    let text = text.get(..4 * (REPEATED_CHARS + 1)).unwrap_or(text);
+    shortened(&String::from_utf8_lossy(text), REPEATED_CHARS)
 }
 
 /// A store gives no answer, and the pipeline says that the job is to fail then.

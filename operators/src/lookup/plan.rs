@@ -36,6 +36,8 @@ pub struct Lookup {
     pub columns: Vec<Column>,
     /// How long a try may take, for messages.
     pub timeout: Duration,
+    /// And how long connecting.
+    pub connect_timeout: Duration,
     /// What to do where the store has nothing.
     pub on_miss: OnMiss,
     /// What to do where it gives no answer, or one that can't be used.

@@ -6,6 +6,7 @@ use slackwater_operators::event::FieldIndex;
 use slackwater_operators::lookup::plan::{
     CachePlan, KeyPiece, KeyTemplate, LookupField, LookupType, OnError, OnMiss,
 };
+use slackwater_redis::address::Address;
 use slackwater_redis::tls::HAS_TLS;
 use slackwater_redis::trust::BUILD;
 
@@ -93,40 +94,34 @@ pub(super) fn lookups(sections: &[Section], fields: &Fields, findings: &mut Find
     lookups
 }
 
+/// Every mistake of a lookup is looked for before any of them ends it.
 fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<LookupSpec> {
     let url = url(section, findings);
     let key = key(section, fields, findings);
     let declared = declared(section, findings);
-    let read = match section.text("read")?.value {
+    let read = section.text("read").map(|read| match read.value {
         "hash" => LookupRead::Hash,
         "json" => LookupRead::Json,
         _ => LookupRead::Text,
-    };
-    if let (LookupRead::Text, Some([_, more, ..])) = (read, section.tables("fields").get(..)) {
+    });
+    if let (Some(LookupRead::Text), Some([_, more, ..])) = (read, section.tables("fields").get(..))
+    {
         let message = "read = \"string\" gives one value: declare one field";
         findings.add(more.at, message);
     }
-    let cache = match section.table("cache") {
-        Some(cache) => Some(CachePlan {
-            bytes: usize::try_from(cache.bytes("bytes")?).unwrap_or(usize::MAX),
-            ttl: Duration::from_millis(cache.millis("ttl")?),
-            stale_for: Duration::from_millis(cache.millis("stale_for")?),
-        }),
-        None => None,
-    };
-    let on_error = match section.text("on_error")?.value {
+    let on_error = section.text("on_error").map(|asked| match asked.value {
         "default" => OnError::Default,
         "last_known" => OnError::LastKnown,
         "fail" => OnError::Fail,
         _ => OnError::DeadLetter,
-    };
-    if let (OnError::LastKnown, None, Some(asked)) = (on_error, &cache, section.text("on_error")) {
+    });
+    if let (Some(OnError::LastKnown), None, Some(asked)) =
+        (on_error, section.table("cache"), section.text("on_error"))
+    {
         let message = "on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }";
         findings.add(asked.at, message);
     }
-    if let (Some((at, _)), None) = (section.get("username"), section.get("password")) {
-        findings.add(at, "`username` needs `password`");
-    }
+    credentials(section, findings);
     let identity = identity(section, findings);
     let breaker = section.table("breaker")?;
     Some(LookupSpec {
@@ -137,7 +132,7 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
         ca: section.secret("ca"),
         identity,
         key: key?,
-        read,
+        read: read?,
         fields: declared?,
         timeout_ms: section.millis("timeout")?,
         connect_timeout_ms: section.millis("connect_timeout")?,
@@ -146,12 +141,38 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
             "dead_letter" => OnMiss::DeadLetter,
             _ => OnMiss::Default,
         },
-        on_error,
+        on_error: on_error?,
         in_flight: section.integer("in_flight")?,
-        cache,
+        cache: match section.table("cache") {
+            Some(cache) => Some(self::cache(cache)?),
+            None => None,
+        },
         breaker_failures: breaker.integer("failures")?,
         breaker_open_ms: breaker.millis("open")?,
     })
+}
+
+fn cache(section: &Section) -> Option<CachePlan> {
+    Some(CachePlan {
+        bytes: usize::try_from(section.bytes("bytes")?).unwrap_or(usize::MAX),
+        ttl: Duration::from_millis(section.millis("ttl")?),
+        stale_for: Duration::from_millis(section.millis("stale_for")?),
+    })
+}
+
+/// A user without any proof is let in nowhere; both may stand in the file or in the URL.
+fn credentials(section: &Section, findings: &mut Findings) {
+    let Some((at, _)) = section.get("username") else {
+        return;
+    };
+    let url = section.text("url");
+    // A wrong URL is a mistake of its own, and says nothing of a password.
+    let has_password = url.is_none_or(|url| {
+        Address::parse(url.value).map_or(true, |address| address.password.is_some())
+    });
+    if section.get("password").is_none() && !has_password {
+        findings.add(at, "`username` needs `password`");
+    }
 }
 
 /// The keys that belong to TLS.
@@ -187,7 +208,7 @@ fn identity(section: &Section, findings: &mut Findings) -> Option<(PropertySpec,
 /// Where the store is. What is wrong with it is said without repeating it: it may hold a password.
 pub(super) fn url(section: &Section, findings: &mut Findings) -> Option<String> {
     let url = section.text("url")?;
-    match slackwater_redis::address::Address::parse(url.value) {
+    match Address::parse(url.value) {
         Ok(_) => Some(url.value.to_owned()),
         Err(error) => {
             findings.add(url.at, format!("`url`: {error}"));

@@ -347,6 +347,15 @@ pub(super) const BAD: &[Bad] = &[
         "54:41: field \"weight\" is declared twice",
         "55:12: on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }",
     ]),
+    // What is wrong with one key of a lookup hides nothing of the others.
+    bad("", "[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"redis://h\"\nkey = \"p:{user}\"\nread = \"hsh\"\nfields = [{ name = \"a\" }, { name = \"a\" }]\non_error = \"last_known\"\nusername = { env = \"U\" }\ncertificate = { file = \"c\" }\n", &[
+        "44:8: `read`: unknown value \"hsh\", did you mean \"hash\"?",
+        "45:36: field \"a\" is declared twice",
+        "46:12: on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }",
+        "47:12: `username` needs `password`",
+        "48:15: `certificate` belongs to TLS: write `rediss://` in `url`",
+        "48:15: `certificate` needs `certificate_key`",
+    ]),
     bad("", "[[lokup]]\nname = 1\n", &[
         "39:3: unknown table [[lokup]], did you mean [[lookup]]?",
     ]),

@@ -152,6 +152,15 @@ fn how_long_does_a_store_hold_a_question_that_never_answers() {
 }
 
 #[test]
+fn is_a_connection_that_does_not_come_told_from_an_answer_that_does_not() {
+    let store = store();
+    let (asking, mut asker) = asker(&store, settings(0, 100));
+    store.set(Mood::Ignores);
+    assert_eq!(ask(&mut asker, &["1"])["1"], Err(AskError::NoConnection));
+    assert_eq!(asking.counts().timed_out, 1);
+}
+
+#[test]
 fn is_a_store_that_is_away_asked_by_probes_only_until_it_is_back() {
     let store = store();
     let told: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
