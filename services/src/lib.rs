@@ -8,7 +8,8 @@
 //! - `owned`: a process that ends with the test that has started it;
 //! - [`process`]: one that outlives the command that has started it;
 //! - [`kafka`]: the broker, and Java's own tools for it;
-//! - [`redis`]: the server.
+//! - [`redis`]: the server;
+//! - [`delay`]: a network between a service and who asks it that takes its time.
 
 pub mod cache;
 mod random;
@@ -17,5 +18,6 @@ mod owned;
 pub mod process;
 pub mod kafka;
 pub mod redis;
+pub mod delay;
 
 pub use ports::free_port;

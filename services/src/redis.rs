@@ -139,6 +139,28 @@ impl Redis {
     /// # Errors
     /// It does not answer.
     pub fn ask(&self, command: &[&[u8]]) -> Result<String> {
+        first_line(&mut self.asked(command)?)
+    }
+
+    /// What it says of itself in a section of `INFO`: lines of names and values with a colon between them.
+    ///
+    /// # Errors
+    /// It does not answer, or with something else.
+    pub fn info(&self, section: &str) -> Result<Vec<(String, String)>> {
+        let mut stream = self.asked(&[b"INFO", section.as_bytes()])?;
+        let line = first_line(&mut stream)?;
+        let length = line.strip_prefix('$').and_then(|it| it.parse::<u64>().ok());
+        let length = length.with_context(|| format!("Redis answers to INFO: {line}"))?;
+        let mut text = String::new();
+        let read = stream.take(length).read_to_string(&mut text);
+        read.context("Redis does not answer")?;
+        let pairs = text.lines().filter_map(|line| line.split_once(':'));
+        let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok(owned.collect())
+    }
+
+    /// Sends a command, and gives the connection that it is answered on.
+    fn asked(&self, command: &[&[u8]]) -> Result<TcpStream> {
         let mut stream =
             TcpStream::connect(("127.0.0.1", self.port)).context("cannot reach Redis")?;
         stream
@@ -151,15 +173,7 @@ impl Redis {
             bytes.extend_from_slice(b"\r\n");
         }
         stream.write_all(&bytes).context("cannot ask Redis")?;
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while line.last() != Some(&b'\n') {
-            stream
-                .read_exact(&mut byte)
-                .context("Redis does not answer")?;
-            line.extend_from_slice(&byte);
-        }
-        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+        Ok(stream)
     }
 
     /// What the client that comes with Redis prints for these words.
@@ -266,7 +280,7 @@ fn server(starter: &[&str], port: u16, folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn log(folder: &Path) -> std::path::PathBuf {
+fn log(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 
@@ -295,4 +309,17 @@ fn answers(port: u16) -> bool {
         Ok::<_, std::io::Error>(answer)
     };
     ask().is_ok_and(|answer| matches!(&answer, b"+PON" | b"-NOA"))
+}
+
+/// The next line that comes, and no byte more.
+fn first_line(stream: &mut TcpStream) -> Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.last() != Some(&b'\n') {
+        stream
+            .read_exact(&mut byte)
+            .context("Redis does not answer")?;
+        line.extend_from_slice(&byte);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
 }
