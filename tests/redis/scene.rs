@@ -15,6 +15,12 @@ pub fn redis(options: &[&str]) -> Redis {
     Redis::start(options).unwrap()
 }
 
+/// By how much longer than in the gate tests take, as the environment says.
+pub fn scale() -> u32 {
+    let scale = std::env::var("SLACKWATER_SCALE").ok();
+    scale.map_or(1, |scale| scale.parse().unwrap())
+}
+
 /// So many events, at so many a second, with a checkpoint each 0.2 s.
 pub fn variation(events: u64, rate: u64) -> Variation {
     Variation {
@@ -54,8 +60,7 @@ pub fn constant(variation: Variation, value: f64) -> Job {
 pub fn looking_up(variation: Variation, url: &str, more: &str) -> Job {
     let lookup = format!(
         "[[lookup]]\nname = \"profile\"\nstore = \"redis\"\nurl = \"{url}\"\nkey = \"profile:{{user_id}}\"\n\
-         read = \"hash\"\nfields = [{{ name = \"weight\", default = 1.0 }}]\n\
-         connect_timeout = \"100ms\"\nbreaker = {{ open = \"200ms\" }}\n{more}\n"
+         read = \"hash\"\nfields = [{{ name = \"weight\", default = 1.0 }}]\n{more}\n"
     );
     job(
         variation,
@@ -73,6 +78,13 @@ pub fn run(job: &Job) {
 /// All records that a job has committed, by stream and place of the event; each event has one.
 pub type Outcomes = BTreeMap<(u64, u64), (&'static str, Value)>;
 
+/// Partition and offset of the event that a record is made of.
+pub fn place(record: &Value) -> (u64, u64) {
+    let place = record.get("source").unwrap_or(record);
+    let number = |name: &str| place[name].as_u64().unwrap();
+    (number("partition"), number("offset"))
+}
+
 /// What became of each event, by partition and offset.
 pub fn outcomes(outputs: &Path) -> Outcomes {
     let mut outcomes = Outcomes::new();
@@ -80,11 +92,7 @@ pub fn outcomes(outputs: &Path) -> Outcomes {
         for shard in 0..2 {
             for line in committed(outputs, stream, shard).lines() {
                 let record: Value = serde_json::from_str(line).unwrap();
-                let place = record.get("source").unwrap_or(&record);
-                let place = (
-                    place["partition"].as_u64().unwrap(),
-                    place["offset"].as_u64().unwrap(),
-                );
+                let place = place(&record);
                 let before = outcomes.insert(place, (stream, record));
                 assert!(before.is_none(), "{place:?} twice: {before:?}");
             }

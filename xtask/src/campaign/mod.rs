@@ -5,6 +5,7 @@
 mod fuzz;
 mod kafka;
 mod kill;
+mod redis;
 mod stall;
 mod longer;
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::process;
 
 /// In words.
-const CAMPAIGNS: &str = "`fuzz`, `kafka`, `kill` and `stall`";
+const CAMPAIGNS: &str = "`fuzz`, `kafka`, `kill`, `redis` and `stall`";
 
 /// Runs the campaign named by the first argument.
 ///
@@ -26,6 +27,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
         Some((name, options)) if name == "fuzz" => fuzz::run(options),
         Some((name, options)) if name == "kafka" => kafka::run(options),
         Some((name, options)) if name == "kill" => kill::run(options),
+        Some((name, options)) if name == "redis" => redis::run(options),
         Some((name, options)) if name == "stall" => stall::run(options),
         Some((name, _)) => bail!("no campaign `{name}`; there are {CAMPAIGNS}"),
         None => bail!("which campaign? there are {CAMPAIGNS}"),
