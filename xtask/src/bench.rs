@@ -4,18 +4,26 @@
 //! - `samples` runs the programs under `benches/` and reads what they print; `starting` starts the binary;
 //! - `statistics` turns samples into medians, ranges and ratios of pairs;
 //! - `bars` says what must be found; `report` writes the page for people and the file for programs;
-//! - `kafka` measures the same job through a real Kafka, and writes a section of that page.
+//! - `cost` reads processor time, `settings` changes pipeline files, `turns` keeps what took turns, and `sections` puts what
+//!   other commands write in its place on the page;
+//! - `kafka` measures the same job through a real Kafka, and `redis` with a lookup: each writes a section of that page.
 
 mod bars;
 mod report;
 mod samples;
 mod starting;
 mod statistics;
+mod cost;
+mod settings;
+mod turns;
+mod sections;
 mod kafka;
+mod redis;
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::process;
 use report::Report;
@@ -60,6 +68,8 @@ enum Wanted {
     Callgrind,
     /// Through Kafka, to this extent.
     Kafka(kafka::Extent),
+    /// With lookups in Redis, to this extent.
+    Redis(redis::Extent),
 }
 
 /// Runs the benches.
@@ -71,6 +81,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     match parse(&arguments)? {
         Wanted::Run(extent) => compare(extent, &arguments),
         Wanted::Kafka(extent) => kafka::run(extent, &arguments),
+        Wanted::Redis(extent) => redis::run(extent, &arguments),
         Wanted::Callgrind => {
             let programs = Programs::build()?;
             for line in samples::instructions(&programs)? {
@@ -87,8 +98,9 @@ fn parse(arguments: &[&str]) -> Result<Wanted> {
         ["--quick"] => Ok(Wanted::Run(QUICK)),
         ["callgrind"] => Ok(Wanted::Callgrind),
         ["kafka", rest @ ..] => Ok(Wanted::Kafka(kafka::parse(rest)?)),
+        ["redis", rest @ ..] => Ok(Wanted::Redis(redis::parse(rest)?)),
         _ => bail!(
-            "cargo xtask bench takes nothing, `--quick`, `callgrind` or `kafka`, not `{}`",
+            "cargo xtask bench takes nothing, `--quick`, `callgrind`, `kafka` or `redis`, not `{}`",
             arguments.join(" ")
         ),
     }
@@ -140,9 +152,7 @@ fn compare(extent: Extent, arguments: &[&str]) -> Result<()> {
         yardsticks,
         machine: report::machine()?,
     };
-    let raw = process::root().join(process::target()).join(RAW);
-    let json = serde_json::to_string_pretty(&report.json())?;
-    fs::write(&raw, json).with_context(|| format!("cannot write {}", raw.display()))?;
+    write_raw(RAW, &report.json())?;
     let text = report.page();
     println!("\n{text}");
     if extent == FULL {
@@ -151,14 +161,18 @@ fn compare(extent: Extent, arguments: &[&str]) -> Result<()> {
             fs::create_dir_all(folder)?;
         }
         let before = fs::read_to_string(&page).unwrap_or_default();
-        // What was measured through Kafka was measured by another command.
-        let text = match kafka::section_of(&before) {
-            Some(section) => kafka::with_section(&text, section),
-            None => text,
-        };
+        let text = sections::with_sections_of(&text, &before);
         fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
         println!("report: {PAGE}");
     }
+    Ok(())
+}
+
+/// Keeps all that was found for programs, in the target folder.
+fn write_raw(name: &str, found: &Value) -> Result<()> {
+    let raw = process::root().join(process::target()).join(name);
+    let json = serde_json::to_string_pretty(found)?;
+    fs::write(&raw, json).with_context(|| format!("cannot write {}", raw.display()))?;
     println!("raw samples: {}", raw.display());
     Ok(())
 }

@@ -11,16 +11,13 @@ mod programs;
 mod turns;
 mod figures;
 
-use std::fs;
-
 use anyhow::{Context as _, Result, bail};
 
 use self::figures::Found;
 use self::turns::{Bench, DELAYS, DRAINS, ENGINE, Load};
-use super::{PAGE, report};
-use crate::process;
-
-pub use self::figures::{section_of, with_section};
+use super::statistics::forth_and_back;
+use super::turns::Samples;
+use super::{report, sections, write_raw};
 
 /// Where the raw samples go, in the target folder.
 const RAW: &str = "bench-kafka.json";
@@ -100,65 +97,45 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
         command,
         events: extent.events,
         load: None,
-        samples: Vec::new(),
+        samples: Samples::default(),
         machine: report::machine()?,
     };
     // The first run of the engine makes the sample of its outputs that producers alone send.
-    found.samples.push(bench.run(ENGINE, 0, None)?);
+    found.samples.0.push(bench.run(ENGINE, 0, None)?);
     for what in DRAINS.into_iter().filter(|what| *what != ENGINE) {
-        found.samples.push(bench.run(what, 0, None)?);
+        found.samples.0.push(bench.run(what, 0, None)?);
     }
     for turn in 1..=extent.turns {
         for what in forth_and_back(DRAINS, turn) {
-            found.samples.push(bench.run(what, turn, None)?);
+            found.samples.0.push(bench.run(what, turn, None)?);
         }
     }
     // What comes may fail where this did not.
-    write_raw(&found)?;
+    write_raw(RAW, &found.json())?;
     if extent.seconds > 0 {
         let rate = extent.rate.unwrap_or_else(|| found.half_rate());
         let seconds = extent.seconds;
         found.load = Some(Load { rate, seconds });
         for turn in 1..=extent.turns {
             for what in forth_and_back(DELAYS, turn) {
-                found.samples.push(bench.run(what, turn, found.load)?);
+                found.samples.0.push(bench.run(what, turn, found.load)?);
             }
         }
     }
     found.machine = report::machine()?;
-    write_raw(&found)?;
+    write_raw(RAW, &found.json())?;
     let section = found.section();
     println!("\n{section}");
     // A section without delays would take the place of one that has them.
     if extent.is_published && found.load.is_some() {
-        let page = process::root().join(PAGE);
-        let before = fs::read_to_string(&page).unwrap_or_default();
-        fs::write(&page, with_section(&before, &section))
-            .with_context(|| format!("cannot write {}", page.display()))?;
-        println!("report: {PAGE}");
+        sections::publish(&section)?;
     }
-    Ok(())
-}
-
-/// What drifts, drifts for all alike.
-fn forth_and_back<const N: usize>(mut all: [&'static str; N], turn: usize) -> [&'static str; N] {
-    if turn.is_multiple_of(2) {
-        all.reverse();
-    }
-    all
-}
-
-fn write_raw(found: &Found) -> Result<()> {
-    let raw = process::root().join(process::target()).join(RAW);
-    let json = serde_json::to_string_pretty(&found.json())?;
-    fs::write(&raw, json).with_context(|| format!("cannot write {}", raw.display()))?;
-    println!("raw samples: {}", raw.display());
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, FULL, QUICK, forth_and_back, parse};
+    use super::{Extent, FULL, QUICK, parse};
 
     #[test]
     fn how_much_is_run() {
@@ -183,11 +160,5 @@ mod tests {
         check(&["--events", "many"], None);
         check(&["--events", "0"], None);
         check(&["--fast", "1"], None);
-    }
-
-    #[test]
-    fn do_turns_go_forth_and_back() {
-        assert_eq!(forth_and_back(["a", "b"], 1), ["a", "b"]);
-        assert_eq!(forth_and_back(["a", "b"], 2), ["b", "a"]);
     }
 }

@@ -32,6 +32,17 @@ impl Summary {
     }
 }
 
+/// The order of a turn: what drifts, drifts for all alike.
+pub fn forth_and_back<const N: usize>(
+    mut all: [&'static str; N],
+    turn: usize,
+) -> [&'static str; N] {
+    if turn.is_multiple_of(2) {
+        all.reverse();
+    }
+    all
+}
+
 /// A whole number with a comma between thousands.
 pub fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
@@ -47,7 +58,7 @@ pub fn grouped(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Summary, grouped};
+    use super::{Summary, forth_and_back, grouped};
 
     #[test]
     fn where_is_the_middle() {
@@ -66,6 +77,12 @@ mod tests {
         // A machine that is half as fast in the second pair changes nothing.
         let found = Summary::of_ratios([(80.0, 100.0), (40.0, 50.0), (90.0, 100.0)]);
         assert_eq!((found.median, found.min, found.max), (0.8, 0.8, 0.9));
+    }
+
+    #[test]
+    fn do_turns_go_forth_and_back() {
+        assert_eq!(forth_and_back(["a", "b"], 1), ["a", "b"]);
+        assert_eq!(forth_and_back(["a", "b"], 2), ["b", "a"]);
     }
 
     #[test]

@@ -9,14 +9,13 @@ use slackwater_services::kafka::VERSION;
 
 use super::turns::{
     AT_ONCE, COMMITTED, CONSUME, DELAYS, DRAINS, ENGINE, Load, ONE_RECORD, PRODUCE,
-    SHORT_INTERVAL_MS, STRAIGHT, Sample,
+    SHORT_INTERVAL_MS, STRAIGHT,
 };
 use crate::bench::bars::Bar;
 use crate::bench::report::ranged;
+use crate::bench::sections::KAFKA;
 use crate::bench::statistics::{Summary, grouped};
-
-/// The section's heading.
-const HEADING: &str = "\n## Through Kafka\n";
+use crate::bench::turns::Samples;
 
 /// Microseconds of processor time that an event may cost beyond what it costs to be consumed and produced; and those that
 /// are hoped for.
@@ -36,55 +35,19 @@ pub struct Found {
     /// The load under which delays were measured, if they were.
     pub load: Option<Load>,
     /// All runs.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Where it was measured, and what.
     pub machine: BTreeMap<&'static str, String>,
 }
 
 impl Found {
-    /// A figure by turn, without the warm-up.
-    fn figures(&self, what: &str, figure: &str) -> Vec<f64> {
-        let of_it = self
-            .samples
-            .iter()
-            .filter(|sample| sample.what == what && sample.turn > 0);
-        let mut found: Vec<(usize, f64)> = of_it
-            .filter_map(|sample| Some((sample.turn, sample.raw.get(figure)?.as_f64()?)))
-            .collect();
-        found.sort_by_key(|(turn, _)| *turn);
-        found.into_iter().map(|(_, figure)| figure).collect()
-    }
-
-    fn summary(&self, what: &str, figure: &str) -> Summary {
-        Summary::of(self.figures(what, figure))
-    }
-
-    /// A figure less that of others in the same turn.
-    fn beyond(&self, what: &str, others: &[&str], figure: &str) -> Summary {
-        let mut left = self.figures(what, figure);
-        for other in others {
-            for (left, other) in left.iter_mut().zip(self.figures(other, figure)) {
-                *left -= other;
-            }
-        }
-        Summary::of(left)
-    }
-
     /// Events a second that a load has: half of what the engine drains.
     pub fn half_rate(&self) -> u64 {
-        (self.summary(ENGINE, "events_per_second").median / 2.0) as u64
+        (self.samples.summary(ENGINE, "events_per_second").median / 2.0) as u64
     }
 
     /// All of it, for programs.
     pub fn json(&self) -> Value {
-        let samples = self.samples.iter().map(|sample| {
-            json!({
-                "what": sample.what,
-                "turn": sample.turn,
-                "warm_up": sample.turn == 0,
-                "raw": sample.raw,
-            })
-        });
         let load = self
             .load
             .map(|load| json!({ "rate": load.rate, "seconds": load.seconds }));
@@ -94,12 +57,14 @@ impl Found {
             "kafka": VERSION,
             "events": self.events,
             "load": load,
-            "samples": samples.collect::<Vec<_>>(),
+            "samples": self.samples.json(),
         })
     }
 
     fn bars(&self) -> Vec<Bar> {
-        let cost = self.beyond(ENGINE, &[CONSUME, PRODUCE], "us_per_event");
+        let cost = self
+            .samples
+            .beyond(ENGINE, &[CONSUME, PRODUCE], "us_per_event");
         let what = "exactly once through Kafka, CPU an event beyond consuming and producing it";
         let mut bars = Vec::from(at_most(what, "us", COST_BARS_US, cost));
         for (what, delays, yardstick, limits) in [
@@ -123,7 +88,7 @@ impl Found {
             ),
         ] {
             if self.load.is_some() {
-                let beyond = self.beyond(delays, &[yardstick], "p99_ms");
+                let beyond = self.samples.beyond(delays, &[yardstick], "p99_ms");
                 bars.extend(at_most(what, "ms", limits, beyond));
             }
         }
@@ -132,7 +97,7 @@ impl Found {
 
     /// The section of the page.
     pub fn section(&self) -> String {
-        let mut section = format!("{}\n", HEADING.trim_start());
+        let mut section = format!("{KAFKA}\n\n");
         let (command, events) = (&self.command, grouped(self.events as f64));
         // Writing to a String cannot fail.
         let _ = write!(
@@ -167,9 +132,12 @@ impl Found {
         );
         for what in DRAINS {
             let two_digits = |us: f64| format!("{us:.2}");
-            let cpu = ranged(self.summary(what, "us_per_event"), two_digits);
-            let broker = ranged(self.summary(what, "broker_us_per_event"), two_digits);
-            let rate = self.summary(what, "events_per_second");
+            let cpu = ranged(self.samples.summary(what, "us_per_event"), two_digits);
+            let broker = ranged(
+                self.samples.summary(what, "broker_us_per_event"),
+                two_digits,
+            );
+            let rate = self.samples.summary(what, "events_per_second");
             let rate = ranged(rate, |rate| grouped(rate / 1e3));
             let _ = writeln!(section, "| {what} | {cpu} | {rate} | {broker} |");
         }
@@ -191,7 +159,7 @@ impl Found {
              | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         );
         for what in DELAYS {
-            let of = |figure| self.summary(what, figure);
+            let of = |figure| self.samples.summary(what, figure);
             let median = |figure| format!("{:.1}", of(figure).median);
             let _ = writeln!(
                 section,
@@ -201,7 +169,7 @@ impl Found {
                 ranged(of("p99_ms"), |ms| format!("{ms:.1}")),
                 median("p999_ms"),
                 median("max_ms"),
-                match self.figures(what, "rate").is_empty() {
+                match self.samples.figures(what, "rate").is_empty() {
                     true => String::new(),
                     false => grouped(of("rate").median),
                 },
@@ -218,22 +186,6 @@ fn at_most(what: &str, unit: &str, (bar, hoped): (f64, f64), found: Summary) -> 
         Bar::of(what, &limit, format!("{text} {unit}"), found.median <= bar)
     };
     [line(what, bar), line("the same, what is hoped for", hoped)]
-}
-
-/// The section of a page, if it has one.
-pub fn section_of(page: &str) -> Option<&str> {
-    let at = page.find(HEADING)?;
-    page.get(at + 1..)
-}
-
-/// A page with this section, which stands at its end.
-pub fn with_section(page: &str, section: &str) -> String {
-    let before = page.find(HEADING).and_then(|at| page.get(..at));
-    let before = before.unwrap_or(page).trim_end();
-    match before {
-        "" => section.to_owned(),
-        before => format!("{before}\n\n{section}"),
-    }
 }
 
 #[cfg(test)]

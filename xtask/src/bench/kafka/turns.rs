@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use slackwater_services::kafka::{Broker, Settings, Tools, install};
 
 use super::pipeline::{Delivery, Job, REFERENCE_INTERVAL_MS};
-use super::programs::{Programs, Ran, seconds_of};
+use super::programs::{Programs, Ran};
+use crate::bench::cost::seconds_of;
+use crate::bench::turns::Sample;
 
 /// All of the input, by a consumer alone.
 pub const CONSUME: &str = "consume only";
@@ -59,17 +61,6 @@ const FOR_LONG: [&str; 6] = [
 ];
 /// The input of what drains.
 const INPUT: &str = "user_events";
-
-/// A run of something.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// Of what.
-    pub what: &'static str,
-    /// In which turn; runs of one turn are compared. The first warms up.
-    pub turn: usize,
-    /// What was found.
-    pub raw: Value,
-}
 
 /// A broker with an input, and what works on it.
 pub struct Bench {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Found, section_of, with_section};
-use crate::bench::kafka::turns::{
-    AT_ONCE, COMMITTED, CONSUME, ENGINE, Load, ONE_RECORD, PRODUCE, Sample,
-};
+use super::Found;
+use crate::bench::kafka::turns::{AT_ONCE, COMMITTED, CONSUME, ENGINE, Load, ONE_RECORD, PRODUCE};
+use crate::bench::turns::{Sample, Samples};
 
 /// Each turn costs more than the one before, the engine always 1.2 us beyond both clients.
 fn found() -> Found {
@@ -34,7 +33,7 @@ fn found() -> Found {
             rate: 201_000,
             seconds: 20,
         }),
-        samples,
+        samples: Samples(samples),
         machine: BTreeMap::from([("cores", "2".to_owned())]),
     }
 }
@@ -77,24 +76,4 @@ fn are_all_samples_kept() {
     assert_eq!(json["samples"].as_array().map(Vec::len), Some(24));
     assert_eq!(json["samples"][0]["warm_up"], true);
     assert_eq!(json["load"]["rate"], 201_000);
-}
-
-#[test]
-fn where_does_the_section_stand() {
-    let section = "## Through Kafka\n\nnew\n";
-    let check = |page: &str, expected: &str| assert_eq!(with_section(page, section), expected);
-    check(
-        "# All\n\ntext\n",
-        "# All\n\ntext\n\n## Through Kafka\n\nnew\n",
-    );
-    check(
-        "# All\n\n## Through Kafka\n\nold\n",
-        "# All\n\n## Through Kafka\n\nnew\n",
-    );
-    check("", section);
-    assert_eq!(
-        section_of("# All\n\n## Through Kafka\n\nold\n"),
-        Some("## Through Kafka\n\nold\n")
-    );
-    assert_eq!(section_of("# All\n"), None);
 }
