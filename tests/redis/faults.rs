@@ -84,7 +84,9 @@ impl Fault {
     pub fn name(&self) -> String {
         let seconds = self.away.as_secs();
         let name = match self.how {
-            How::Stopped if self.back <= self.away => "flapping each second".to_owned(),
+            How::Stopped if self.away == Duration::from_secs(1) => {
+                "flapping each second".to_owned()
+            }
             How::Stopped => format!("stopped for {seconds} s"),
             How::Killed => format!("killed, back after {seconds} s"),
             How::Frozen => format!("frozen (SIGSTOP) for {seconds} s"),
