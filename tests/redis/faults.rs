@@ -12,6 +12,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Longest wait for a first checkpoint; only a failure takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// By how much longer Redis is away each time, and the most that this comes to.
+const MORE: Duration = Duration::from_millis(370);
+const MORE_MOST: Duration = Duration::from_secs(1);
+
 /// How Redis goes, and how it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -77,16 +81,33 @@ impl Fault {
 
     /// For how long jobs have to run, but for starting.
     pub fn lasts(&self) -> Duration {
-        (self.away + self.back) * self.times
+        let more = match self.flaps() {
+            true => Duration::ZERO,
+            false => MORE_MOST,
+        };
+        (self.away + self.back + more) * self.times
+    }
+
+    fn flaps(&self) -> bool {
+        self.away == Duration::from_secs(1)
+    }
+
+    /// How long it is away for the nth time: not always a whole number of seconds, which is how often it is probed.
+    fn away(&self, nth: u32) -> Duration {
+        match self.flaps() {
+            true => self.away,
+            false => {
+                let more = MORE * nth;
+                self.away + Duration::from_nanos(u64::from(more.subsec_nanos()))
+            }
+        }
     }
 
     /// In words.
     pub fn name(&self) -> String {
         let seconds = self.away.as_secs();
         let name = match self.how {
-            How::Stopped if self.away == Duration::from_secs(1) => {
-                "flapping each second".to_owned()
-            }
+            How::Stopped if self.flaps() => "flapping each second".to_owned(),
             How::Stopped => format!("stopped for {seconds} s"),
             How::Killed => format!("killed, back after {seconds} s"),
             How::Frozen => format!("frozen (SIGSTOP) for {seconds} s"),
@@ -133,10 +154,10 @@ impl Fault {
         }
         let mut meanwhile = vec![Meanwhile::default(); jobs.len()];
         let mut outages = Vec::new();
-        for _ in 0..self.times {
+        for nth in 1..=self.times {
             let from_ms = now_ms();
             self.goes(redis);
-            watch(jobs, self.away, &mut meanwhile);
+            watch(jobs, self.away(nth), &mut meanwhile);
             self.comes_back(redis);
             outages.push(Outage {
                 from_ms,

@@ -13,7 +13,14 @@ use super::statistics::{Summary, grouped};
 use crate::{campaign, process};
 
 /// Dependencies whose version may change a figure.
-const DEPENDENCIES: [&str; 5] = ["mimalloc", "rdkafka", "serde_json", "timely", "tract-onnx"];
+const DEPENDENCIES: [&str; 6] = [
+    "mimalloc",
+    "rdkafka",
+    "redis",
+    "serde_json",
+    "timely",
+    "tract-onnx",
+];
 
 /// Everything that a bench found.
 pub struct Report {
