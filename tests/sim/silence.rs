@@ -362,6 +362,10 @@ fn is_what_a_restart_finds_never_handled_before_what_was_released() {
         world.store.set_faults(FaultPlan::Nothing);
         world.restart(true);
         is_above_all_that_was_released(&world)?;
+        if newest(&world).iter().any(|manifest| manifest.complete) {
+            // It came to the end of what it knew, and reads no more.
+            return Ok(0);
+        }
         run(&scene.source, 1).map_err(|failure| failure.to_string())?;
         check(&scene, &world, &input).map(|_| 1)
     });

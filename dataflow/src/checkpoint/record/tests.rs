@@ -9,6 +9,7 @@ use crate::checkpoint::names::RecordNumber;
 use crate::checkpoint::record::{decode, encode};
 use crate::checkpoint::soundness::tests::sample;
 use crate::identity::{CheckpointId, Generation};
+use crate::moment::EventTime;
 
 fn claim() -> Record {
     Record::Claim(Claim {
@@ -254,4 +255,23 @@ fn is_what_could_not_be_read_back_not_written() {
             .to_string()
             .contains("has chains of 2 workers, and says 3")
     );
+}
+
+/// Of a manifest whose partitions have all ended.
+#[test]
+fn where_does_a_partition_begin_that_is_found_after_the_end_of_all() {
+    let Record::Manifest(mut manifest) = manifest() else {
+        unreachable!("it is one");
+    };
+    let highest = manifest.partitions.iter().filter_map(|it| it.highest).max();
+    let behind = highest.map(|highest| EventTime(highest.0 + 1));
+    assert!(behind.is_some());
+    for partition in &mut manifest.partitions {
+        partition.finished = true;
+    }
+    assert_eq!(manifest.end_of_all(), behind);
+    manifest.partitions[0].finished = false;
+    assert_eq!(manifest.end_of_all(), None);
+    manifest.partitions.clear();
+    assert_eq!(manifest.end_of_all(), None);
 }
