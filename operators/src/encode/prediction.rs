@@ -84,11 +84,11 @@ impl EncodePredictions {
         }
     }
 
+    /// A record but for its end, and for how lookups have enriched its event.
     fn write(
         &self,
         out: &mut Vec<u8>,
         scored: &ScoredBatch,
-        at: usize,
         row: &Row,
         score: f32,
         of_all: &OfAll,
@@ -109,11 +109,11 @@ impl EncodePredictions {
             out.extend_from_slice(b",\"offset\":");
             json::int(out, row.offset.0);
             out.extend_from_slice(run);
-            self.write_enrichment(out, &scored.enrichment, at);
         }
-        out.push(b'}');
     }
 
+    // Apart, so that predictions that do not tell it cost no more.
+    #[inline(never)]
     fn write_enrichment(&self, out: &mut Vec<u8>, enrichment: &Enrichment, at: usize) {
         let mut end: &[u8] = b"";
         for (before, provenance) in self.lookups.iter().zip(enrichment.of(at)) {
@@ -208,6 +208,7 @@ impl Operator for EncodePredictions {
         let mut chunks = Chunks::new(stream, shards, rows.len(), &self.form, now_ms);
         let mut key = std::mem::take(&mut self.key);
         let mut refused = Vec::new();
+        let tells_lookups = of_all.run.is_some() && !self.lookups.is_empty();
         for (at, (row, &score)) in rows.iter().zip(&scored.scores).enumerate() {
             key.clear();
             if self.form.has_keys() {
@@ -220,7 +221,13 @@ impl Operator for EncodePredictions {
                 place: row.offset.0,
                 headers: Headers::default(),
             };
-            let write = |out: &mut Vec<u8>| self.write(out, &scored, at, row, score, &of_all);
+            let write = |out: &mut Vec<u8>| {
+                self.write(out, &scored, row, score, &of_all);
+                if tells_lookups {
+                    self.write_enrichment(out, &scored.enrichment, at);
+                }
+                out.push(b'}');
+            };
             if let Err(size) = chunks.record(sender, write) {
                 refused.push((at, too_large(size)));
             }
