@@ -15,16 +15,14 @@ use slackwater_operators::lookup::LookupStage;
 use slackwater_operators::lookup::answer::Known;
 use slackwater_operators::lookup::plan::LookupPlan;
 use slackwater_operators::reject::RejectBatch;
-use slackwater_redis::address::Address;
 use slackwater_redis::store::{Read, RedisStore};
-use slackwater_redis::tls::Tls;
-use slackwater_redis::trust::Trust;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::plan;
 use crate::pipeline::plan::stage;
 use crate::pipeline::preflight::PreflightError;
-use crate::pipeline::spec::{Hidden, LookupRead, LookupSpec, PropertySpec};
+use crate::pipeline::servers::address;
+use crate::pipeline::spec::{LookupRead, LookupSpec};
 
 /// Connections of each worker to each store: while one waits for answers, the other asks.
 const CONNECTIONS: usize = 2;
@@ -120,31 +118,13 @@ fn settings(spec: &LookupSpec) -> AskSettings {
     }
 }
 
-/// Whether a secret stands in the file itself.
-pub(crate) fn has_password(url: &Hidden) -> bool {
-    Address::parse(&url.0).is_ok_and(|address| address.password.is_some())
+/// What messages call a lookup.
+pub(crate) fn called(spec: &LookupSpec) -> String {
+    format!("lookup `{}`", spec.name)
 }
 
 fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
-    let failed = |reason: String| PreflightError::Lookup {
-        name: spec.name.clone(),
-        reason,
-    };
-    let mut address = Address::parse(&spec.url.0).map_err(|error| failed(error.to_string()))?;
-    let of = format!("the lookup `{}`", spec.name);
-    let secret = |what: &str, value: Option<&PropertySpec>| secret(what, &of, value);
-    address.user = secret("username", spec.username.as_ref())?.or(address.user);
-    address.password = secret("password", spec.password.as_ref())?.or(address.password);
-    let (certificate, key) = spec.identity.as_ref().map(|(it, key)| (it, key)).unzip();
-    let certificate = secret("certificate", certificate)?;
-    let trust = Trust {
-        ca: secret("ca", spec.ca.as_ref())?,
-        identity: certificate.zip(secret("certificate_key", key)?),
-    };
-    if trust != Trust::default() {
-        let tls = Tls::new(&trust).map_err(|error| failed(error.to_string()))?;
-        address.tls = Some(tls);
-    }
+    let address = address(&called(spec), &spec.server)?;
     let names = spec.fields.iter().map(|field| field.name.clone());
     Ok(RedisStore {
         address,
@@ -156,26 +136,13 @@ fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
     })
 }
 
-/// What is to be shown to a server, of something in the pipeline.
-pub(crate) fn secret(
-    what: &str,
-    of: &str,
-    secret: Option<&PropertySpec>,
-) -> Result<Option<String>, PreflightError> {
-    let value = secret.map(PropertySpec::value);
-    value.transpose().map_err(|place| PreflightError::NoSecret {
-        name: format!("{what} of {of}"),
-        place,
-    })
-}
-
 /// Asks each store whether it is there, and says which one is not, and why.
 pub(crate) fn greet(pipeline: &Pipeline) -> Result<(), PreflightError> {
     for spec in &pipeline.lookups {
         let store = store(spec)?;
         let settings = settings(spec);
-        let failed = |what: String| PreflightError::Lookup {
-            name: spec.name.clone(),
+        let failed = |what: String| PreflightError::Server {
+            of: called(spec),
             reason: format!("the store at {} {what}", store.address),
         };
         let late = |error: AskError, what: String| match error {

@@ -8,15 +8,17 @@ use slackwater_dataflow::mirror::{Change, Mirror, MirrorError};
 use slackwater_operators::history::{PlainEntry, read_plain};
 use slackwater_operators::key::{KeyPart, parts};
 use slackwater_operators::lookup::plan::KeyPiece;
-use slackwater_redis::address::Address;
 use slackwater_redis::mirror::{Layout, List, MirrorConfig, RedisMirror, greet};
 
 use crate::pipeline::Pipeline;
-use crate::pipeline::lookups::secret;
 use crate::pipeline::plan::stage;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::saved::field_value;
+use crate::pipeline::servers::address;
 use crate::pipeline::spec::{EventSpec, FieldKind, HistorySpec, MirrorSpec};
+
+/// What messages call it.
+pub(crate) const CALLED: &str = "[mirror.redis]";
 
 /// The mirror of a job, if it has one. Nothing is asked of the server yet.
 pub(crate) fn mirror(pipeline: &Pipeline) -> Result<Option<Box<dyn Mirror>>, PreflightError> {
@@ -43,25 +45,27 @@ fn asked(pipeline: &Pipeline) -> Result<Result<(), MirrorError>, PreflightError>
 
 /// A job that has ended cannot be left: its mirror is not where it should be.
 pub(crate) fn behind(error: Behind) -> PreflightError {
-    PreflightError::Mirror(error.to_string())
+    failed(error.to_string())
+}
+
+fn failed(reason: String) -> PreflightError {
+    PreflightError::Server {
+        of: CALLED.to_owned(),
+        reason,
+    }
 }
 
 fn refused(error: MirrorError) -> PreflightError {
-    PreflightError::Mirror(error.to_string())
+    failed(error.to_string())
 }
 
 fn config(pipeline: &Pipeline) -> Result<Option<MirrorConfig>, PreflightError> {
     let Some((spec, history)) = pipeline.mirror.as_ref().zip(pipeline.history.as_ref()) else {
         return Ok(None);
     };
-    let address = Address::parse(&spec.url.0);
-    let mut address = address.map_err(|error| PreflightError::Mirror(error.to_string()))?;
-    let of = "[mirror.redis]";
-    address.user = secret("username", of, spec.username.as_ref())?.or(address.user);
-    address.password = secret("password", of, spec.password.as_ref())?.or(address.password);
     Ok(Some(MirrorConfig {
         job: pipeline.job.name.clone(),
-        address,
+        address: address(CALLED, &spec.server)?,
         timeout: Duration::from_millis(spec.timeout_ms),
         connect_timeout: Duration::from_millis(spec.connect_timeout_ms),
         ttl: (spec.ttl_ms > 0).then(|| Duration::from_millis(spec.ttl_ms)),

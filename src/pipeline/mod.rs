@@ -25,6 +25,7 @@ pub mod plan;
 pub mod preflight;
 pub mod identity;
 pub(crate) mod topics;
+pub(crate) mod servers;
 pub(crate) mod lookups;
 pub(crate) mod mirror;
 pub mod graph;

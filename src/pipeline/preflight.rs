@@ -14,7 +14,9 @@ use slackwater_kafka::security::is_secret;
 use slackwater_models::{LoadError, builtin};
 
 use crate::pipeline::Pipeline;
-use crate::pipeline::lookups::has_password;
+use crate::pipeline::lookups::called;
+use crate::pipeline::mirror::CALLED;
+use crate::pipeline::servers::has_password;
 use crate::pipeline::spec::{FieldSpec, PropertySpec, SourceSpec};
 
 /// Something that a pipeline needs is not as it should be; nothing has been read or written yet.
@@ -76,17 +78,14 @@ pub enum PreflightError {
     /// Kafka is not there, or not as the pipeline needs it.
     #[error(transparent)]
     Kafka(#[from] Fault),
-    /// A store of a lookup is not to be had.
-    #[error("lookup `{name}`: {reason}")]
-    Lookup {
-        /// The lookup.
-        name: String,
+    /// A server is not to be had, or can't be what it is wanted for.
+    #[error("{of}: {reason}")]
+    Server {
+        /// What in the pipeline needs it.
+        of: String,
         /// Why.
         reason: String,
     },
-    /// Copies of state can't be kept.
-    #[error("[mirror.redis]: {0}")]
-    Mirror(String),
     /// A setting can't be read from where it is.
     #[error("no value for the {name}: {place}")]
     NoSecret {
@@ -125,9 +124,9 @@ pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
         }));
     }
     let lookups = pipeline.lookups.iter();
-    let urls = lookups.map(|it| (format!("the lookup `{}`", it.name), &it.url));
+    let urls = lookups.map(|it| (called(it), &it.server.url));
     let mirror = pipeline.mirror.iter();
-    let urls = urls.chain(mirror.map(|it| ("[mirror.redis]".to_owned(), &it.url)));
+    let urls = urls.chain(mirror.map(|it| (CALLED.to_owned(), &it.server.url)));
     let with_password = urls.filter(|(_, url)| has_password(url));
     said.extend(with_password.map(|(of, _)| {
         format!(

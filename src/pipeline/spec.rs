@@ -2,6 +2,7 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+mod server;
 mod lookup;
 mod mirror;
 
@@ -13,8 +14,9 @@ use slackwater_dataflow::sink::OutputStream;
 
 use crate::supervisor::restart::RestartStrategy;
 
-pub use self::lookup::{Hidden, LookupRead, LookupSpec};
+pub use self::lookup::{LookupRead, LookupSpec};
 pub use self::mirror::MirrorSpec;
+pub use self::server::{Hidden, ServerSpec};
 
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]

@@ -172,7 +172,7 @@ fn are_lists_what_histories_are_however_often_both_sides_are_killed() {
          {forgotten} of Redis with what it had acknowledged up to 0.4 s before forgotten; {} lists are those that {events} events must leave.",
         found(&redis).len()
     );
-    store(&serde_json::json!({ "redis": text }));
+    store(&serde_json::json!({ "mirror": text }));
 }
 
 #[test]

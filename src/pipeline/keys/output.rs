@@ -69,11 +69,14 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("mirror", Kind::Table, "Copies of state for other services."),
     Key::new("mirror.redis", Kind::Table, "The history of each key as a list in Redis, the newest event first, see [below](#histories-in-redis). Written after each checkpoint, which does not wait for it; \
          needs `[history]` and `[checkpoint]`.").needed(),
-    Key::new("mirror.redis.url", Kind::Text, "Address of the server, `redis://HOST:PORT/DATABASE`.").needed(),
+    Key::new("mirror.redis.url", Kind::Text, "Address of the server, `redis://HOST:PORT/DATABASE`; with TLS `rediss://`, see [below](#redis-with-tls).").needed(),
     Key::new("mirror.redis.layout", Kind::Text, "Key of a list, with each field of the event's key in braces, as in `visitor:{visitor}:events`. Keys that fit it are the mirror's alone: what the job does not know may be removed.").needed(),
     Key::new("mirror.redis.ttl", SPAN, "How long a list stays that is not written again; 0 for ever. As long as `history.ttl` unless set."),
     Key::new("mirror.redis.username", Kind::Secret, "User of the server, where it wants one."),
     Key::new("mirror.redis.password", Kind::Secret, "Password of the server, where it wants one."),
+    Key::new("mirror.redis.ca", Kind::Secret, "Certificates in PEM of those who may have signed the server's, with TLS; those whom the system trusts unless set."),
+    Key::new("mirror.redis.certificate", Kind::Secret, "Certificate in PEM that says who comes, with TLS, where the server wants one."),
+    Key::new("mirror.redis.certificate_key", Kind::Secret, "Its key, in PEM."),
     Key::new("mirror.redis.timeout", SOME_WAIT, "Time allowed for one write.").or("\"5s\""),
     Key::new("mirror.redis.connect_timeout", SOME_WAIT, "Time allowed to connect.").or("\"1s\""),
 

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use slackwater_operators::event::FieldIndex;
 use slackwater_operators::lookup::plan::{
     CachePlan, KeyPiece, KeyTemplate, LookupField, LookupType, OnError, OnMiss,
 };
-use slackwater_redis::address::Address;
-use slackwater_redis::tls::HAS_TLS;
-use slackwater_redis::trust::BUILD;
 
 use crate::pipeline::keys::header;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::resolve::event::{Fields, type_name};
-use crate::pipeline::spec::{FieldKind, Hidden, LookupRead, LookupSpec, PropertySpec};
+use crate::pipeline::resolve::event::Fields;
+use crate::pipeline::resolve::server::{server, template};
+use crate::pipeline::spec::{LookupRead, LookupSpec};
 use crate::pipeline::value::{Located, quoted, unknown};
 
 /// The declared lookups.
@@ -96,7 +93,7 @@ pub(super) fn lookups(sections: &[Section], fields: &Fields, findings: &mut Find
 
 /// Every mistake of a lookup is looked for before any of them ends it.
 fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<LookupSpec> {
-    let url = url(section, findings);
+    let server = server(section, findings);
     let key = key(section, fields, findings);
     let declared = declared(section, findings);
     let read = section.text("read").map(|read| match read.value {
@@ -121,16 +118,10 @@ fn lookup(section: &Section, fields: &Fields, findings: &mut Findings) -> Option
         let message = "on_error = \"last_known\" needs a cache: add cache = { ttl = \"5s\" }";
         findings.add(asked.at, message);
     }
-    credentials(section, findings);
-    let identity = identity(section, findings);
     let breaker = section.table("breaker")?;
     Some(LookupSpec {
         name: section.string("name")?,
-        url: Hidden(url?),
-        username: section.secret("username"),
-        password: section.secret("password"),
-        ca: section.secret("ca"),
-        identity,
+        server: server?,
         key: key?,
         read: read?,
         fields: declared?,
@@ -160,116 +151,11 @@ fn cache(section: &Section) -> Option<CachePlan> {
     })
 }
 
-/// A user without any proof is let in nowhere; both may stand in the file or in the URL.
-fn credentials(section: &Section, findings: &mut Findings) {
-    let Some((at, _)) = section.get("username") else {
-        return;
-    };
-    let url = section.text("url");
-    // A wrong URL is a mistake of its own, and says nothing of a password.
-    let has_password = url.is_none_or(|url| {
-        Address::parse(url.value).map_or(true, |address| address.password.is_some())
-    });
-    if section.get("password").is_none() && !has_password {
-        findings.add(at, "`username` needs `password`");
-    }
-}
-
-/// The keys that belong to TLS.
-const OF_TLS: [&str; 3] = ["ca", "certificate", "certificate_key"];
-
-/// What proves who asks, with TLS.
-fn identity(section: &Section, findings: &mut Findings) -> Option<(PropertySpec, PropertySpec)> {
-    let is_encrypted = section
-        .text("url")
-        .is_none_or(|url| !url.value.starts_with("redis:"));
-    for name in OF_TLS {
-        let Some((at, _)) = section.get(name) else {
-            continue;
-        };
-        if !HAS_TLS {
-            findings.add(at, format!("`{name}` belongs to TLS, and {BUILD}"));
-        } else if !is_encrypted {
-            let message = format!("`{name}` belongs to TLS: write `rediss://` in `url`");
-            findings.add(at, message);
-        }
-    }
-    let [_, certificate, key] = OF_TLS.map(|name| section.get(name));
-    match (certificate, key) {
-        (Some((at, _)), None) => findings.add(at, "`certificate` needs `certificate_key`"),
-        (None, Some((at, _))) => findings.add(at, "`certificate_key` needs `certificate`"),
-        _ => {}
-    }
-    section
-        .secret("certificate")
-        .zip(section.secret("certificate_key"))
-}
-
-/// Where the store is. What is wrong with it is said without repeating it: it may hold a password.
-pub(super) fn url(section: &Section, findings: &mut Findings) -> Option<String> {
-    let url = section.text("url")?;
-    match Address::parse(url.value) {
-        Ok(_) => Some(url.value.to_owned()),
-        Err(error) => {
-            findings.add(url.at, format!("`url`: {error}"));
-            None
-        }
-    }
-}
-
 /// What is asked for: texts, and fields in braces.
 fn key(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<KeyTemplate> {
     let key = template(section, "key", fields, findings)?;
     let prefix = section.string("prefix").map(KeyPiece::Text);
     Some(KeyTemplate(prefix.into_iter().chain(key).collect()))
-}
-
-/// Texts, and fields in braces: what keys in a store are made of.
-pub(super) fn template(
-    section: &Section,
-    name: &str,
-    fields: &Fields,
-    findings: &mut Findings,
-) -> Option<Vec<KeyPiece>> {
-    let what = name;
-    let template = section.text(name)?;
-    let mut pieces = Vec::new();
-    let (mut rest, mut names_field) = (template.value, false);
-    while let Some((text, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else {
-            findings.add(template.at, format!("`{what}`: a brace is not closed"));
-            return None;
-        };
-        if !text.is_empty() {
-            pieces.push(KeyPiece::Text(text.to_owned()));
-        }
-        let name = Located {
-            at: template.at,
-            value: name,
-        };
-        let field = fields.index(&name, findings)?;
-        if fields.kind(field) == Some(FieldKind::Float) {
-            let (shown, kind) = (quoted(name.value), type_name(FieldKind::Float));
-            let message = format!(
-                "`{what}`: field {shown} is of type {kind}, which has more than one way to be written"
-            );
-            findings.add(template.at, message);
-        }
-        names_field = true;
-        pieces.push(KeyPiece::Field(FieldIndex(field)));
-        rest = after;
-    }
-    if !rest.is_empty() {
-        pieces.push(KeyPiece::Text(rest.to_owned()));
-    }
-    if !names_field {
-        let message = format!(
-            "`{what}`: names no field, so it would be the same for all events: write one in braces, as in \
-             \"profile:{{visitor}}\""
-        );
-        findings.add(template.at, message);
-    }
-    Some(pieces)
 }
 
 /// The fields of an answer.

@@ -2,14 +2,14 @@
 
 use slackwater_operators::event::FieldIndex;
 use slackwater_operators::lookup::plan::{KeyPiece, KeyTemplate};
+use slackwater_redis::mirror::MARKERS;
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::event::Fields;
-use crate::pipeline::resolve::lookup::{template, url};
-use crate::pipeline::spec::{Hidden, HistorySpec, MirrorSpec};
+use crate::pipeline::resolve::server::{server, template};
+use crate::pipeline::spec::{HistorySpec, MirrorSpec};
 use crate::pipeline::value::quoted;
-use slackwater_redis::mirror::MARKERS;
 
 /// Resolves `[mirror.redis]`. `Some(None)` if there is none.
 pub(super) fn mirror(
@@ -32,16 +32,14 @@ pub(super) fn mirror(
             findings.add(section.at, message);
         }
     }
-    let url = url(section, findings);
+    let server = server(section, findings);
     let layout = layout(section, fields, key, findings);
     let ttl_ms = match section.is_meant("ttl") {
         true => section.millis("ttl"),
         false => history.map(|history| history.ttl_ms),
     };
     Some(Some(MirrorSpec {
-        url: Hidden(url?),
-        username: section.secret("username"),
-        password: section.secret("password"),
+        server: server?,
         layout: layout?,
         ttl_ms: ttl_ms?,
         timeout_ms: section.millis("timeout")?,

@@ -4,6 +4,7 @@
 mod check;
 mod event;
 mod feature;
+mod server;
 mod lookup;
 mod mirror;
 mod input;

@@ -1,26 +1,16 @@
 //! What is read of stores.
 
-use std::fmt;
-
 use slackwater_operators::lookup::plan::{CachePlan, KeyTemplate, LookupField, OnError, OnMiss};
 
-use crate::pipeline::spec::PropertySpec;
+use crate::pipeline::spec::ServerSpec;
 
 /// What is read of a store for each event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LookupSpec {
     /// Its name; names differ.
     pub name: String,
-    /// Where the store is. It may hold a password.
-    pub url: Hidden,
-    /// Who asks.
-    pub username: Option<PropertySpec>,
-    /// And the proof.
-    pub password: Option<PropertySpec>,
-    /// Who may have signed the store's certificate, in PEM; none: whom this machine trusts.
-    pub ca: Option<PropertySpec>,
-    /// A certificate of who asks and its key, in PEM.
-    pub identity: Option<(PropertySpec, PropertySpec)>,
+    /// Where the store is.
+    pub server: ServerSpec,
     /// What is asked for.
     pub key: KeyTemplate,
     /// What lies there.
@@ -45,16 +35,6 @@ pub struct LookupSpec {
     pub breaker_failures: u32,
     /// How long before each probe then; at least 1.
     pub breaker_open_ms: u64,
-}
-
-/// A text that messages do not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(..)")
-    }
 }
 
 /// What lies at a key.

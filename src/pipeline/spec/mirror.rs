@@ -2,17 +2,13 @@
 
 use slackwater_operators::lookup::plan::KeyTemplate;
 
-use crate::pipeline::spec::{Hidden, PropertySpec};
+use crate::pipeline::spec::ServerSpec;
 
 /// Histories as lists in Redis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MirrorSpec {
-    /// Where. It may hold a password.
-    pub url: Hidden,
-    /// Who writes.
-    pub username: Option<PropertySpec>,
-    /// And the proof.
-    pub password: Option<PropertySpec>,
+    /// Where.
+    pub server: ServerSpec,
     /// The key of a list: each field of the event's key, and no other.
     pub layout: KeyTemplate,
     /// How long a list stays that is not written again; 0 for ever.

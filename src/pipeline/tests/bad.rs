@@ -310,7 +310,7 @@ pub(super) const BAD: &[Bad] = &[
     ]),
     bad("", "[mirror.redis]\nurl = \"x\"\nlayout = \"user:{at}\"\n", &[
         "39:1: [mirror.redis] needs [checkpoint]: it is written after each of these",
-        "40:7: `url`: expected `redis://HOST:PORT/DATABASE`",
+        "40:7: `url`: expected `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS",
         "41:10: `layout`: lists of different keys would be one: add the key's field \"user\" in braces",
         "41:10: `layout`: there is one list for each key, and \"at\" is no field of `key` in [event]",
     ]),

@@ -13,7 +13,7 @@ const SCALE: u32 = 5;
 /// The report, from the root of the repository.
 const REPORT: &str = "docs/reports/redis.md";
 /// What something happens in.
-const TESTS: &str = "binary(redis) and test(/^outages::/)";
+const TESTS: &str = "binary(redis) and (test(/^outages::/) or test(/^mirror::are_lists/))";
 
 /// Runs the tests for long and keeps what they have found.
 ///
@@ -60,18 +60,30 @@ struct Case {
 /// All cases by fault and policy, in the order in which they came.
 type Cases = Vec<((String, String), Case)>;
 
-fn found(lines: &str) -> Result<Cases> {
-    let mut cases = Cases::new();
+/// What the tests have found.
+#[derive(Debug, Default)]
+struct Found {
+    cases: Cases,
+    /// What was done to mirrors, in words.
+    mirrors: Vec<String>,
+}
+
+fn found(lines: &str) -> Result<Found> {
+    let mut all = Found::default();
     for line in lines.lines() {
         let line: Value = serde_json::from_str(line).context("a test wrote no JSON")?;
+        if let Some(text) = line.get("mirror").and_then(Value::as_str) {
+            all.mirrors.push(text.to_owned());
+        }
         if let Some(found) = line.get("redis") {
-            add(&mut cases, found).with_context(|| format!("a test wrote too little: {found}"))?;
+            add(&mut all.cases, found)
+                .with_context(|| format!("a test wrote too little: {found}"))?;
         }
     }
-    if cases.is_empty() {
+    if all.cases.is_empty() {
         bail!("no test has found anything");
     }
-    Ok(cases)
+    Ok(all)
 }
 
 /// The same fault may happen to several jobs, one after the other.
@@ -137,7 +149,7 @@ fn row(((fault, policy), case): &((String, String), Case)) -> String {
     )
 }
 
-fn report(cases: &Cases, load: &str, commit: &str) -> String {
+fn report(Found { cases, mirrors }: &Found, load: &str, commit: &str) -> String {
     let all: Vec<f64> = cases
         .iter()
         .flat_map(|(_, case)| case.resumed_ms.iter().copied())
@@ -179,6 +191,8 @@ fn report(cases: &Cases, load: &str, commit: &str) -> String {
          | --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |\n"
     );
     text.extend(cases.iter().map(row));
+    text += "\n## Mirror\n";
+    text.extend(mirrors.iter().map(|mirror| format!("{mirror}\n")));
     let _ = write!(text, "\nOn {load}. Commit {commit}.\n");
     text
 }
@@ -203,6 +217,7 @@ mod tests {
             line("absent", "fail", "[300.0]"),
             line("stopped", "default", "[200.0]"),
             line("gone", "default", "[]"),
+            "{\"mirror\":\"Lists.\"}\n".to_owned(),
             "{\"other\":1}\n".to_owned(),
         ]
         .concat();
@@ -215,7 +230,7 @@ mod tests {
         check("came back 4 times");
         check("after 200 ms in half of the cases, 900 ms in nine of ten, 900 ms in 99");
         check("Of 204 events that were decided later than two seconds after its return, 4 were");
-        check("\n\nOn 2 cores. Commit abc.\n");
+        check("\n\n## Mirror\nLists.\n\nOn 2 cores. Commit abc.\n");
         assert!(found("").is_err());
         assert!(found("{}\n").is_err());
         assert!(found("{\"redis\":{\"fault\":\"a\"}}\n").is_err());
