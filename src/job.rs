@@ -392,7 +392,7 @@ pub fn examine(pipeline: &Pipeline, create_topics: bool) -> Findings {
             Err(fault) => found.faults.push(fault),
         }
     }
-    found.faults.extend(lookups::greet(pipeline).err());
+    found.faults.extend(lookups::greet(pipeline));
     found.faults.extend(mirror::check(pipeline).err());
     // One in a folder is made where it is not there.
     let bucket = pipeline.checkpoint.as_ref().map(|it| &it.store);

@@ -5,7 +5,7 @@
 //! it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -147,6 +147,8 @@ pub struct Epochs {
     last: AtomicU64,
     /// The highest watermark that a stage with state has acted on before the end of event time.
     acted_on: AtomicI64,
+    /// Whether one has acted on that end.
+    at_end: AtomicBool,
 }
 
 impl Epochs {
@@ -157,6 +159,7 @@ impl Epochs {
             lines,
             last: AtomicU64::new(0),
             acted_on: AtomicI64::new(EventTime::MIN.0),
+            at_end: AtomicBool::new(false),
         }
     }
 
@@ -174,7 +177,14 @@ impl Epochs {
     pub fn act_on(&self, watermark: EventTime) {
         if watermark < EventTime::MAX {
             self.acted_on.fetch_max(watermark.0, Ordering::SeqCst);
+        } else {
+            self.at_end.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Whether such a stage has acted on the end of event time, which comes before what it hands over of that epoch.
+    pub fn have_acted_on_the_end(&self) -> bool {
+        self.at_end.load(Ordering::SeqCst)
     }
 
     /// The highest watermark that such a stage has acted on, but for the end of event time: what a partition that a

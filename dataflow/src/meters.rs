@@ -25,6 +25,8 @@ pub struct Meters {
     checkpoint_us: Option<Mutex<Histogram<u64>>>,
     last_checkpoint: Mutex<Option<(Epoch, Duration)>>,
     failed_checkpoints: AtomicU64,
+    /// The epoch that a mirror is at.
+    mirrored: Mutex<Option<Epoch>>,
     /// What went wrong last that the run survives.
     trouble: Mutex<Option<Trouble>>,
 }
@@ -42,6 +44,7 @@ impl Default for Meters {
             checkpoint_us: histogram().map(Mutex::new),
             last_checkpoint: Mutex::new(None),
             failed_checkpoints: AtomicU64::new(0),
+            mirrored: Mutex::new(None),
             trouble: Mutex::new(None),
         }
     }
@@ -132,6 +135,12 @@ impl Meters {
         percentiles(self.visible_us.as_ref())
     }
 
+    /// Notes the checkpoint that a mirror is at.
+    pub fn note_mirrored(&self, epoch: Epoch) {
+        let mut mirrored = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
+        *mirrored = Some(epoch);
+    }
+
     /// Checkpoints so far.
     pub fn checkpoints(&self) -> Checkpoints {
         let histogram = self.checkpoint_us.as_ref();
@@ -143,6 +152,7 @@ impl Meters {
             completed,
             last: *last.lock().unwrap_or_else(PoisonError::into_inner),
             failed: self.failed_checkpoints.load(Ordering::Relaxed),
+            mirrored: *self.mirrored.lock().unwrap_or_else(PoisonError::into_inner),
             duration: percentiles(histogram),
         }
     }
@@ -189,6 +199,8 @@ pub struct Checkpoints {
     pub last: Option<(Epoch, Duration)>,
     /// Failed.
     pub failed: u64,
+    /// The one that the mirror is at, if there is one and it is at any.
+    pub mirrored: Option<Epoch>,
     /// From the beginning of those that became durable until they did.
     pub duration: Latency,
 }

@@ -111,12 +111,19 @@ impl Session {
             Reply::Value(Value::Okay) => Ok(()),
             Reply::Value(Value::SimpleString(text)) if text == "PONG" => Ok(()),
             Reply::Refused { code, .. } if is_secret => Err(AskError::Unavailable(format!(
-                "it answers {code} to who we say we are"
+                "it answers {} to who we say we are",
+                word(&code)
             ))),
             Reply::Refused { reason, .. } => Err(AskError::Unavailable(reason)),
             Reply::Value(_) | Reply::TooLarge => Err(AskError::Unavailable(unknown)),
         }
     }
+}
+
+/// A code, if it is a word as codes are; anything else may be what the server was sent.
+fn word(code: &str) -> &str {
+    let is_word = code.len() <= 32 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_word { code } else { "an error" }
 }
 
 fn because(error: &io::Error) -> AskError {

@@ -158,10 +158,13 @@ fn explained(error: io::Error, host: &str) -> io::Error {
     };
     let said = match inner {
         Error::InvalidCertificate(certificate) => of_certificate(certificate, host),
-        Error::AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-        ) => "it wants a certificate of who asks: give `certificate` and `certificate_key`"
-            .to_owned(),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a certificate of who asks: give `certificate` and `certificate_key`".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "it wants a certificate of who asks (`certificate` and `certificate_key`), or has no cipher in common with us"
+                .to_owned()
+        }
         Error::AlertReceived(
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
@@ -183,6 +186,10 @@ fn of_certificate(error: &CertificateError, host: &str) -> String {
         // The second is of one that goes by the name of somebody whom we trust.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is of nobody whom we trust: name who signs it with `ca`".to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "its certificate names no host as subjectAltName, and a common name alone does not count: have it issued anew"
+                .to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("its certificate is not for `{host}`: write a name in `url` that it is for")

@@ -287,15 +287,19 @@ fn log(folder: &Path) -> PathBuf {
 /// Waits until a server that was started there answers.
 fn wait(child: &mut Child, port: u16, folder: &Path) -> Result<()> {
     let since = Instant::now();
-    while !answers(port) {
+    loop {
+        let is_there = answers(port);
+        // Whoever answers may be another one, which has the port.
         let ended = child.try_wait().context("cannot look after Redis")?;
         if ended.is_some() || since.elapsed() > PATIENCE {
             let said = fs::read_to_string(log(folder)).unwrap_or_default();
             bail!("Redis at port {port} does not answer:\n{said}");
         }
+        if is_there {
+            return Ok(());
+        }
         thread::sleep(LOOK);
     }
-    Ok(())
 }
 
 /// Whether one answers at all, if only that it wants a password first.

@@ -43,7 +43,9 @@ impl Status {
 fn text(status: &JobStatus) -> String {
     let mut lines = vec![headline(status)];
     if let Some(last) = &status.last {
-        lines.extend(run(last));
+        // What a run that has ended has said of its stores is over.
+        let goes_on = matches!(status.state, JobState::Running | JobState::Stopping);
+        lines.extend(run(last, goes_on));
     }
     lines.extend(status.failures.iter().map(failure));
     lines.join("\n")
@@ -73,7 +75,7 @@ fn headline(status: &JobStatus) -> String {
     )
 }
 
-fn run(run: &Run) -> Vec<String> {
+fn run(run: &Run, goes_on: bool) -> Vec<String> {
     let (events, checkpoints) = (&run.events, &run.checkpoints);
     let counts = [
         ("read", events.read),
@@ -90,19 +92,22 @@ fn run(run: &Run) -> Vec<String> {
     if let (Some(epoch), Some(ms)) = (checkpoints.last_epoch, checkpoints.last_ms) {
         line.push_str(&format!("; the last, of epoch {epoch}, took {ms:.1} ms"));
     }
+    if let Some(epoch) = checkpoints.mirrored_epoch {
+        line.push_str(&format!("; the mirror is at epoch {epoch}"));
+    }
     lines.push(line);
-    lines.extend(run.lookups.iter().map(lookup));
+    lines.extend(run.lookups.iter().map(|it| lookup(it, goes_on)));
     lines.extend(run.trouble.as_ref().map(trouble));
     lines
 }
 
 /// What became of the questions of a lookup, and whether its store is away.
-fn lookup(lookup: &Lookup) -> String {
+fn lookup(lookup: &Lookup, goes_on: bool) -> String {
     let name = format!("lookup {}", lookup.name);
     let (answered, rest) = (grouped(lookup.answered), seldom(lookup));
     let mut lines = format!(" {name:<18} {answered:>14} answered{rest}");
     let breaker = &lookup.breaker;
-    if breaker.open {
+    if breaker.open && goes_on {
         let reason = breaker.reason.as_deref().unwrap_or("it does not answer");
         lines.push_str(&format!("\n   ITS STORE IS NOT ASKED NOW: {reason}"));
     }
@@ -144,7 +149,7 @@ mod tests {
             ..Lookup::default()
         };
         let expected = " lookup profile              1,234 answered";
-        assert_eq!(lookup(&profile), expected);
+        assert_eq!(lookup(&profile, true), expected);
         profile = Lookup {
             timed_out: 5,
             last_known: 70,
@@ -159,6 +164,7 @@ mod tests {
             "{expected}, 5 timed out, 70 last known; its store was given up 2 times\n   \
              ITS STORE IS NOT ASKED NOW: it has failed 5 times in a row"
         );
-        assert_eq!(lookup(&profile), expected);
+        assert_eq!(lookup(&profile, true), expected);
+        assert!(!lookup(&profile, false).contains("NOW"));
     }
 }

@@ -136,31 +136,33 @@ fn store(spec: &LookupSpec) -> Result<RedisStore, PreflightError> {
     })
 }
 
-/// Asks each store whether it is there, and says which one is not, and why.
-pub(crate) fn greet(pipeline: &Pipeline) -> Result<(), PreflightError> {
-    for spec in &pipeline.lookups {
-        let store = store(spec)?;
-        let settings = settings(spec);
-        let failed = |what: String| PreflightError::Server {
-            of: called(spec),
-            reason: format!("the store at {} {what}", store.address),
+/// Asks each store whether it is there, and says which ones are not, and why.
+pub(crate) fn greet(pipeline: &Pipeline) -> Vec<PreflightError> {
+    let greeted = pipeline.lookups.iter().map(greet_one);
+    greeted.filter_map(Result::err).collect()
+}
+
+fn greet_one(spec: &LookupSpec) -> Result<(), PreflightError> {
+    let store = store(spec)?;
+    let settings = settings(spec);
+    let failed = |what: String| PreflightError::Server {
+        of: called(spec),
+        reason: format!("the store at {} {what}", store.address),
+    };
+    let late = |error: AskError, what: String| match error {
+        AskError::TimedOut => failed(what),
+        error => failed(error.to_string()),
+    };
+    let ms = spec.connect_timeout_ms;
+    let mut connection = store.connect(settings.connect_timeout).map_err(|error| {
+        // Redis that is asked for TLS at its plain port waits for more, and says nothing.
+        let hint = match store.address.encrypted {
+            true => "; if it speaks no TLS, write `redis://` in `url`",
+            false => "",
         };
-        let late = |error: AskError, what: String| match error {
-            AskError::TimedOut => failed(what),
-            error => failed(error.to_string()),
-        };
-        let ms = spec.connect_timeout_ms;
-        let mut connection = store.connect(settings.connect_timeout).map_err(|error| {
-            // Redis that is asked for TLS at its plain port waits for more, and says nothing.
-            let hint = match store.address.encrypted {
-                true => "; if it speaks no TLS, write `redis://` in `url`",
-                false => "",
-            };
-            late(error, format!("gave no connection within {ms} ms{hint}"))
-        })?;
-        let ms = spec.timeout_ms;
-        let answered = connection.ping(settings.timeout);
-        answered.map_err(|error| late(error, format!("did not answer within {ms} ms")))?;
-    }
-    Ok(())
+        late(error, format!("gave no connection within {ms} ms{hint}"))
+    })?;
+    let ms = spec.timeout_ms;
+    let answered = connection.ping(settings.timeout);
+    answered.map_err(|error| late(error, format!("did not answer within {ms} ms")))
 }

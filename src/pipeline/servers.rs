@@ -29,7 +29,8 @@ pub(crate) fn address(of: &str, spec: &ServerSpec) -> Result<Address, PreflightE
         ca: secret("ca", spec.ca.as_ref())?,
         identity: certificate.zip(secret("certificate_key", key)?),
     };
-    if trust != Trust::default() {
+    // Also for those whom the system trusts: who they are is read here, and not while events wait.
+    if address.encrypted || trust != Trust::default() {
         let tls = Tls::new(&trust).map_err(|error| failed(error.to_string()))?;
         address.tls = Some(tls);
     }

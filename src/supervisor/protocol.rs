@@ -104,6 +104,9 @@ pub struct Checkpoints {
     pub last_epoch: Option<u64>,
     /// How long the last durable one took, in milliseconds.
     pub last_ms: Option<f64>,
+    /// The epoch of the one that the mirror is at, if there is one and it is at any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored_epoch: Option<u64>,
 }
 
 impl From<&meters::Checkpoints> for Checkpoints {
@@ -114,6 +117,7 @@ impl From<&meters::Checkpoints> for Checkpoints {
             failed: checkpoints.failed,
             last_epoch: last.map(|(epoch, _)| epoch.0),
             last_ms: last.map(|(_, duration)| duration.as_secs_f64() * 1e3),
+            mirrored_epoch: checkpoints.mirrored.map(|epoch| epoch.0),
         }
     }
 }

@@ -31,6 +31,11 @@ type Lists = BTreeMap<String, Vec<String>>;
 const EVENTS: usize = 50;
 
 fn mirrored(variation: Variation, url: &str, crashes: Vec<Point>) -> Job {
+    mirrored_with(variation, url, "", crashes)
+}
+
+/// A job with a mirror there, and with more keys of it.
+pub fn mirrored_with(variation: Variation, url: &str, more: &str, crashes: Vec<Point>) -> Job {
     let mut job = Job::with_crashes(variation, crashes);
     job.rewrite(|text| {
         let own = "\nfields = [\"user_id\", \"product_id\"]";
@@ -38,7 +43,7 @@ fn mirrored(variation: Variation, url: &str, crashes: Vec<Point>) -> Job {
         assert!(text.contains(own));
         let text = text.replacen(own, all, 1);
         let mirror = format!(
-            "\n[mirror.redis]\nurl = \"{url}\"\nlayout = \"user:{{user_id}}:events\"\ntimeout = \"1s\"\n\n[checkpoint]\n"
+            "\n[mirror.redis]\nurl = \"{url}\"\nlayout = \"user:{{user_id}}:events\"\ntimeout = \"1s\"\n{more}\n[checkpoint]\n"
         );
         text.replacen("\n[checkpoint]\n", &mirror, 1)
     });
@@ -84,7 +89,8 @@ fn found(redis: &Redis) -> Lists {
     lists.collect()
 }
 
-fn check(job: &Job, redis: &Redis) {
+/// Compares the lists that are there with those that must be.
+pub fn check(job: &Job, redis: &Redis) {
     let (expected, found) = (expected(job), found(redis));
     assert!(expected.len() > 500, "{} lists", expected.len());
     let differ = |key: &&String| expected.get(*key) != found.get(*key);
@@ -213,6 +219,7 @@ fn does_the_end_of_a_job_wait_for_its_mirror() {
     redis.restart().unwrap();
     run(&job);
     check(&job, &redis);
+    is_said_where_it_is(&redis);
     // What was there before the job began was nobody's to remove; now that the job has a mirror there, it is.
     let fresh = |redis: &Redis| {
         redis.cli(&["RPUSH", "user:of others:events", "x"]).unwrap();
@@ -221,6 +228,32 @@ fn does_the_end_of_a_job_wait_for_its_mirror() {
     };
     fresh(&redis);
     check(&job, &redis);
+}
+
+fn is_said_where_it_is(redis: &Redis) {
+    let job = mirrored(variation(100_000, 5_000), &redis.url(), Vec::new());
+    let running = job.start();
+    let begun = Instant::now();
+    let said = loop {
+        let asked = job.command(&["status"]).output().unwrap();
+        let said = String::from_utf8(asked.stdout).unwrap();
+        if said.contains("; the mirror is at epoch") {
+            break said;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{said}\n{}",
+            job.said()
+        );
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(!said.contains("the mirror is behind"), "{said}");
+    let stopped = job.command(&["stop"]).status().unwrap();
+    assert!(
+        stopped.success() && running.wait().success(),
+        "{}",
+        job.said()
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use slackwater_services::redis::certificates::{Authority, Issued};
 use tempfile::TempDir;
 
 use crate::job::Job;
+use crate::mirror;
 use crate::scene::{constant, looking_up, outcomes, redis, run, variation};
 
 /// Longer than it takes to find out that both sides do not agree, on a busy machine too.
@@ -143,6 +144,17 @@ fn does_a_job_look_up_what_is_encrypted_on_its_way() {
     give_weights(&secured.redis);
     let more = format!("{}\ntimeout = \"1s\"", secured.trusting());
     is_enriched(&secured.job(&more));
+}
+
+#[test]
+fn are_histories_kept_where_what_comes_is_encrypted() {
+    let secured = Secured::start("IP:127.0.0.1", true);
+    let issued = secured.authority.issue("DNS:client").unwrap();
+    let more = [trusting(&secured.authority), showing(&issued)].join("\n");
+    let more = format!("{more}\nconnect_timeout = \"3s\"");
+    let job = mirror::mirrored_with(variation(20_000, 0), &secured.url(), &more, Vec::new());
+    run(&job);
+    mirror::check(&job, &secured.redis);
 }
 
 #[test]

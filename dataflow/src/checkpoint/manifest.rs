@@ -190,12 +190,10 @@ pub struct ConfirmedShard {
 }
 
 impl Manifest {
-    /// Right behind the last event, where all partitions have ended: stages may have acted on the end of event time then, and
-    /// let go of all that they held. A partition that a later run finds comes after it.
-    pub(crate) fn end_of_all(&self) -> Option<EventTime> {
-        let have_ended = self.partitions.iter().all(|it| it.finished);
-        let last = self.partitions.iter().filter_map(|it| it.highest).max();
-        let last = last.filter(|_| have_ended)?;
+    /// Right behind the last event of all. Where stages have acted on the end of event time, and let go of all that they held,
+    /// a partition that a later run finds comes after it.
+    pub(crate) fn behind_all(&self) -> Option<EventTime> {
+        let last = self.partitions.iter().filter_map(|it| it.highest).max()?;
         Some(EventTime(last.0.saturating_add(1)))
     }
 }

@@ -318,9 +318,10 @@ impl Leader {
             complete: self.last == Some(epoch),
         };
         let mut manifest = self.ledger.manifest(covers, heading);
-        // Of a job that is complete no run goes on.
-        if !manifest.complete {
-            manifest.floor = manifest.floor.max(manifest.end_of_all());
+        // From a job that is complete no run goes on.
+        let epochs = self.job.epochs();
+        if !manifest.complete && epochs.is_some_and(|epochs| epochs.have_acted_on_the_end()) {
+            manifest.floor = manifest.floor.max(manifest.behind_all());
         }
         if faults::is_on(Defect::PublishedEarly) {
             self.publish(covers);

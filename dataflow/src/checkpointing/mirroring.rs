@@ -109,6 +109,7 @@ impl Follower {
         };
         let (stopper, stopping) = (&self.stopper, &self.stopping);
         let Err(error) = self.copy.bring(&to, &|| goes_on(stopper, stopping)) else {
+            self.meters.note_mirrored(to.point.epoch);
             return Ok(());
         };
         self.newest = Some(to);

@@ -175,7 +175,7 @@ impl Drop for Asking {
     }
 }
 
-/// Asks for one worker. Its threads end when it is dropped, each after the try that it is at.
+/// Asks for one worker. Its threads end when it is dropped and what it has asked is answered.
 pub struct Asker<T> {
     questions: Sender<Box<[u8]>>,
     answers: Sender<Answered<T>>,

@@ -40,7 +40,9 @@ impl Known {
             },
         };
         match values {
-            Ok(values) => Known::Values(values.into()),
+            // An answer without any of the fields is none, however it lies there.
+            Ok(None) => Known::Missing,
+            Ok(Some(values)) => Known::Values(values.into()),
             Err(why) => Known::Bad(why.into()),
         }
     }
@@ -49,7 +51,13 @@ impl Known {
 /// Longest part of a value that a message repeats, in characters.
 const REPEATED_CHARS: usize = 64;
 
-fn of_texts(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Result<Vec<f64>, String> {
+/// The values of fields; none if there is not one of them.
+type Values = Result<Option<Vec<f64>>, String>;
+
+fn of_texts(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Values {
+    if texts.iter().all(Option::is_none) {
+        return Ok(None);
+    }
     let texts = texts.iter().map(Option::as_deref);
     // A store that gives fewer has none of the others.
     let texts = texts.chain(std::iter::repeat(None));
@@ -60,13 +68,18 @@ fn of_texts(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Result<Vec<f
             read.ok_or_else(|| field.refused(&String::from_utf8_lossy(text)))
         }
     };
-    fields.iter().zip(texts).map(value).collect()
+    let values: Result<_, String> = fields.iter().zip(texts).map(value).collect();
+    values.map(Some)
 }
 
-fn of_json(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Result<Vec<f64>, String> {
+fn of_json(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Values {
     let text = texts.first().and_then(Option::as_deref);
     let object: Map<String, Value> = serde_json::from_slice(text.unwrap_or_default())
         .map_err(|error| format!("it is no JSON object: {error}"))?;
+    let is_there = |field: &LookupField| object.get(&field.name).is_some_and(|it| !it.is_null());
+    if !fields.iter().any(is_there) {
+        return Ok(None);
+    }
     let value = |field: &LookupField| match object.get(&field.name) {
         None | Some(Value::Null) => Ok(field.default),
         Some(value) => {
@@ -79,7 +92,8 @@ fn of_json(texts: &[Option<Box<[u8]>>], fields: &[LookupField]) -> Result<Vec<f6
             read.ok_or_else(|| field.refused(&value.to_string()))
         }
     };
-    fields.iter().map(value).collect()
+    let values: Result<_, String> = fields.iter().map(value).collect();
+    values.map(Some)
 }
 
 impl LookupField {
@@ -171,7 +185,14 @@ mod tests {
             r#"{"weight":2,"age":7,"member":true,"more":[]}"#,
             [2.0, 7.0, 1.0],
         );
-        check(r#"{"weight":null}"#, [1.5, -1.0, 0.0]);
+        check(r#"{"weight":null,"age":7}"#, [1.5, 7.0, 0.0]);
+        for nothing in ["{}", r#"{"weight":null}"#, r#"{"more":1}"#] {
+            assert_eq!(
+                known(Form::Json, &[Some(nothing)]),
+                Known::Missing,
+                "{nothing}"
+            );
+        }
     }
 
     #[test]

@@ -51,10 +51,11 @@ impl Resident {
         if let Some(process) = self.process()? {
             return Ok(Started::Before(process));
         }
+        // Packages of some systems start a server of their own, at the usual port.
+        install(say)?;
         if !ports::is_free(port) {
             bail!("port {port} is taken by another program; choose another one with --port");
         }
-        install(say)?;
         let start = Instant::now();
         let mut command = server(&STARTER, port, &self.folder)?;
         let mut child = command

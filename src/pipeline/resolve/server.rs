@@ -28,16 +28,21 @@ pub(super) fn server(section: &Section, findings: &mut Findings) -> Option<Serve
 
 /// A user without any proof is let in nowhere; both may stand in the file or in the URL.
 fn credentials(section: &Section, findings: &mut Findings) {
-    let Some((at, _)) = section.get("username") else {
+    // A wrong URL is a mistake of its own, and says nothing of who comes.
+    let Some((at, Ok(address))) = section
+        .text("url")
+        .map(|url| (url.at, Address::parse(url.value)))
+    else {
         return;
     };
-    let url = section.text("url");
-    // A wrong URL is a mistake of its own, and says nothing of a password.
-    let has_password = url.is_none_or(|url| {
-        Address::parse(url.value).map_or(true, |address| address.password.is_some())
-    });
-    if section.get("password").is_none() && !has_password {
+    if section.get("password").is_some() || address.password.is_some() {
+        return;
+    }
+    if let Some((at, _)) = section.get("username") {
         findings.add(at, "`username` needs `password`");
+    } else if address.user.is_some() {
+        let message = "`url` names a user and no password: write `password`, or, if what stands there is one, `redis://:PASSWORD@HOST`";
+        findings.add(at, message);
     }
 }
 

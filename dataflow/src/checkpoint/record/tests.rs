@@ -257,21 +257,15 @@ fn is_what_could_not_be_read_back_not_written() {
     );
 }
 
-/// Of a manifest whose partitions have all ended.
 #[test]
 fn where_does_a_partition_begin_that_is_found_after_the_end_of_all() {
     let Record::Manifest(mut manifest) = manifest() else {
         unreachable!("it is one");
     };
-    let highest = manifest.partitions.iter().filter_map(|it| it.highest).max();
-    let behind = highest.map(|highest| EventTime(highest.0 + 1));
+    let highest = manifest.partitions.iter().filter_map(|it| it.highest);
+    let behind = highest.max().map(|highest| EventTime(highest.0 + 1));
     assert!(behind.is_some());
-    for partition in &mut manifest.partitions {
-        partition.finished = true;
-    }
-    assert_eq!(manifest.end_of_all(), behind);
-    manifest.partitions[0].finished = false;
-    assert_eq!(manifest.end_of_all(), None);
+    assert_eq!(manifest.behind_all(), behind);
     manifest.partitions.clear();
-    assert_eq!(manifest.end_of_all(), None);
+    assert_eq!(manifest.behind_all(), None);
 }
