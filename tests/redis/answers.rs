@@ -256,3 +256,36 @@ fn does_a_server_that_wants_a_password_get_it_from_elsewhere() {
     let mut lookups = lookups.filter(|(_, record)| record["stage"] == "lookup");
     assert_eq!(lookups.next(), None);
 }
+
+/// What a server has thrown away to make room is as if it had never been there.
+#[test]
+fn is_a_key_that_was_evicted_a_miss() {
+    let redis = redis(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
+    let padding = [b'x'; 2_000];
+    for user in 0..2_000 {
+        let key = format!("profile:user_{user}");
+        let fields: [&[u8]; 6] = [b"HSET", key.as_bytes(), b"weight", b"5", b"more", &padding];
+        assert_eq!(redis.ask(&fields).unwrap(), ":2");
+    }
+    let of = |weight| {
+        let job = constant(variation(20_000, 0), weight);
+        run(&job);
+        outcomes(&job.outputs)
+    };
+    let (missed, found) = (of(1.0), of(5.0));
+    let job = looking_up(variation(20_000, 0), &redis.url(), "");
+    run(&job);
+    let (mut of_missed, mut of_found) = (0, 0);
+    let all = outcomes(&job.outputs);
+    assert_eq!(all.len(), found.len());
+    for (place, (stream, record)) in &all {
+        let score = |record: &Value| record["prediction"].clone();
+        let this = score(record);
+        assert_eq!(*stream, found[place].0, "{record}");
+        let (missed, found) = (score(&missed[place].1), score(&found[place].1));
+        assert!(this == missed || this == found, "{record}");
+        of_missed += usize::from(this == missed && this != found);
+        of_found += usize::from(this == found && this != missed);
+    }
+    assert!(of_missed > 100 && of_found > 100, "{of_missed}, {of_found}");
+}
