@@ -2,13 +2,15 @@
 //! that command wrote down.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cache;
 
 /// Starts a process in a session of its own, so that no terminal's end is its end.
 pub(crate) const STARTER: [&str; 1] = ["setsid"];
@@ -37,7 +39,75 @@ pub enum Started {
     Before(Process),
 }
 
+/// The folder of a process that stays.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    folder: PathBuf,
+    /// What people call the program.
+    name: &'static str,
+    /// Whether the process of a number is the one that was started for a folder, and none that has got its number since.
+    is_its_own: fn(&Path, i32) -> bool,
+}
+
+impl Home {
+    /// A folder, which need not be there yet; by default one in the cache, called like this.
+    pub(crate) fn of(
+        folder: Option<&Path>,
+        cached: &str,
+        name: &'static str,
+        is_its_own: fn(&Path, i32) -> bool,
+    ) -> Result<Home> {
+        let folder = match folder {
+            Some(folder) => std::path::absolute(folder)
+                .with_context(|| format!("cannot tell where `{}` is", folder.display()))?,
+            None => cache::folder()?.join(cached),
+        };
+        Ok(Home {
+            folder,
+            name,
+            is_its_own,
+        })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where it is written down which process it is.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join("process")
+    }
+
+    /// The process that it is, if it runs.
+    pub(crate) fn process(&self) -> Result<Option<Process>> {
+        let process = Process::remembered(&self.file())?;
+        Ok(process.filter(|process| (self.is_its_own)(&self.folder, process.id)))
+    }
+
+    /// Ends it in good order and waits for that; says which process it was, or none when it did not run.
+    pub(crate) fn stop(&self) -> Result<Option<Process>> {
+        if !self.file().is_file() {
+            return Ok(None);
+        }
+        let _lock = cache::lock(&self.folder)?;
+        let Some(process) = self.process()? else {
+            return Ok(None);
+        };
+        let is_there = || (self.is_its_own)(&self.folder, process.id);
+        process.end(self.name, is_there, &self.file())?;
+        Ok(Some(process))
+    }
+}
+
 impl Process {
+    /// For how long it has been running.
+    pub fn up(&self) -> Duration {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        now.saturating_sub(Duration::from_millis(self.started_ms))
+    }
+
     /// A child that was started now, written down in a file.
     pub(crate) fn remember(child: &Child, port: u16, file: &Path) -> Result<Process> {
         let since = SystemTime::now()
@@ -54,7 +124,7 @@ impl Process {
     }
 
     /// What is written down in a file; none if there is no such file, or no such text in it.
-    pub(crate) fn remembered(file: &Path) -> Result<Option<Process>> {
+    fn remembered(file: &Path) -> Result<Option<Process>> {
         match fs::read_to_string(file) {
             Ok(text) => Ok(Process::read(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -63,7 +133,7 @@ impl Process {
     }
 
     /// Asks it to end, waits until it is not there any more, and forgets what was written down.
-    pub(crate) fn end(&self, name: &str, is_there: impl Fn() -> bool, file: &Path) -> Result<()> {
+    fn end(&self, name: &str, is_there: impl Fn() -> bool, file: &Path) -> Result<()> {
         let id = Pid::from_raw(self.id).context("no process has this number")?;
         kill_process(id, Signal::TERM)
             .with_context(|| format!("cannot end process {}", self.id))?;

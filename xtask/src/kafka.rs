@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Display, Path};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use slackwater_services::kafka::resident::{Process, Started};
@@ -110,22 +110,14 @@ fn status(resident: &Resident) -> Result<String> {
     let Some(process) = resident.process()? else {
         return Ok(format!("Kafka does not run in {}", at(resident)));
     };
-    let Process {
-        id,
-        port,
-        started_ms,
-    } = process;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let up = now.saturating_sub(Duration::from_millis(started_ms));
+    let Process { id, port, .. } = process;
     let topics = match resident.topics(&process) {
         Ok(topics) => format!("topics: {}", topics.len()),
         Err(error) => format!("it does not answer: {error:#}"),
     };
     Ok(format!(
         "Kafka runs at 127.0.0.1:{port}, process {id}, for {}; {topics}; its folder is {}",
-        duration(up),
+        duration(process.up()),
         at(resident)
     ))
 }

@@ -2,7 +2,6 @@
 //! is done by `slackwater_services`; here are the words for it.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use slackwater_services::process::{Process, Started};
@@ -67,10 +66,6 @@ fn status(resident: &Resident) -> Result<String> {
     let Some(process) = resident.process()? else {
         return Ok(format!("Redis does not run in {at}"));
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let up = now.saturating_sub(Duration::from_millis(process.started_ms));
     let answers = if resident.answers(&process) {
         ""
     } else {
@@ -79,7 +74,7 @@ fn status(resident: &Resident) -> Result<String> {
     let Process { id, port, .. } = process;
     Ok(format!(
         "Redis runs at redis://127.0.0.1:{port}/0, process {id}, for {}{answers}; its folder is {at}",
-        duration(up)
+        duration(process.up())
     ))
 }
 

@@ -2,7 +2,7 @@
 //! and is found again by what that command wrote there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -13,16 +13,14 @@ use super::node::{Node, Settings, properties_in};
 use super::wire::metadata;
 pub use crate::process::{Process, Started};
 
-use crate::process::{STARTER, end_at_once};
+use crate::process::{Home, STARTER, end_at_once};
 use crate::{cache, ports};
 
 /// Where it takes clients unless told otherwise: where Kafka's own do.
 pub const PORT: u16 = 9092;
 /// The place of a broker that stays.
 #[derive(Clone, Debug)]
-pub struct Resident {
-    folder: PathBuf,
-}
+pub struct Resident(Home);
 
 impl Resident {
     /// The broker whose data is in a folder, which need not be there yet; by default one in the cache.
@@ -30,17 +28,12 @@ impl Resident {
     /// # Errors
     /// When it cannot be told where the folder is.
     pub fn of(folder: Option<&Path>) -> Result<Resident> {
-        let folder = match folder {
-            Some(folder) => std::path::absolute(folder)
-                .with_context(|| format!("cannot tell where `{}` is", folder.display()))?,
-            None => cache::folder()?.join("kafka"),
-        };
-        Ok(Resident { folder })
+        Home::of(folder, "kafka", "Kafka", is_its_own).map(Resident)
     }
 
     /// Its folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.0.folder()
     }
 
     /// Starts it, if it does not run, and waits until it serves.
@@ -48,7 +41,7 @@ impl Resident {
     /// # Errors
     /// When the port is taken, and as [`Broker::start`](super::Broker::start).
     pub fn start(&self, kafka: &Kafka, port: u16) -> Result<Started> {
-        let _lock = cache::lock(&self.folder)?;
+        let _lock = cache::lock(self.folder())?;
         if let Some(process) = self.process()? {
             return Ok(Started::Before(process));
         }
@@ -60,13 +53,13 @@ impl Resident {
             ..Settings::default()
         };
         let start = Instant::now();
-        let node = Node::prepare(kafka, &self.folder, &settings)?;
+        let node = Node::prepare(kafka, self.folder(), &settings)?;
         let (mut command, log_from) = node.command(&STARTER)?;
         command.stdin(Stdio::null());
         let mut child = command
             .spawn()
             .context("cannot start `setsid` (it is part of util-linux) for the broker")?;
-        let process = match Process::remember(&child, port, &self.file()) {
+        let process = match Process::remember(&child, port, &self.0.file()) {
             Ok(process) => process,
             Err(error) => return Err(end_at_once(&mut child, error)),
         };
@@ -86,15 +79,7 @@ impl Resident {
     /// # Errors
     /// When it is still there after a minute.
     pub fn stop(&self) -> Result<Option<Process>> {
-        if !self.file().is_file() {
-            return Ok(None);
-        }
-        let _lock = cache::lock(&self.folder)?;
-        let Some(process) = self.process()? else {
-            return Ok(None);
-        };
-        process.end("Kafka", || self.is_its_own(process.id), &self.file())?;
-        Ok(Some(process))
+        self.0.stop()
     }
 
     /// The process that it is, if it runs.
@@ -102,8 +87,7 @@ impl Resident {
     /// # Errors
     /// When what was written down cannot be read.
     pub fn process(&self) -> Result<Option<Process>> {
-        let process = Process::remembered(&self.file())?;
-        Ok(process.filter(|process| self.is_its_own(process.id)))
+        self.0.process()
     }
 
     /// The names of its topics, asked of a process of its.
@@ -120,19 +104,14 @@ impl Resident {
     /// When it does not run; and as [`Resident::process`].
     pub fn running(&self) -> Result<Process> {
         self.process()?
-            .with_context(|| format!("Kafka does not run in {}", self.folder.display()))
+            .with_context(|| format!("Kafka does not run in {}", self.folder().display()))
     }
+}
 
-    /// Where it is written down which process it is.
-    fn file(&self) -> PathBuf {
-        self.folder.join("process")
-    }
-
-    /// Whether the process of this number is the one that was started here, and none that has got its number since.
-    fn is_its_own(&self, id: i32) -> bool {
-        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        names(&line, &properties_in(&self.folder))
-    }
+/// Whether the process of this number is the one that was started here, and none that has got its number since.
+fn is_its_own(folder: &Path, id: i32) -> bool {
+    let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    names(&line, &properties_in(folder))
 }
 
 /// Whether a command line, as the system keeps it, is a broker's with these properties.
@@ -175,7 +154,7 @@ mod tests {
         // This test runs, but is no broker.
         let id = i32::try_from(std::process::id()).unwrap();
         let text = format!("id={id}\nport=9092\nstarted_ms=1\n");
-        fs::write(resident.file(), text).unwrap();
+        fs::write(resident.0.file(), text).unwrap();
         assert_eq!(resident.process().unwrap(), None);
         assert_eq!(resident.stop().unwrap(), None);
     }
