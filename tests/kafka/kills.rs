@@ -46,7 +46,7 @@ pub fn kill_at_random(job: &mut Job, kills: u64) -> String {
         } else {
             running.kill_all();
             let workers = [1, 4, 2][below(3) as usize];
-            job.rewrite(|text| with_workers(&text, workers));
+            job.rescale(workers);
             running = job.start();
         }
         killed += 1;
@@ -146,11 +146,4 @@ fn gone_on_in_the_middle(markers: &[Read]) -> usize {
             generations.len() > 1
         })
         .count()
-}
-
-/// The pipeline with another number of workers.
-pub fn with_workers(text: &str, workers: u64) -> String {
-    let at = text.find("\nworkers = ").unwrap() + 1;
-    let end = at + text[at..].find('\n').unwrap();
-    format!("{}workers = {workers}{}", &text[..at], &text[end..])
 }

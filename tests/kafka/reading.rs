@@ -10,7 +10,6 @@ use slackwater_services::kafka::{Reading, Record};
 use crate::cluster::{Cluster, INPUT, expected_of, read, status, stop, wait_until};
 use crate::content::{STREAMS, lost_and_doubled};
 use crate::job::{Job, Variation};
-use crate::kills::with_workers;
 
 pub const VARIATION: Variation = Variation {
     seed: 3,
@@ -76,7 +75,7 @@ fn is_every_event_read_once_through_kills_and_other_numbers_of_workers() {
     for workers in [1, 4, 2] {
         thread::sleep(Duration::from_millis(700));
         running.kill_all();
-        job.rewrite(|text| with_workers(&text, workers));
+        job.rescale(workers);
         running = job.start();
         batches += 1;
         produce_generated(&cluster, 3 + batches, 5_000);

@@ -1,6 +1,5 @@
 //! A job in a folder of its own: its processes, its outputs, its store.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,9 +39,7 @@ pub struct Job {
     folder: tempfile::TempDir,
     pipeline: PathBuf,
     pub outputs: PathBuf,
-    variation: Cell<Variation>,
-    /// Where its checkpoints are, if not in its folder.
-    store: Option<String>,
+    order: &'static str,
     /// Where its processes are to kill themselves, one after the other.
     crashes: Vec<Point>,
     /// More variables of its processes.
@@ -124,30 +121,23 @@ impl Job {
             pipeline: folder.path().join("job.toml"),
             outputs: folder.path().join("out"),
             folder,
-            variation: Cell::new(variation),
-            store,
+            order: variation.order,
             crashes,
             environment: Vec::new(),
         };
-        job.write();
+        let own = || format!("file:{}", job.folder().join("state").display());
+        let text = pipeline(&job.outputs, variation, &store.unwrap_or_else(own));
+        fs::write(&job.pipeline, text).unwrap();
         job
     }
 
-    fn write(&self) {
-        let own = || format!("file:{}", self.folder.path().join("state").display());
-        let store = self.store.clone().unwrap_or_else(own);
-        let text = pipeline(&self.outputs, self.variation.get(), &store);
-        fs::write(&self.pipeline, text).unwrap();
-    }
-
     /// From its next start on it has so many workers.
-    pub fn rescale(&self, workers: usize) {
-        let variation = self.variation.get();
-        self.variation.set(Variation {
-            workers,
-            ..variation
+    pub fn rescale(&mut self, workers: usize) {
+        self.rewrite(|text| {
+            let at = text.find("\nworkers = ").unwrap() + 1;
+            let end = at + text[at..].find('\n').unwrap();
+            format!("{}workers = {workers}{}", &text[..at], &text[end..])
         });
-        self.write();
     }
 
     fn crash_list(&self) -> PathBuf {
@@ -193,7 +183,7 @@ impl Job {
             let points: Vec<String> = self.crashes.iter().map(Point::to_string).collect();
             command.env(phases::VARIABLE, points.join(","));
             command.env(phases::LIST, self.crash_list());
-            if has_outboxes(self.variation.get().order) {
+            if has_outboxes(self.order) {
                 command.env(faults::OUTBOXES, "1");
             }
         }

@@ -149,7 +149,7 @@ impl Campaign {
         reference: &Reference,
         crashes: Vec<Point>,
     ) -> Vec<Phase> {
-        let job = Job::with_crashes(variation, crashes.clone());
+        let mut job = Job::with_crashes(variation, crashes.clone());
         let (started, mut supervisors_killed, mut shown) = (Instant::now(), 0, Shown::default());
         let mut running = job.start();
         let status = loop {

@@ -19,7 +19,7 @@ use slackwater_services::redis::Redis;
 use crate::content::committed;
 use crate::findings::store;
 use crate::job::{Job, Variation};
-use crate::scene::{redis, run, variation};
+use crate::scene::{redis, run, scale, variation};
 
 /// How often a job or Redis is killed in the gate.
 const KILLS: u64 = 20;
@@ -102,21 +102,9 @@ pub fn check(job: &Job, redis: &Redis) {
     assert!(other.is_empty(), "{other:?}\n{shown:?}\n{}", job.said());
 }
 
-/// The pipeline with another number of workers.
-fn with_workers(text: &str, workers: u64) -> String {
-    let at = text.find("\nworkers = ").unwrap() + 1;
-    let end = at + text[at..].find('\n').unwrap();
-    format!("{}workers = {workers}{}", &text[..at], &text[end..])
-}
-
-fn scale() -> u64 {
-    let scale = std::env::var("SLACKWATER_SCALE").ok();
-    scale.map_or(1, |scale| scale.parse().unwrap())
-}
-
 #[test]
 fn are_lists_what_histories_are_however_often_both_sides_are_killed() {
-    let kills = KILLS * scale();
+    let kills = KILLS * u64::from(scale());
     let mut redis = redis(&["--appendonly", "yes"]);
     let events = 4_000 * kills;
     let variation = Variation {
@@ -142,7 +130,7 @@ fn are_lists_what_histories_are_however_often_both_sides_are_killed() {
             1 => {
                 running.kill_all();
                 let workers = [1, 4, 2][below(3) as usize];
-                job.rewrite(|text| with_workers(&text, workers));
+                job.rescale(workers);
                 running = job.start();
                 of[1] += 1;
             }
