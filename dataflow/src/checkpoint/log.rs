@@ -110,11 +110,19 @@ pub fn newest_claim(store: &dyn Store) -> Result<Option<Claim>, StoreError> {
     Ok(claims.next())
 }
 
-/// The newest run that has claimed the log after that of `generation`; none if there is none, or if the store does not
-/// say. Who was replaced so fails sooner or later in one way or another, and none of them is the reason.
+/// The newest run that has claimed the log after that of `generation`; none if there is none.
+///
+/// # Errors
+/// Records cannot be listed.
+pub fn newer_claim(store: &dyn Store, generation: Generation) -> Result<Option<Claim>, StoreError> {
+    let newest = newest_claim(store)?;
+    Ok(newest.filter(|claim| claim.number.0 > generation.0))
+}
+
+/// The same, and none if the store does not say. Who was replaced so fails sooner or later in one way or another, and
+/// none of them is the reason.
 pub fn successor(store: &dyn Store, generation: Generation) -> Option<Claim> {
-    let newest = newest_claim(store).ok().flatten();
-    newest.filter(|claim| claim.number.0 > generation.0)
+    newer_claim(store, generation).ok().flatten()
 }
 
 /// Whether a run still has the job, for a sink that keeps others from writing by whoever came last, which need not be

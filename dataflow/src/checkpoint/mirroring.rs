@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::checkpoint::fault::FormatError;
 use crate::checkpoint::groups::GroupSet;
-use crate::checkpoint::log::newest_claim;
+use crate::checkpoint::log::newer_claim;
 use crate::checkpoint::manifest::{ChainObject, Manifest};
 use crate::checkpoint::state_merge::StateChain;
 use crate::faults::phases::{Phase, reach};
@@ -54,12 +54,6 @@ pub(crate) fn point(manifest: &Manifest) -> Point {
         epoch: manifest.epoch,
         checkpoint: manifest.checkpoint,
     }
-}
-
-/// A mirror that a run is to keep.
-pub(crate) struct Mirrored {
-    pub(crate) mirror: Box<dyn Mirror>,
-    pub(crate) start: Start,
 }
 
 /// Where a run begins, for a mirror.
@@ -241,8 +235,8 @@ impl Copying {
     }
 
     fn has_successor(&self) -> Result<bool, FormatError> {
-        let newest = newest_claim(self.store.as_ref()).map_err(FormatError::Store)?;
-        Ok(newest.is_some_and(|claim| claim.number.0 > self.generation.0))
+        let newer = newer_claim(self.store.as_ref(), self.generation);
+        Ok(newer.map_err(FormatError::Store)?.is_some())
     }
 
     fn try_bring(&mut self, to: &Durable, goes_on: &dyn Fn() -> bool) -> Result<(), Behind> {

@@ -18,7 +18,7 @@ use crate::checkpoint::job::{Difference, JobIdentity};
 use crate::checkpoint::ledger::{Heading, Ledger, Opening, listing};
 use crate::checkpoint::log::{Claimant, Fence, Found, ManifestLog, Recorded, manifests, successor};
 use crate::checkpoint::manifest::{Manifest, Record, UnconfirmedEpoch};
-use crate::checkpoint::mirroring::{Behind, Durable, Mirrored, Start, bring};
+use crate::checkpoint::mirroring::{Behind, Durable, Start, bring};
 use crate::checkpoint::names::{DATA, DataName};
 use crate::checkpoint::publishing::{ToPublish, publish};
 use crate::checkpoint::record::encode;
@@ -257,7 +257,7 @@ pub struct Recovered {
     /// Where a mirror goes on.
     pub(crate) mirror_start: Start,
     /// Who copies state for others; none if nobody does.
-    pub(crate) mirror: Option<Mirrored>,
+    pub(crate) mirror: Option<Box<dyn Mirror>>,
     /// The checkpoint that it goes on from.
     pub from: Option<(Epoch, CheckpointId)>,
     /// Whether there is nothing left to do: the input had ended.
@@ -273,8 +273,7 @@ impl Recovered {
     /// The same run, which keeps a copy of state for others.
     #[must_use]
     pub fn mirrored(mut self, mirror: Box<dyn Mirror>) -> Self {
-        let start = self.mirror_start.clone();
-        self.mirror = Some(Mirrored { mirror, start });
+        self.mirror = Some(mirror);
         self
     }
 

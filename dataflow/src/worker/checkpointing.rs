@@ -9,7 +9,6 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::checkpoint::coordinator::{CheckpointSettings, Coordinator};
 use crate::checkpoint::folding::{FoldOrder, Folds};
 use crate::checkpoint::log::successor;
-use crate::checkpoint::mirroring::Mirrored;
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::retention::Deletable;
 use crate::checkpointing::collecting::{self, CollectorSetup};
@@ -236,7 +235,7 @@ fn start_mirror(
     recovered: &mut Recovered,
     tell: &Sender<Event>,
 ) -> Result<Option<Mirroring>, RunError> {
-    let Some(Mirrored { mirror, start }) = recovered.mirror.take() else {
+    let Some(mirror) = recovered.mirror.take() else {
         return Ok(None);
     };
     let (give, durable) = crossbeam_channel::unbounded();
@@ -244,7 +243,7 @@ fn start_mirror(
         generation: recovered.log.generation(),
         store: Arc::clone(&recovered.store),
         mirror,
-        start,
+        start: recovered.mirror_start.clone(),
         durable,
         events: tell.clone(),
         meters: Arc::clone(&group.meters),
