@@ -96,6 +96,7 @@ fn ingest(later: &[Check]) -> IngestPlan {
     let schema = schema();
     let checks = [Check::new(USER, Rule::NotEmpty, "user_id cannot be empty")];
     IngestPlan {
+        computed: 0,
         keeps_origins: false,
         // The ingest is told of later checks: `NotEmpty` speaks for missing fields as well, at its own stage.
         fields: FieldRules::new(schema.fields.len(), &checks, later),

@@ -100,7 +100,7 @@ pub(crate) const ROW_BYTES_EXPECTED: usize = 192;
 /// What all rows of one job have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowShape {
-    /// Cells of each.
+    /// Cells of each: one for each field of an event, then those of what is computed.
     pub fields: usize,
     /// Whether each keeps what its record was written with.
     pub keeps_origins: bool,
@@ -149,7 +149,7 @@ pub struct NewRow<'a> {
     /// What it was written with, as [`crate::origin`] writes it; empty if that is not known. Left out of rows that keep
     /// none.
     pub origin: &'a [u8],
-    /// One cell per field.
+    /// One cell per field; those of what is computed later may be left out.
     pub cells: &'a [Cell],
     /// Unescaped texts.
     pub scratch: &'a [u8],
@@ -191,6 +191,9 @@ impl Rows {
             };
             self.cells.extend(new.cells.iter().map(of_row));
         }
+        // What is computed later has its place now.
+        self.cells
+            .resize(cells_at as usize + self.shape.fields, Cell::Null);
         self.rows.push(Row {
             partition: new.partition,
             cells_at,
@@ -334,6 +337,15 @@ impl Rows {
     pub fn cell(&self, row: &Row, field: FieldIndex) -> Cell {
         let stored = self.cells.get(row.cells_at as usize + field.0);
         stored.map_or(Cell::Null, |cell| cell.moved_by(row.record.start))
+    }
+
+    /// Puts a value that needs no bytes into a cell of the event at position `nth`.
+    pub(crate) fn set_cell(&mut self, nth: usize, field: FieldIndex, cell: Cell) {
+        let row = self.rows.get(nth);
+        let place = row.map(|row| row.cells_at as usize + field.0);
+        if let Some(stored) = place.and_then(|place| self.cells.get_mut(place)) {
+            *stored = cell;
+        }
     }
 
     /// The bytes of a span.

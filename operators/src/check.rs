@@ -128,7 +128,8 @@ fn characters(text: &[u8]) -> u64 {
     text.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64
 }
 
-fn is_one_of<'b>(
+/// Whether a value is one of these.
+pub(crate) fn is_one_of<'b>(
     constants: &[Constant],
     cell: Cell,
     bytes: impl FnOnce(crate::batch::Span) -> &'b [u8],

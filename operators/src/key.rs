@@ -5,7 +5,7 @@
 
 use slackwater_dataflow::place::KeyHash;
 
-use crate::batch::{Cell, content};
+use crate::batch::{Cell, Row, Rows, content};
 use crate::event::FieldIndex;
 
 /// Tag of text; its canonical bytes are its UTF-8 bytes, without escapes.
@@ -50,6 +50,22 @@ impl KeyWriter {
             }
         }
         (&self.bytes, KeyHash::of(&self.bytes))
+    }
+}
+
+impl KeyWriter {
+    /// The key of a row of a batch, if none of its fields is null.
+    pub(crate) fn write_row(&mut self, rows: &Rows, row: &Row) -> Option<(&[u8], KeyHash)> {
+        self.bytes.clear();
+        for &field in &self.fields {
+            match rows.cell(row, field) {
+                Cell::Text { span, .. } => part(&mut self.bytes, TAG_TEXT, rows.bytes(span)),
+                Cell::Int(value) => part(&mut self.bytes, TAG_INT, &value.to_le_bytes()),
+                Cell::Bool(value) => part(&mut self.bytes, TAG_BOOL, &[u8::from(value)]),
+                Cell::Null | Cell::Float(_) => return None,
+            }
+        }
+        Some((&self.bytes, KeyHash::of(&self.bytes)))
     }
 }
 

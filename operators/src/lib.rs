@@ -7,7 +7,7 @@
 //!   dead-letter stream. [`key`]: canonical key bytes.
 //! - [`ingest`]: bytes to rows, at the source's worker.
 //! - [`order`]: in event-time order, the wait for the watermark.
-//! - [`history`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
+//! - [`history`], [`window`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
 //! - [`lookup`]: features that others have written elsewhere. [`enrichment`]: where they come from, as a prediction tells it.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
@@ -20,10 +20,13 @@ pub mod origin;
 pub mod batch;
 pub mod reject;
 pub mod check;
+mod refusal;
 pub mod key;
 pub mod ingest;
 pub mod order;
+mod sweeps;
 pub mod history;
+pub mod window;
 pub mod enrichment;
 pub mod features;
 pub mod lookup;

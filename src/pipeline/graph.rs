@@ -34,9 +34,10 @@ use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
 use slackwater_operators::order::EventTimeOrder;
 use slackwater_operators::reject::RejectBatch;
+use slackwater_operators::window::WindowStage;
 
 use crate::pipeline::lookups::Lookups;
-use crate::pipeline::plan::{Plans, model_name, stage};
+use crate::pipeline::plan::{Plans, model_name, stage, width};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
 use crate::pipeline::topics;
@@ -62,7 +63,7 @@ pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
     spec.output.clone_from(&wanted.output.tensor);
     spec.output_index = wanted.output.index;
     spec.batch = wanted.batch;
-    spec.features = wanted.features.len();
+    spec.features = width(pipeline);
     if let Some(path) = &wanted.golden {
         let text = std::fs::read_to_string(path);
         spec.golden = Some(text.map_err(|e| unreadable("golden vector", path, e))?);
@@ -386,19 +387,41 @@ impl Blueprint {
         let plans = &self.plans;
         let ingest = EventIngest::new(Arc::clone(&plans.ingest));
         let features = FeatureStage::new(Arc::clone(&plans.features));
+        let windows = plans.windows.as_ref();
+        let windows = windows.map(|plan| WindowStage::new(Arc::clone(plan)));
         let source = self.source.as_ref();
-        let (refused_early, (vectors, refused_at_key)) = match &self.pace {
+        let mut rejects = Vec::new();
+        // Who is the first behind the exchange is there where the key is.
+        let mut is_at_key = false;
+        let mut rows = match &self.pace {
             None => {
                 let (rows, refused) = graph.source(source, ingest)?;
-                (refused, graph.apply_at_key(stage::FEATURES, rows, features))
+                rejects.push(refused.into_stream());
+                rows
             }
             Some(pace) => {
                 let (rows, refused) = graph.source_in_step(pace, source, ingest)?;
-                let rows = self.in_order(graph, pace, rows);
-                (refused, graph.apply(stage::FEATURES, rows, features))
+                rejects.push(refused.into_stream());
+                is_at_key = true;
+                self.in_order(graph, pace, rows)
             }
         };
-        let mut rejects = vec![refused_early.into_stream(), refused_at_key.into_stream()];
+        if let Some(windows) = windows {
+            let (windowed, refused) = if is_at_key {
+                graph.apply(stage::WINDOWS, rows, windows)
+            } else {
+                graph.apply_at_key(stage::WINDOWS, rows, windows)
+            };
+            rejects.push(refused.into_stream());
+            is_at_key = true;
+            rows = windowed;
+        }
+        let (vectors, refused) = if is_at_key {
+            graph.apply(stage::FEATURES, rows, features)
+        } else {
+            graph.apply_at_key(stage::FEATURES, rows, features)
+        };
+        rejects.push(refused.into_stream());
         let vectors = match &self.lookups {
             None => vectors,
             Some(lookups) => {
@@ -427,12 +450,11 @@ impl Blueprint {
         pace: &Arc<Pace>,
         rows: Events<'s, RowBatch>,
     ) -> Events<'s, RowBatch> {
-        let fields = self.plans.ingest.schema.fields.len();
         let (worker, room) = (graph.share().worker, graph.waiting_room(pace));
         let order = EventTimeOrder::new(
             worker,
             self.plans.ingest.spread,
-            fields,
+            self.plans.ingest.shape(),
             room,
             Box::new(TemporaryFiles),
         );

@@ -9,7 +9,9 @@ use std::fmt::Debug;
 use slackwater_dataflow::checkpoint::job::JobIdentity;
 use slackwater_models::{ModelDigest, ModelInfo};
 
-use crate::pipeline::spec::{FeatureKind, FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec};
+use crate::pipeline::spec::{
+    FeatureKind, FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec, WindowSpec,
+};
 
 /// The identity of a job that scores with `model`.
 pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
@@ -36,7 +38,7 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
                 let read = lookup.map(|it| (&it.key, it.read, it.fields.get(field)));
                 digest(&("lookup", read, &feature.transforms))
             }
-            _ => digest(feature),
+            _ => digest_of(feature),
         };
         (feature.name.clone(), digest)
     };
@@ -58,9 +60,43 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
             .iter()
             .map(feature)
             .collect::<BTreeMap<_, _>>(),
-        history: digest(&pipeline.history),
+        history: history(pipeline),
         model: model.digest.as_str().to_owned(),
     }
+}
+
+/// What is kept of each key's events: its history, and what windows need. That means something to the same windows only, in
+/// the same order.
+fn history(pipeline: &Pipeline) -> String {
+    let wanted = pipeline.model.features.iter();
+    let wanted = wanted.filter_map(|&at| pipeline.features.get(at));
+    let windows: Vec<_> = wanted
+        .filter(|feature| feature.is_of_window())
+        .map(|feature| (&feature.kind, &feature.window, &feature.conditions))
+        .collect();
+    if windows.is_empty() {
+        return digest(&pipeline.history);
+    }
+    digest(&(&pipeline.history, windows))
+}
+
+/// A feature without a window of its own is what it was before there were others.
+fn digest_of(of: &FeatureSpec) -> String {
+    if of.window != WindowSpec::default() {
+        return digest(of);
+    }
+    let FeatureSpec {
+        name,
+        kind,
+        window: _,
+        conditions,
+        transforms,
+        fill,
+    } = of;
+    let without = format!(
+        "FeatureSpec {{ name: {name:?}, kind: {kind:?}, conditions: {conditions:?}, transforms: {transforms:?}, fill: {fill:?} }}"
+    );
+    ModelDigest::of(without.as_bytes()).as_str().to_owned()
 }
 
 /// Files and topics are told apart by their names, partition by partition.

@@ -7,6 +7,7 @@
 //! [`mermaid`](Outline::to_mermaid) are three ways of writing it.
 
 mod render;
+mod windows;
 
 pub(crate) use self::render::plain;
 
@@ -94,6 +95,9 @@ impl Outline {
         if pipeline.job.order == Order::EventTime {
             add(stage::ORDER, order(pipeline));
         }
+        if let Some(plan) = &plans.windows {
+            add(stage::WINDOWS, windows::facts(&plans, plan));
+        }
         add(stage::FEATURES, features(&plans));
         let lookups = lookups(pipeline, plans.spread);
         let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
@@ -140,9 +144,20 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         LatePolicy::Process | LatePolicy::Drop => rejects(&[Rejecting::Validate]),
     };
     let letters = stage::ENCODE_DEAD_LETTERS;
-    let in_order = (stage::ORDER, stage::FEATURES, "events in order".to_owned());
+    let first = match plans.windows {
+        None => stage::FEATURES,
+        Some(_) => stage::WINDOWS,
+    };
+    let windowed = (first != stage::FEATURES).then(|| {
+        (
+            first,
+            stage::FEATURES,
+            "events with their windows".to_owned(),
+        )
+    });
+    let in_order = (stage::ORDER, first, "events in order".to_owned());
     let (keyed, in_order) = match order {
-        Order::Arrival => (stage::FEATURES, None),
+        Order::Arrival => (first, None),
         Order::EventTime => (stage::ORDER, Some(in_order)),
     };
     let before = [
@@ -160,7 +175,7 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         ],
     };
     let after = [
-        (stage::FEATURES, letters, rejects(&[Rejecting::Feature])),
+        (first, letters, rejects(&[Rejecting::Feature])),
         (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
         (stage::INFER, letters, rejects(&[Rejecting::Infer])),
         (stage::ENCODE_PREDICTIONS, stage::PUBLISH, records()),
@@ -168,7 +183,7 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
     ];
     let published = OutputStream::ALL.map(|stream| (stage::PUBLISH, stream.name(), records()));
     let edge = |(from, to, carries)| Edge { from, to, carries };
-    let all = before.into_iter().chain(in_order);
+    let all = before.into_iter().chain(in_order).chain(windowed);
     let all = all.chain(filled).chain(after);
     all.chain(published).map(edge).collect()
 }
@@ -313,9 +328,13 @@ fn constant(constant: &Constant) -> String {
     }
 }
 
+fn refusing(plans: &Plans, checks: &[Check]) -> Vec<Fact> {
+    checks.iter().map(|check| checked(plans, check)).collect()
+}
+
 fn features(plans: &Plans) -> Vec<Fact> {
     let plan = &plans.features;
-    let mut facts: Vec<Fact> = plan.checks.iter().map(|it| checked(plans, it)).collect();
+    let mut facts = refusing(plans, &plan.checks);
     let history = match &plan.history {
         None => "none".to_owned(),
         Some(history) => {

@@ -1,5 +1,7 @@
 //! A typed pipeline as plans of the stages: every index in the place where a stage looks for it.
 
+mod features;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +9,14 @@ use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
-use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
-use slackwater_operators::history::{Condition, HistoryPlan, Tally};
+use slackwater_operators::features::FeaturePlan;
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{FieldRules, IngestPlan, LatePolicy, TimeRules};
 use slackwater_operators::lookup::plan as lookup;
 use slackwater_operators::lookup::plan::{Column, Lookup, LookupPlan};
+use slackwater_operators::window::WindowPlan;
 
+use self::features::{Columns, transforms};
 use crate::pipeline::spec;
 use crate::pipeline::spec::Pipeline;
 
@@ -22,6 +25,7 @@ pub(crate) mod stage {
     pub(crate) const SOURCE: &str = "source";
     pub(crate) const INGEST: &str = "ingest";
     pub(crate) const ORDER: &str = "order";
+    pub(crate) const WINDOWS: &str = "windows";
     pub(crate) const FEATURES: &str = "features";
     pub(crate) const LOOKUP: &str = "lookup";
     pub(crate) const INFER: &str = "infer";
@@ -38,6 +42,8 @@ pub struct Plans {
     pub spread: Spread,
     /// Decode and checks.
     pub ingest: Arc<IngestPlan>,
+    /// What features read of windows of the job's key, if they do.
+    pub windows: Option<Arc<WindowPlan>>,
     /// Features of each event, in the order in which the model takes them.
     pub features: Arc<FeaturePlan>,
     /// Scoring.
@@ -56,11 +62,20 @@ impl Plans {
             workers,
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         };
-        let features = features(pipeline, spread);
+        let Columns {
+            features,
+            windows,
+            computed,
+        } = features::columns(pipeline, spread);
         let names = features.names();
+        let ingest = IngestPlan {
+            computed,
+            ..ingest(pipeline, spread)
+        };
         Plans {
             spread,
-            ingest: Arc::new(ingest(pipeline, spread)),
+            ingest: Arc::new(ingest),
+            windows: windows.map(Arc::new),
             infer: InferPlan {
                 model: model_name(&pipeline.model.path),
                 output: pipeline.model.output.name.clone(),
@@ -82,6 +97,12 @@ impl Plans {
             ..self.prediction.clone()
         }
     }
+}
+
+/// Numbers of a vector.
+pub(super) fn width(pipeline: &Pipeline) -> usize {
+    let last = features::wanted(pipeline).last();
+    last.map_or(0, |last| last.place + last.spec.width())
 }
 
 /// A model is called by its file's name, without folder and extension.
@@ -125,7 +146,7 @@ fn bound(literal: &spec::Literal) -> Bound {
     }
 }
 
-fn constant(literal: &spec::Literal) -> Constant {
+pub(super) fn constant(literal: &spec::Literal) -> Constant {
     match literal {
         spec::Literal::Text(text) => Constant::Text(text.clone()),
         spec::Literal::Int(value) => Constant::Int(*value),
@@ -167,91 +188,17 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         max_bytes: event.max_bytes as u64,
         max_depth: u32::try_from(event.max_depth).unwrap_or(u32::MAX),
         spread,
+        computed: 0,
         keeps_origins: pipeline.dead_letters == spec::DeadLetterForm::Raw,
     }
-}
-
-/// The features that the model takes, in its order.
-fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = &spec::FeatureSpec> {
-    let places = pipeline.model.features.iter();
-    places.filter_map(|&at| pipeline.features.get(at))
-}
-
-fn features(pipeline: &Pipeline, spread: Spread) -> FeaturePlan {
-    let mut tallies = Vec::new();
-    let wanted = wanted(pipeline);
-    let features: Vec<Feature> = wanted.map(|spec| feature(spec, &mut tallies)).collect();
-    let needs_history = features.iter().any(|feature| feature.kind.reads_history());
-    let history = pipeline.history.as_ref().filter(|_| needs_history);
-    FeaturePlan {
-        checks: checks(pipeline, spec::CheckStage::Feature),
-        history: history.map(|history| HistoryPlan {
-            events: u32::try_from(history.events).unwrap_or(u32::MAX),
-            ttl_ms: history.ttl_ms,
-            fields: history.fields.iter().copied().map(FieldIndex).collect(),
-            tallies,
-        }),
-        features,
-        spread,
-    }
-}
-
-fn feature(spec: &spec::FeatureSpec, tallies: &mut Vec<Tally>) -> Feature {
-    let mut tally = |wanted: Tally| wanted.place_in(tallies);
-    let conditions = || {
-        let condition = |condition: &spec::Condition| Condition {
-            field: FieldIndex(condition.field),
-            values: condition.any_of.iter().map(constant).collect(),
-        };
-        Tally::Where(spec.conditions.iter().map(condition).collect())
-    };
-    let kind = match &spec.kind {
-        spec::FeatureKind::Value { field } => FeatureKind::Value(FieldIndex(*field)),
-        spec::FeatureKind::Index { field, values } => {
-            FeatureKind::Index(FieldIndex(*field), values.clone())
-        }
-        spec::FeatureKind::Hash { field, buckets } => {
-            FeatureKind::Hash(FieldIndex(*field), u64::from(*buckets))
-        }
-        spec::FeatureKind::HourSin => FeatureKind::HourSin,
-        spec::FeatureKind::HourCos => FeatureKind::HourCos,
-        spec::FeatureKind::DayOfWeek => FeatureKind::DayOfWeek,
-        spec::FeatureKind::Count if spec.conditions.is_empty() => FeatureKind::Count,
-        spec::FeatureKind::Count => FeatureKind::Tally(tally(conditions())),
-        spec::FeatureKind::Distinct { field } => {
-            FeatureKind::Tally(tally(Tally::Distinct(FieldIndex(*field))))
-        }
-        spec::FeatureKind::SincePrevious => FeatureKind::SincePrevious,
-        spec::FeatureKind::MeanGap => FeatureKind::MeanGap,
-        spec::FeatureKind::Share => FeatureKind::Share(tally(conditions())),
-        spec::FeatureKind::Constant(value) => FeatureKind::Constant(*value),
-        spec::FeatureKind::Lookup { .. } => {
-            return Feature::new(spec.name.clone(), FeatureKind::Later);
-        }
-    };
-    Feature {
-        name: spec.name.clone(),
-        kind,
-        fill: spec.fill,
-        transforms: transforms(spec),
-    }
-}
-
-fn transforms(spec: &spec::FeatureSpec) -> Vec<Transform> {
-    let transform = |transform: &spec::Transform| match *transform {
-        spec::Transform::Log1p => Transform::Log1p,
-        spec::Transform::Clip { least, most } => Transform::Clip(least, most),
-        spec::Transform::Scale { mean, deviation } => Transform::Scale(mean, deviation),
-    };
-    spec.transforms.iter().map(transform).collect()
 }
 
 /// The lookups that features take values from, and where these go; none if no feature does. Beside the plan, which of the
 /// pipeline's lookups they are.
 pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan, Vec<usize>)> {
-    let wanted: Vec<_> = wanted(pipeline).collect();
+    let wanted: Vec<_> = features::wanted(pipeline).collect();
     let columns = |wanted_of: usize| {
-        let placed = (0..).zip(&wanted);
+        let placed = wanted.iter().map(|wanted| (wanted.place, wanted.spec));
         let of_lookup = placed.filter_map(move |(place, spec)| match spec.kind {
             spec::FeatureKind::Lookup { lookup, field } if lookup == wanted_of => Some(Column {
                 place,
@@ -270,7 +217,7 @@ pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan
     let (places, lookups): (Vec<usize>, Vec<Lookup>) = used.unzip();
     let plan = LookupPlan {
         lookups,
-        width: wanted.len(),
+        width: width(pipeline),
         tells_provenance: pipeline.sink.provenance,
         spread,
     };

@@ -2,6 +2,7 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+mod feature;
 mod server;
 mod lookup;
 mod mirror;
@@ -14,6 +15,7 @@ use slackwater_dataflow::sink::OutputStream;
 
 use crate::supervisor::restart::RestartStrategy;
 
+pub use self::feature::{Condition, FeatureKind, FeatureSpec, Over, Transform, WindowSpec};
 pub use self::lookup::{LookupRead, LookupSpec};
 pub use self::mirror::MirrorSpec;
 pub use self::server::{Hidden, ServerSpec};
@@ -321,103 +323,6 @@ pub struct HistorySpec {
     pub ttl_ms: u64,
     /// Indices of the fields kept, all different.
     pub fields: Vec<usize>,
-}
-
-/// One feature.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FeatureSpec {
-    /// Its name; names differ.
-    pub name: String,
-    /// What it is.
-    pub kind: FeatureKind,
-    /// Which events of the window count: all conditions hold. Empty: every event.
-    pub conditions: Vec<Condition>,
-    /// Applied left to right, in f64.
-    pub transforms: Vec<Transform>,
-    /// What a value that does not exist becomes, before the transforms; finite.
-    pub fill: f64,
-}
-
-/// What a feature is. Fields of window features are among [`HistorySpec::fields`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum FeatureKind {
-    /// The field's number; a boolean counts 0 or 1.
-    Value {
-        /// An int, float or bool.
-        field: usize,
-    },
-    /// A field of an answer.
-    Lookup {
-        /// Which lookup.
-        lookup: usize,
-        /// Which of its fields.
-        field: usize,
-    },
-    /// The place of the field's string in `values`, from 0; -1 when it is not there.
-    Index {
-        /// A string.
-        field: usize,
-        /// At least one, all different.
-        values: Vec<String>,
-    },
-    /// Hash of the field's string modulo `buckets`.
-    Hash {
-        /// A string.
-        field: usize,
-        /// At least 1.
-        buckets: u32,
-    },
-    /// Sine of 2 pi h / 24, h the whole hour of the event time in UTC.
-    HourSin,
-    /// Cosine of 2 pi h / 24, h the whole hour of the event time in UTC.
-    HourCos,
-    /// Day of the week of the event time in UTC.
-    DayOfWeek,
-    /// Events of the window that meet the conditions.
-    Count,
-    /// Different values of the field in the window.
-    Distinct {
-        /// Any type.
-        field: usize,
-    },
-    /// Milliseconds since the previous event of the key.
-    SincePrevious,
-    /// Mean of the gaps between events of the window, in milliseconds.
-    MeanGap,
-    /// Events that meet the conditions, of all events of the window.
-    Share,
-    /// A finite number.
-    Constant(f64),
-}
-
-/// One condition of a window feature.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Condition {
-    /// Index of the field; among [`HistorySpec::fields`].
-    pub field: usize,
-    /// The field equals any of these; at least one.
-    pub any_of: Vec<Literal>,
-}
-
-/// One step from a feature's value to the model's input. All numbers are finite.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Transform {
-    /// ln(1 + x).
-    Log1p,
-    /// At least `least`, at most `most`; `least <= most`.
-    Clip {
-        /// Lower bound.
-        least: f64,
-        /// Upper bound.
-        most: f64,
-    },
-    /// (x - mean) / deviation.
-    Scale {
-        /// Subtracted first.
-        mean: f64,
-        /// Divided by; not 0.
-        deviation: f64,
-    },
 }
 
 /// The network that scores features.

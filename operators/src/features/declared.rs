@@ -32,8 +32,10 @@ pub struct Feature {
 /// What a feature is computed from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeatureKind {
-    /// A number or truth value of the event itself.
+    /// A number or truth value of the event itself, or what a stage before has put into one of its cells.
     Value(FieldIndex),
+    /// 1 if a text is this one, else 0.
+    Is(FieldIndex, String),
     /// Position of a text among declared ones, -1 if it is none of them.
     Index(FieldIndex, Vec<String>),
     /// xxh3_64 (seed 0) of a text's UTF-8 bytes, modulo a number of buckets.
@@ -132,6 +134,10 @@ impl Feature {
         match &self.kind {
             FeatureKind::Value(field) => {
                 values.extend(rows.map(|row| fill(number(events.rows.cell(row, *field)))));
+            }
+            FeatureKind::Is(field, wanted) => {
+                let is = |text: &[u8]| f64::from(text == wanted.as_bytes());
+                values.extend(rows.map(|row| fill(events.text(row, *field).map(is))));
             }
             FeatureKind::Index(field, texts) => {
                 let index = |text: &[u8]| {

@@ -24,15 +24,9 @@ use crate::batch::{Row, RowBatch, Rows};
 use crate::check::Check;
 use crate::enrichment::Enrichment;
 use crate::history::{Histories, HistoryPlan, KeyHistory};
-use crate::reject::{Reason, RejectBatch, Stage};
-
-/// Sweeps go through all keys this many times while event time advances by one TTL: a key's memory is
-/// given back at most this share of a TTL after its last entry expired.
-const SWEEPS_PER_TTL: u64 = 8;
-
-/// Keys that one sweep looks at, at most. Most are not in the processor's caches: it is about a
-/// millisecond, after which events have their turn, however far event time has leapt.
-const PLACES_PER_SWEEP_MAX: u64 = 8_192;
+use crate::refusal::refuse;
+use crate::reject::RejectBatch;
+use crate::sweeps::Sweeps;
 
 /// Keys written at once for a checkpoint: at a microsecond or two for a full history, well below a millisecond.
 const KEYS_PER_PART: usize = 256;
@@ -79,7 +73,7 @@ pub struct FeatureStage {
     windows: Windows,
     /// One feature of all events of a batch.
     values: Vec<f64>,
-    swept_to: EventTime,
+    sweeps: Sweeps,
     /// Histories of the snapshot under way that had to be written before they changed.
     saved_early: StateDelta,
 }
@@ -98,7 +92,7 @@ impl FeatureStage {
             ),
             slots: Vec::new(),
             values: Vec::new(),
-            swept_to: EventTime::MIN,
+            sweeps: Sweeps::default(),
             saved_early: StateDelta::default(),
             plan,
         }
@@ -107,19 +101,6 @@ impl FeatureStage {
     /// Number of keys with a history.
     pub fn keys(&self) -> usize {
         self.state.len()
-    }
-
-    /// The positions of the events that a check refuses, with its reason.
-    fn refused(&self, rows: &Rows) -> Vec<(usize, Reason)> {
-        let checks = &self.plan.checks;
-        if checks.is_empty() {
-            return Vec::new();
-        }
-        let refuse = |(at, row): (usize, &Row)| {
-            let failed = checks.iter().find(|check| !check.holds_for(rows, row))?;
-            Some((at, failed.reason(Stage::Feature)))
-        };
-        rows.rows().iter().enumerate().filter_map(refuse).collect()
     }
 
     /// Adds every event to its key's history and notes what it sees.
@@ -198,10 +179,8 @@ impl Operator for FeatureStage {
     const KEEPS_STATE: bool = true;
 
     fn on_batch(&mut self, mut batch: RowBatch, out: &mut Emitter<FeatureBatch, RejectBatch>) {
-        let refused = self.refused(&batch.rows);
-        if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, &self.plan.spread) {
-            out.reject(rejects);
-        }
+        let rejects = refuse(&self.plan.checks, &mut batch, &self.plan.spread);
+        rejects.into_iter().for_each(|rejects| out.reject(rejects));
         if !batch.rows.rows().is_empty() {
             self.add_to_histories(&batch.rows);
             let vectors = self.vectors(&batch.rows);
@@ -218,24 +197,10 @@ impl Operator for FeatureStage {
             return;
         };
         histories.on_watermark(watermark);
-        if watermark == EventTime::MAX {
-            // The input has ended; nothing is left to save memory for.
-            return;
+        let places = self.state.places();
+        if let Some(due) = self.sweeps.due(watermark, histories.ttl_ms(), places) {
+            self.sweep(due);
         }
-        let round_ms = (histories.ttl_ms() / SWEEPS_PER_TTL).max(1);
-        // A round has looked at every key: to make up for more than one is of no use.
-        self.swept_to = self.swept_to.max(watermark.minus_ms(round_ms));
-        let passed_ms = watermark.ms_after(self.swept_to);
-        let places = self.state.places() as u64;
-        let due = places.saturating_mul(passed_ms) / round_ms;
-        let due = due.min(places).min(PLACES_PER_SWEEP_MAX);
-        if due == 0 {
-            return;
-        }
-        // Only the time that these places stand for is used up; the rest counts next time.
-        let used_ms = due.saturating_mul(round_ms) / places;
-        self.swept_to = self.swept_to.plus_ms(used_ms);
-        self.sweep(due as usize);
     }
 
     fn will_be_saved(&mut self) {

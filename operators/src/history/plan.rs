@@ -1,6 +1,7 @@
 //! What is declared of histories, and the same with field names and constants resolved to numbers.
 
-use crate::check::Constant;
+use crate::batch::{Row, Rows};
+use crate::check::{Constant, is_one_of};
 use crate::event::FieldIndex;
 use crate::history::texts::{TextId, Texts};
 
@@ -14,6 +15,14 @@ pub struct Condition {
     pub field: FieldIndex,
     /// What it may be.
     pub values: Vec<Constant>,
+}
+
+impl Condition {
+    /// Whether it holds for an event.
+    pub(crate) fn holds(&self, rows: &Rows, row: &Row) -> bool {
+        let cell = rows.cell(row, self.field);
+        is_one_of(&self.values, cell, |span| rows.bytes(span))
+    }
 }
 
 /// A count that is kept up to date for every key.

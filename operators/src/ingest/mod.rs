@@ -61,6 +61,8 @@ pub struct IngestPlan {
     pub max_depth: u32,
     /// Where keys and partitions go.
     pub spread: Spread,
+    /// Cells of each row behind those of its fields, for what later stages compute.
+    pub computed: usize,
     /// Whether keys and headers of records are kept, for dead letters that repeat them.
     pub keeps_origins: bool,
 }
@@ -69,7 +71,7 @@ impl IngestPlan {
     /// What the rows have that come of it.
     pub fn shape(&self) -> RowShape {
         RowShape {
-            fields: self.schema.fields.len(),
+            fields: self.schema.fields.len() + self.computed,
             keeps_origins: self.keeps_origins,
         }
     }

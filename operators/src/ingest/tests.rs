@@ -54,6 +54,7 @@ fn plan(workers: usize) -> IngestPlan {
     ];
     let later = [check_of(1, Rule::NotEmpty, "category cannot be empty")];
     IngestPlan {
+        computed: 0,
         keeps_origins: false,
         fields: FieldRules::new(fields.len(), &checks, &later),
         schema: EventSchema {

@@ -21,7 +21,7 @@ const MAX_EVENT_BYTES: u64 = 256 << 20;
 /// Nesting that parsers of JSON in common use accept by default.
 const MAX_DEPTH: i64 = 128;
 /// Lateness, time to live and the like beyond ten years are typing mistakes.
-pub(super) const MAX_SPAN_MS: u64 = 10 * 365 * 86_400_000;
+pub(in crate::pipeline) const MAX_SPAN_MS: u64 = 10 * 365 * 86_400_000;
 
 const ORDERS: &[Choice] = &[now("arrival"), now("event_time")];
 const SOURCES: &[Choice] = &[now("generator"), now("file"), now("kafka")];

@@ -5,7 +5,7 @@
 //!
 //! Paths are written as `event.max_bytes`; `[]` marks a list of tables, as in `feature[].of`.
 
-mod input;
+pub(super) mod input;
 mod output;
 mod work;
 

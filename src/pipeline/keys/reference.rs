@@ -27,12 +27,22 @@ const RULES: &[(&str, &str, &str)] = &[
 /// Kinds of features: what they are made of.
 const FEATURES: &[(&str, &str)] = &[
     ("value", "a field of type int, float or bool"),
+    (
+        "one_hot",
+        "a field of type string, one number for each value",
+    ),
     ("index", "a field of type string"),
     ("hash", "a field of type string"),
     ("hour_sin", "the event time"),
     ("hour_cos", "the event time"),
     ("day_of_week", "the event time"),
     ("count", "a window"),
+    ("sum", "a window and a field of type int, float or bool"),
+    ("mean", "a window and a field of type int, float or bool"),
+    ("min", "a window and a field of type int, float or bool"),
+    ("max", "a window and a field of type int, float or bool"),
+    ("std", "a window and a field of type int, float or bool"),
+    ("last", "a window and a field of type int, float or bool"),
     ("distinct", "a window and a field of any type"),
     ("since_previous", "a window"),
     ("mean_gap", "a window"),
@@ -40,9 +50,6 @@ const FEATURES: &[(&str, &str)] = &[
     ("lookup", "what others have written"),
     ("constant", "nothing"),
 ];
-
-/// Keys and words that are supported, but not together; the resolver refuses them.
-const TOGETHER: &[(&str, &str)] = &[("feature[].where", "distinct")];
 
 /// The whole page.
 fn page() -> String {
@@ -178,7 +185,7 @@ fn only(key: &Key) -> String {
     let Some((selector, choices)) = selector(key.parent()) else {
         return String::new();
     };
-    let goes = |word: &&str| key.only.contains(word) && !is_missing(key, word);
+    let goes = |word: &&str| key.only.contains(word);
     let words: Vec<&str> = supported(choices).filter(goes).collect();
     if words.is_empty() {
         return String::new();
@@ -200,11 +207,6 @@ fn supported(choices: &'static [Choice]) -> impl Iterator<Item = &'static str> {
     choices.map(|choice| choice.name)
 }
 
-/// Whether the key and the word are supported, but not together.
-fn is_missing(key: &Key, word: &str) -> bool {
-    TOGETHER.contains(&(key.path, word))
-}
-
 /// Words as the file writes them.
 fn quoted<'w>(words: impl Iterator<Item = &'w &'w str>) -> String {
     let words: Vec<String> = words.map(|word| format!("`\"{word}\"`")).collect();
@@ -218,7 +220,7 @@ fn arguments(table: &'static str) -> Vec<(&'static str, String, String)> {
         return Vec::new();
     };
     let row = |word| {
-        let goes = |key: &&Key| key.supported && key.only.contains(&word) && !is_missing(key, word);
+        let goes = |key: &&Key| key.supported && key.only.contains(&word);
         let needed = |key: &Key| matches!(key.need, Need::For(words) if words.contains(&word));
         let names = |must: bool| {
             let keys = of_table(table)
@@ -277,14 +279,6 @@ fn later() -> String {
         if key.supported && !words.is_empty() {
             let _ = writeln!(text, "- {place} = {}", quoted(words.iter()));
         }
-    }
-    for (path, word) in TOGETHER {
-        let Some(key) = all().find(|key| key.path == *path) else {
-            continue;
-        };
-        let (table, name) = (header(key.parent()), key.name());
-        let selector = selector(key.parent()).map_or("", |(key, _)| key.name());
-        let _ = writeln!(text, "- `{table}` `{name}` with `{selector}` `\"{word}\"`");
     }
     text.trim_end().to_owned()
 }

@@ -75,6 +75,11 @@ impl Fields {
         self.list.get(index)?.kind
     }
 
+    /// The type of the field of this name, when there is one and it could be read.
+    pub(super) fn kind_of(&self, name: &str) -> Option<FieldKind> {
+        self.by_name.get(name).and_then(|&index| self.kind(index))
+    }
+
     /// The name of a field.
     pub(super) fn name(&self, index: usize) -> &str {
         self.list.get(index).map_or("", |field| field.name.as_str())

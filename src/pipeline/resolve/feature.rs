@@ -1,14 +1,23 @@
 //! Features: what they are made of, over what, and how they are transformed.
 
 use crate::pipeline::keys::header;
+use crate::pipeline::keys::input::MAX_SPAN_MS;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::check::typed;
 use crate::pipeline::resolve::event::{Fields, Kept, type_name};
 use crate::pipeline::resolve::lookup::Lookups;
-use crate::pipeline::spec::{Condition, FeatureKind, FeatureSpec, FieldKind, Transform};
-use crate::pipeline::units::duration_ms;
+use crate::pipeline::spec::{
+    Condition, FeatureKind, FeatureSpec, FieldKind, Over, Transform, WindowSpec,
+};
+use crate::pipeline::units::{duration_ms, show_ms};
 use crate::pipeline::value::{Located, Value, nearest, quoted, unknown};
+
+/// Fields that are numbers, or count as such.
+const NUMBERS: &[FieldKind] = &[FieldKind::Int, FieldKind::Float, FieldKind::Bool];
+
+/// Most events of a window of the last so many: each stays in memory for every key, for good.
+const MAX_LAST: u32 = 65_536;
 
 /// The declared features.
 pub(super) struct Features {
@@ -45,6 +54,8 @@ impl Features {
 #[derive(Clone, Copy)]
 pub(super) struct Known<'r> {
     pub(super) fields: &'r Fields,
+    /// The job's key, when it could be read.
+    pub(super) key: Option<&'r [usize]>,
     pub(super) kept: Option<&'r Kept>,
     pub(super) lookups: &'r Lookups,
 }
@@ -96,30 +107,35 @@ impl FeatureReader<'_> {
         let transforms = self.transforms();
         let conditions = self.conditions();
         let kind = self.kind();
-        Some(FeatureSpec {
+        let window = self.window();
+        let spec = FeatureSpec {
             name: self.section.string("name")?,
             kind: kind?,
+            window: window?,
             conditions: conditions?,
             transforms: transforms?,
             fill: self.section.float("fill")?,
-        })
+        };
+        if spec.is_of_history() {
+            self.are_kept(&spec);
+        }
+        Some(spec)
     }
 
     fn kind(&mut self) -> Option<FeatureKind> {
         let of = self.section.text("of")?;
         Some(match of.value {
-            "value" => {
-                let numbers = &[FieldKind::Int, FieldKind::Float, FieldKind::Bool];
-                FeatureKind::Value {
-                    field: self.field(of.value, numbers)?,
-                }
-            }
-            "index" => {
+            "value" => FeatureKind::Value {
+                field: self.field(of.value, NUMBERS)?,
+            },
+            "index" | "one_hot" => {
                 let field = self.field(of.value, &[FieldKind::String]);
-                let values = self.index_values();
-                FeatureKind::Index {
-                    field: field?,
-                    values: values?,
+                let values = self.listed_values();
+                let (field, values) = (field?, values?);
+                if of.value == "index" {
+                    FeatureKind::Index { field, values }
+                } else {
+                    FeatureKind::OneHot { field, values }
                 }
             }
             "hash" => {
@@ -146,25 +162,25 @@ impl FeatureReader<'_> {
                 FeatureKind::Lookup { lookup, field }
             }
             "constant" => FeatureKind::Constant(self.section.float("value")?),
-            window => {
-                self.window(window)?;
-                match window {
-                    "count" => FeatureKind::Count,
-                    "since_previous" => FeatureKind::SincePrevious,
-                    "mean_gap" => FeatureKind::MeanGap,
-                    "share" => FeatureKind::Share,
-                    // The key table has no other supported word.
-                    _ => {
-                        let name = self.section.text("field")?;
-                        let field = self.known.fields.index(&name, self.findings)?;
-                        self.keeps(name.at, field);
-                        if let Some((at, _)) = self.section.get("where") {
-                            let message =
-                                "`where` with of = \"distinct\" is not supported in this version";
-                            self.findings.add(at, message);
-                        }
-                        FeatureKind::Distinct { field }
-                    }
+            "count" => FeatureKind::Count,
+            "since_previous" => FeatureKind::SincePrevious,
+            "mean_gap" => FeatureKind::MeanGap,
+            "share" => FeatureKind::Share,
+            "distinct" => {
+                let name = self.section.text("field")?;
+                let field = self.known.fields.index(&name, self.findings)?;
+                FeatureKind::Distinct { field }
+            }
+            // The key table has no other supported word.
+            of => {
+                let field = self.field(of, NUMBERS)?;
+                match of {
+                    "sum" => FeatureKind::Sum { field },
+                    "mean" => FeatureKind::Mean { field },
+                    "min" => FeatureKind::Min { field },
+                    "max" => FeatureKind::Max { field },
+                    "std" => FeatureKind::Std { field },
+                    _ => FeatureKind::Last { field },
                 }
             }
         })
@@ -187,7 +203,7 @@ impl FeatureReader<'_> {
         Some(index)
     }
 
-    fn index_values(&mut self) -> Option<Vec<String>> {
+    fn listed_values(&mut self) -> Option<Vec<String>> {
         let list = self.section.texts("values")?;
         if list.is_empty() {
             let (at, _) = self.section.get("values")?;
@@ -204,27 +220,93 @@ impl FeatureReader<'_> {
         Some(values)
     }
 
-    /// A window feature needs `[history]`, the only window of this version.
-    fn window(&mut self, of: &str) -> Option<()> {
-        let window = self.section.text("window")?;
-        if window.value != "history" {
-            let shown = quoted(window.value);
-            let known = window.value.starts_with("last ") || duration_ms(window.value).is_some();
-            let message = if known {
-                format!("window = {shown} is not supported in this version, only \"history\"")
-            } else {
-                format!("`window`: expected \"history\", got {shown}")
-            };
-            self.findings.add(window.at, message);
-        } else if self.known.kept.is_none() && !self.findings.broken_header() {
-            let at = self.section.text("of").map_or(self.section.at, |of| of.at);
-            self.findings
-                .add(at, format!("of = \"{of}\" needs [history]"));
-        }
-        Some(())
+    /// Over which events a feature is. A feature of this event alone has the window that nobody looks at.
+    fn window(&mut self) -> Option<WindowSpec> {
+        let Some(window) = self.section.text("window") else {
+            return Some(WindowSpec::default());
+        };
+        let over = self.over(&window);
+        let key = match self.section.texts("key") {
+            Some(names) => Some(self.key(names)?),
+            None => None,
+        };
+        Some(WindowSpec {
+            over: over?,
+            key: key.filter(|key| Some(key.as_slice()) != self.known.key),
+            includes_self: self.section.boolean("include_self")?,
+        })
     }
 
-    /// A field that a window feature looks at must be among those that history keeps.
+    fn over(&mut self, window: &Located<&str>) -> Option<Over> {
+        if window.value == "history" {
+            if self.known.kept.is_none() && !self.findings.broken_header() {
+                let of = self.section.text("of");
+                let at = of.as_ref().map_or(self.section.at, |of| of.at);
+                let of = of.map_or("", |of| of.value);
+                let message = format!(
+                    "of = \"{of}\" over a history needs [history], or another `window`, such as \"1h\" or \"last 20\""
+                );
+                self.findings.add(at, message);
+            }
+            return Some(Over::History);
+        }
+        let events = window.value.strip_prefix("last ").map(str::trim);
+        let message = match (events, duration_ms(window.value)) {
+            (Some(events), _) => match events.parse() {
+                Ok(events) if (1..=MAX_LAST).contains(&events) => return Some(Over::Last(events)),
+                _ => format!(
+                    "`window`: expected \"last N\" with N from 1 to {MAX_LAST}, got {}",
+                    quoted(window.value)
+                ),
+            },
+            (None, Some(ms)) if (1..=MAX_SPAN_MS).contains(&ms) => return Some(Over::Time(ms)),
+            (None, Some(_)) => format!(
+                "`window`: must be from 1ms to {}, got {}",
+                show_ms(MAX_SPAN_MS),
+                quoted(window.value)
+            ),
+            (None, None) => format!(
+                "`window`: expected \"history\", \"last N\" or a duration such as \"1h\", got {}",
+                quoted(window.value)
+            ),
+        };
+        self.findings.add(window.at, message);
+        None
+    }
+
+    /// The fields of another key.
+    fn key(&mut self, names: &[Located<String>]) -> Option<Vec<usize>> {
+        if names.is_empty() {
+            let (at, _) = self.section.get("key")?;
+            self.findings.add(at, "`key`: needs at least one field");
+        }
+        for name in names {
+            let kind = self.known.fields.kind_of(&name.value);
+            if let Some(kind @ (FieldKind::Float | FieldKind::Bool)) = kind {
+                let (shown, kind) = (quoted(&name.value), type_name(kind));
+                let message =
+                    format!("key field {shown} must be a string or an int, it is a {kind}");
+                self.findings.add(name.at, message);
+            }
+        }
+        self.known.fields.indices(names, self.findings)
+    }
+
+    /// What a history is asked for it must have kept.
+    fn are_kept(&mut self, spec: &FeatureSpec) {
+        if let (FeatureKind::Distinct { field }, Some(name)) =
+            (&spec.kind, self.section.text("field"))
+        {
+            self.keeps(name.at, *field);
+        }
+        if let Some((_, Value::Where(list))) = self.section.get("where") {
+            for ((name, _), condition) in list.iter().zip(&spec.conditions) {
+                self.keeps(name.at, condition.field);
+            }
+        }
+    }
+
+    /// A field that a history is asked for must be among those that it keeps.
     fn keeps(&mut self, at: usize, field: usize) {
         let Some(kept) = self.known.kept.and_then(|kept| kept.fields.as_ref()) else {
             return;
@@ -247,7 +329,6 @@ impl FeatureReader<'_> {
             let Some(field) = self.known.fields.index(name, self.findings) else {
                 continue;
             };
-            self.keeps(name.at, field);
             let Some(kind) = self.known.fields.kind(field) else {
                 continue;
             };

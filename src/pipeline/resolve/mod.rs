@@ -48,6 +48,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let lookups = lookup::lookups(root.tables("lookup"), &fields, findings);
     let known = feature::Known {
         fields: &fields,
+        key: event.as_ref().map(|event| event.key.as_slice()),
         kept: kept.as_ref(),
         lookups: &lookups,
     };

@@ -152,24 +152,40 @@ pub(super) const BAD: &[Bad] = &[
         "28:27: unknown field \"prise\", did you mean \"price\"?",
     ]),
     bad("[history]\nevents = 5\nttl = \"1h\"\nfields = [\"user\"]\n", "", &[
-        "28:6: of = \"count\" needs [history]",
+        "28:6: of = \"count\" over a history needs [history], or another `window`, such as \"1h\" or \"last 20\"",
     ]),
     bad("of = \"count\"", "of = \"cuont\"", &[
         "32:6: `of`: unknown value \"cuont\", did you mean \"count\"?",
     ]),
-    bad("of = \"count\"", "of = \"sum\"\nfield = \"price\"", &[
-        "32:6: `of`: \"sum\" is not supported in this version",
+    bad("of = \"count\"", "of = \"sum\"\nfield = \"user\"", &[
+        "33:9: of = \"sum\" needs a field of type int, float, bool, \"user\" is of type string",
+    ]),
+    bad("of = \"count\"", "of = \"mean\"\nwindow = \"1h\"", &[
+        "30:1: [[feature]] needs `field` with of = \"mean\"",
+    ]),
+    bad("of = \"count\"", "of = \"table\"", &[
+        "32:6: `of`: \"table\" is not supported in this version",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwindow = \"last 0\"", &[
+        "33:10: `window`: expected \"last N\" with N from 1 to 65536, got \"last 0\"",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwindow = \"an hour\"", &[
+        "33:10: `window`: expected \"history\", \"last N\" or a duration such as \"1h\", got \"an hour\"",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwindow = \"4000d\"", &[
+        "33:10: `window`: must be from 1ms to 3650d, got \"4000d\"",
+    ]),
+    bad("of = \"count\"", "of = \"constant\"\nvalue = 1\nwindow = \"1h\"", &[
+        "34:1: `window` does not go with of = \"constant\", only with \"count\", \"sum\", \"mean\", \"min\", \"max\", \"std\", \"last\", \"distinct\", \"share\", \"since_previous\", \"mean_gap\"",
     ]),
     bad("of = \"count\"", "of = \"count\"\nwhere = { price = 3, user = 4 }", &[
-        "33:11: field \"price\" is not kept: add it to [history] fields",
         "33:29: the field is of type string, got 4",
     ]),
     bad("of = \"count\"", "of = \"count\"\nwhere = \"user == 'a'\"\nwindow = \"1h\"", &[
         "33:9: `where`: an expression is not supported in this version, write { field = value }",
-        "34:10: window = \"1h\" is not supported in this version, only \"history\"",
     ]),
-    bad("of = \"count\"", "of = \"distinct\"\nfield = \"user\"\nwhere = { user = \"a\" }", &[
-        "34:9: `where` with of = \"distinct\" is not supported in this version",
+    bad("of = \"count\"", "of = \"count\"\nwhere = { price = 3 }", &[
+        "33:11: field \"price\" is not kept: add it to [history] fields",
     ]),
     bad("kind = \"discard\"", "kind = \"discard\"\nfields = [\"user\", \"usr\", \"user\"]", &[
         "39:19: unknown field \"usr\", did you mean \"user\"?",
