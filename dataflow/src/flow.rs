@@ -7,10 +7,13 @@
 //! there is room again. Nothing ever blocks a worker.
 //!
 //! An operator that gives what it kept for later needs room as well. As long as one has more to give than it
-//! could, no source reads: what has been read goes first, or it would pile up behind what is read after it.
+//! could, no source reads: what has been read goes first, or it would pile up behind what is read after it. For the same reason an
+//! operator waits for those behind it that keep events as well.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::sink::OutputChunk;
@@ -38,6 +41,8 @@ pub struct Flow {
     unpublished_bytes: AtomicU64,
     /// Operators that have more to give than they could.
     backlogs: AtomicU64,
+    /// The same by their places in the graph.
+    backlogs_at: Mutex<BTreeMap<usize, u64>>,
     /// Set by who found no room; the next retirement wakes all.
     starved: AtomicBool,
     wakers: Mutex<Vec<Wake>>,
@@ -54,6 +59,7 @@ impl Flow {
             bytes: AtomicU64::new(0),
             unpublished_bytes: AtomicU64::new(0),
             backlogs: AtomicU64::new(0),
+            backlogs_at: Mutex::new(BTreeMap::new()),
             starved: AtomicBool::new(false),
             wakers: Mutex::new(Vec::new()),
         }
@@ -61,7 +67,28 @@ impl Flow {
 
     /// Whether there is room for what an operator gives. If not, it will be woken when it should ask again.
     pub fn has_room(&self) -> bool {
-        self.holds_or_wakes(|| self.is_below_bounds())
+        self.has_room_at(usize::MAX)
+    }
+
+    /// The same for an operator at this place of the graph: those behind it go first that have more to give than they could.
+    /// What it gives them counts for no bound on events in flight once they keep it, so it would pile up there.
+    pub(crate) fn has_room_at(&self, place: usize) -> bool {
+        self.holds_or_wakes(|| self.is_below_bounds() && !self.is_backlogged_behind(place))
+    }
+
+    fn is_backlogged_behind(&self, place: usize) -> bool {
+        self.backlogs.load(Ordering::SeqCst) > 0 && {
+            let at = self.backlogs_at();
+            at.range((Bound::Excluded(place), Bound::Unbounded))
+                .any(|(_, backlogs)| *backlogs > 0)
+        }
+    }
+
+    fn backlogs_at(&self) -> MutexGuard<'_, BTreeMap<usize, u64>> {
+        // Each change is one step: a panic elsewhere leaves the counts right.
+        self.backlogs_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is room for what a source reads. If not, it will be woken when it should ask again.
@@ -98,13 +125,17 @@ impl Flow {
         holds()
     }
 
-    /// Notes that an operator has more to give than it could.
-    pub(crate) fn begin_backlog(&self) {
+    /// Notes that the operator at this place of the graph has more to give than it could.
+    pub(crate) fn begin_backlog(&self, place: usize) {
+        *self.backlogs_at().entry(place).or_default() += 1;
         self.backlogs.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes that it has given it all.
-    pub(crate) fn end_backlog(&self) {
+    pub(crate) fn end_backlog(&self, place: usize) {
+        if let Some(backlogs) = self.backlogs_at().get_mut(&place) {
+            *backlogs -= 1;
+        }
         self.backlogs.fetch_sub(1, Ordering::SeqCst);
         self.wake_the_starved();
     }
@@ -255,11 +286,18 @@ mod tests {
         flow.on_room(Wake::new(move || {
             counter.fetch_add(1, Ordering::SeqCst);
         }));
-        flow.begin_backlog();
+        flow.begin_backlog(2);
         assert!(flow.has_room());
+        assert!(flow.has_room_at(3) && flow.has_room_at(2));
+        assert!(!flow.has_room_at(1), "who stands behind it goes first");
         assert!(!flow.has_room_to_read());
-        flow.end_backlog();
+        flow.begin_backlog(1);
+        flow.end_backlog(2);
         assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(flow.has_room_at(1));
+        assert!(!flow.has_room_to_read());
+        flow.end_backlog(1);
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
         assert!(flow.has_room_to_read());
     }
 

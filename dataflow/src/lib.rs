@@ -16,6 +16,7 @@
 //!   watermark, and [`spill`] for those beyond it. [`meters`]: what a run counts;
 //!   [`reached`]: how far event time has come.
 //! - [`snapshot`]: what of a stage's state goes into a checkpoint. [`state`]: keyed state in memory.
+//! - [`turn`]: how events of a partition are in order again that have come over several workers.
 //! - [`operator`], [`ingest`]: what a stage is: a plain state machine.
 //! - [`control`]: what a coordinator tells workers, and what they hand over of each epoch.
 //! - [`checkpoint`]: what checkpoints are made of, when one is taken, and how a run begins from one.
@@ -52,6 +53,7 @@ pub mod meters;
 pub mod reached;
 pub mod snapshot;
 pub mod state;
+pub mod turn;
 pub mod operator;
 pub mod ingest;
 pub mod control;

@@ -16,6 +16,7 @@ use std::error::Error;
 use crate::moment::{Epoch, EventTime};
 
 use crate::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
+use crate::turn::InTurn;
 
 /// A state machine in the stream: takes batches, gives batches and rejects.
 pub trait Operator: 'static {
@@ -102,6 +103,18 @@ pub trait WaitingOperator: 'static {
 
     /// Gives the first of the batches that wait, if nothing is missing for it; whether it did.
     fn finish(&mut self, out: &mut Emitter<Self::Output, Self::Reject>) -> bool;
+}
+
+/// Makes one batch of the parts in which a turn of a partition has come. It is asked turn after turn of each partition, and
+/// keeps nothing; what waits until a turn is whole waits in the adapter, and no epoch ends before.
+pub trait Gather: 'static {
+    /// A part, which names its worker and its turn.
+    type Part: Routed + InTurn + Send + 'static;
+    /// What comes of all parts of a turn.
+    type Whole: 'static;
+
+    /// Makes one of all parts of a turn, which come in no order: one and the others.
+    fn gather(&mut self, one: Self::Part, others: Vec<Self::Part>) -> Self::Whole;
 }
 
 /// Takes what an operator gives.

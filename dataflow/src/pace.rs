@@ -188,6 +188,8 @@ impl Allowance<'_> {
 pub struct WaitingRoom {
     flow: Arc<Flow>,
     pace: Arc<Pace>,
+    /// Operators of one worker that keep events, of which this is one's.
+    shared_by: u64,
     events: u64,
     bytes: u64,
 }
@@ -197,6 +199,7 @@ impl WaitingRoom {
         WaitingRoom {
             flow,
             pace,
+            shared_by: 1,
             events: 0,
             bytes: 0,
         }
@@ -208,9 +211,19 @@ impl WaitingRoom {
         WaitingRoom::new(Arc::new(Flow::new(1)), Arc::new(pace))
     }
 
+    /// The same where so many operators of each worker keep events, one after the other: each has its share of the memory.
+    /// What they keep is added up, so the bound on that is one for all.
+    #[must_use]
+    pub fn shared_by(self, operators: usize) -> Self {
+        WaitingRoom {
+            shared_by: operators.max(1) as u64,
+            ..self
+        }
+    }
+
     /// Bytes that the operator may hold in memory.
     pub fn memory_bytes_max(&self) -> u64 {
-        self.pace.limits.waiting_bytes_per_worker
+        self.pace.limits.waiting_bytes_per_worker / self.shared_by
     }
 
     /// Says how much the operator keeps now, in memory and on disk.

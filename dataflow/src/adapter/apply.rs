@@ -72,6 +72,7 @@ impl<'s> Graph<'s> {
         let saved = self.saved(name, &mut operator);
         let mut applied = Applied {
             name: name.to_owned(),
+            place: self.next_place(),
             job: Arc::clone(&self.job),
             operator,
             saved,
@@ -105,6 +106,13 @@ impl<'s> Graph<'s> {
 }
 
 impl Graph<'_> {
+    /// The place of the next operator. Graphs are built from the source on.
+    fn next_place(&self) -> usize {
+        let place = self.places.get();
+        self.places.set(place + 1);
+        place
+    }
+
     /// What a stage with state needs in a job with checkpoints, and its state put into it.
     fn saved<Op: Operator>(&self, name: &str, operator: &mut Op) -> Option<Saved<Op::Input>> {
         let epochs = self.job.epochs().filter(|_| Op::KEEPS_STATE)?;
@@ -190,6 +198,8 @@ impl<O: 'static, R: 'static> Ports<O, R> {
 /// An operator between its input and its outputs.
 struct Applied<Op: Operator> {
     name: String,
+    /// How many operators stand before it: the same on all workers.
+    place: usize,
     job: Arc<RunShared>,
     operator: Op,
     /// None for a stage that no checkpoint keeps anything of.
@@ -332,7 +342,7 @@ impl<Op: Operator> Applied<Op> {
         }
         let mut parts = 0;
         while self.operator.is_due() {
-            if self.job.has_failed() || !self.job.flow.has_room() {
+            if self.job.has_failed() || !self.job.flow.has_room_at(self.place) {
                 break;
             }
             if parts == PARTS_PER_ACTIVATION {
@@ -346,9 +356,9 @@ impl<Op: Operator> Applied<Op> {
         if is_due != self.is_backlogged {
             self.is_backlogged = is_due;
             if is_due {
-                self.job.flow.begin_backlog();
+                self.job.flow.begin_backlog(self.place);
             } else {
-                self.job.flow.end_backlog();
+                self.job.flow.end_backlog(self.place);
             }
         }
     }

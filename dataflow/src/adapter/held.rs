@@ -42,6 +42,10 @@ impl Held {
         held
     }
 
+    pub(super) fn moment(&self) -> Moment {
+        *self.outputs.time()
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.outputs.time().epoch
     }

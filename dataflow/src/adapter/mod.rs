@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is a worker's dataflow under construction: [`Graph::source`] puts a reader and an
 //! [`Ingest`](crate::ingest::Ingest) at its head, [`Graph::apply`] and [`Graph::apply_at_key`] add
-//! operators, [`Graph::apply_waiting`] one that waits for something outside, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
+//! operators, [`Graph::apply_waiting`] one that waits for something outside, [`Graph::gather_at_key`] puts a partition's batches in
+//! order again, [`Graph::publish`] ends it. Every operator has a reject output, and a graph whose rejects
 //! are not all consumed does not start: an error stream cannot be forgotten.
 
 mod messages;
@@ -12,6 +13,7 @@ mod capabilities;
 mod source;
 mod apply;
 mod waiting;
+mod gathering;
 mod publish;
 
 use std::cell::{Cell, RefCell};
@@ -50,6 +52,8 @@ pub struct Graph<'s> {
     end: Rc<Cell<Option<Moment>>>,
     /// Stages that hand over state at the end of each epoch.
     stages: Cell<usize>,
+    /// Operators so far.
+    places: Cell<usize>,
     /// The source's address, by which the worker wakes it once more when the graph has drained.
     source: RefCell<Option<Rc<[usize]>>>,
     rejects: RefCell<Vec<(String, Rc<Cell<bool>>)>>,
@@ -87,6 +91,7 @@ impl<'s> Graph<'s> {
             drained: Rc::default(),
             end: Rc::default(),
             stages: Cell::new(0),
+            places: Cell::new(0),
             source: RefCell::new(None),
             rejects: RefCell::default(),
         }

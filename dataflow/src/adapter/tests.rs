@@ -1,6 +1,7 @@
 //! Is a graph refused that would lose events, and is a message never stamped later than its events?
 
 mod effects;
+mod gathering;
 mod keeping;
 mod waiting;
 

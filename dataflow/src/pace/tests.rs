@@ -108,3 +108,17 @@ fn does_room_for_waiting_events_wake() {
     other.holds(0, 0);
     assert_eq!((pace.waiting_events(), pace.waiting_bytes()), (0, 0));
 }
+
+#[test]
+fn do_those_who_keep_events_share_the_memory_and_one_bound() {
+    let (flow, pace) = (Arc::new(Flow::new(1)), Arc::new(pace(1)));
+    let room = || WaitingRoom::new(Arc::clone(&flow), Arc::clone(&pace)).shared_by(3);
+    let (mut first, mut second) = (room(), room());
+    assert_eq!(first.memory_bytes_max(), 333);
+    first.holds(2, 70);
+    second.holds(1, 30);
+    assert_eq!((pace.waiting_events(), pace.waiting_bytes()), (3, 100));
+    first.holds(0, 0);
+    second.holds(3, 100);
+    assert_eq!((pace.waiting_events(), pace.waiting_bytes()), (3, 100));
+}

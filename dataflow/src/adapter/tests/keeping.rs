@@ -1,6 +1,7 @@
 //! What an operator keeps for later: is it held for, given in order and as there is room, and given to the end?
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,16 @@ struct Sorter {
     slow: Option<Duration>,
     /// Of the batches that this turn took.
     taken: Vec<Ticket>,
+    /// Most events that it has kept.
+    most: Arc<AtomicU64>,
+}
+
+impl Sorter {
+    fn tell(&mut self) {
+        let kept = self.kept.len() as u64;
+        self.most.fetch_max(kept, Ordering::SeqCst);
+        self.room.holds(kept, kept);
+    }
 }
 
 impl Operator for Sorter {
@@ -52,8 +63,7 @@ impl Operator for Sorter {
         let place = |&(offset, time): &(Offset, i64)| ((time, partition, offset.0), ());
         self.kept.extend(batch.events.iter().map(place));
         self.taken.push(batch.ticket);
-        self.room
-            .holds(self.kept.len() as u64, self.kept.len() as u64);
+        self.tell();
     }
 
     fn on_turn_over(&mut self) {
@@ -85,8 +95,7 @@ impl Operator for Sorter {
             let ticket = self.room.admit(1, 1, Duration::ZERO);
             out.give(Batch::of(self.worker, partition, (offset, time), ticket));
         }
-        self.room
-            .holds(self.kept.len() as u64, self.kept.len() as u64);
+        self.tell();
         let until = Instant::now() + self.slow.unwrap_or_default() * given as u32;
         while Instant::now() < until {
             std::hint::spin_loop();
@@ -111,6 +120,8 @@ struct Script {
     fails_after: Option<usize>,
     /// Processor time per event that the sorter of the first worker takes to give it.
     slow: Option<Duration>,
+    /// How many events a second sorter behind the first gives at once, if there is one.
+    second: Option<usize>,
     mood: Mood,
 }
 
@@ -125,6 +136,7 @@ impl Script {
             at_once: 3,
             fails_after: None,
             slow: None,
+            second: None,
             mood: Mood::Willing,
         }
     }
@@ -142,6 +154,8 @@ struct Running {
     passed: Arc<Mutex<u64>>,
     /// What that stage was told, by worker.
     told: Watermarks,
+    /// Most events that the second sorter of any worker has kept.
+    most: Arc<AtomicU64>,
 }
 
 impl Running {
@@ -162,6 +176,7 @@ impl Running {
             script,
             passed: Arc::default(),
             told: Watermarks::default(),
+            most: Arc::default(),
         }
     }
 
@@ -172,6 +187,7 @@ impl Running {
             pace,
             passed,
             told,
+            most,
             ..
         } = self;
         let (sink, group) = (Box::new(self.sink), self.group);
@@ -189,8 +205,27 @@ impl Running {
                     fails_after: script.fails_after,
                     slow: script.slow.filter(|_| worker == 0),
                     taken: Vec::new(),
+                    most: Arc::default(),
                 };
                 let (sorted, none) = graph.apply_at_key("sort", batches, sorter);
+                let (sorted, others_again) = match script.second {
+                    None => (sorted, None),
+                    Some(at_once) => {
+                        let second = Sorter {
+                            worker,
+                            room: graph.waiting_room(&pace),
+                            watermark: None,
+                            kept: BTreeMap::new(),
+                            at_once,
+                            fails_after: None,
+                            slow: None,
+                            taken: Vec::new(),
+                            most: Arc::clone(&most),
+                        };
+                        let (sorted, never) = graph.apply_at_key("again", sorted, second);
+                        (sorted, Some(never.into_stream()))
+                    }
+                };
                 let sorted = witness(graph, sorted, &passed);
                 let watermarks = Arc::clone(&told);
                 let strict = Strict { worker, watermarks };
@@ -203,6 +238,7 @@ impl Running {
                     none.into_stream(),
                     refused.into_stream(),
                 ];
+                let others = others.into_iter().chain(others_again);
                 let late = Encode(OutputStream::LateEvents);
                 let (others, never) = graph.apply("encode others", graph.concat(others), late);
                 never.none();
@@ -370,6 +406,38 @@ fn does_a_slow_worker_slow_the_source_and_not_fill_the_room_for_waiting_events()
     // the first has become due.
     let bound = 2 * 2 * EVENTS_IN_FLIGHT_PER_WORKER;
     assert!(most < bound + bound / 4, "{most}");
+}
+
+/// Much falls due at once in the first of two that keep events, and the second is slower: it would have it all.
+#[test]
+fn does_who_keeps_events_wait_for_who_does_so_behind_it() {
+    const EVENTS: i64 = 60_000;
+    for workers in [1, 2] {
+        let all_read = Gate::default();
+        let mut script = Script::of(Vec::new(), 0, workers);
+        let times = (0..EVENTS).map(|n| 1_000 + n).collect();
+        script.partitions = vec![
+            vec![Act::Records(vec![100]), Act::WaitFor(all_read.clone())],
+            vec![Act::Records(times)],
+        ];
+        script.at_once = 1_000;
+        script.second = Some(10);
+        let job = Running::new(script);
+        let (pace, most) = (Arc::clone(&job.pace), Arc::clone(&job.most));
+        let (passed, sink) = (Arc::clone(&job.passed), job.sink.clone());
+        let running = thread::spawn(move || job.run());
+        while pace.waiting_events() < EVENTS as u64 + 1 {
+            assert!(!running.is_finished(), "it waits");
+            thread::yield_now();
+        }
+        all_read.open();
+        running.join().unwrap().unwrap();
+        assert_eq!(*passed.lock().unwrap(), EVENTS as u64 + 1);
+        let sorted = by_key(&sink).into_values();
+        assert!({ sorted }.all(|places| places.is_sorted()));
+        let most = most.load(Ordering::SeqCst);
+        assert!(most < EVENTS as u64 / 3, "the second has kept {most}");
+    }
 }
 
 #[test]
