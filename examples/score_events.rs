@@ -98,6 +98,7 @@ fn ingest(later: &[Check]) -> IngestPlan {
     IngestPlan {
         computed: 0,
         keeps_origins: false,
+        detour: None,
         // The ingest is told of later checks: `NotEmpty` speaks for missing fields as well, at its own stage.
         fields: FieldRules::new(schema.fields.len(), &checks, later),
         schema,

@@ -10,6 +10,7 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
+use slackwater_dataflow::turn::{InTurn, Turn};
 
 use crate::event::FieldIndex;
 use crate::origin;
@@ -317,6 +318,11 @@ impl Rows {
         leave_out(&mut self.order_times, positions);
     }
 
+    /// The same shape, and no rows yet.
+    pub(crate) fn like(&self, rows: usize, bytes: usize) -> Self {
+        Rows::with_capacity(self.shape, rows, bytes)
+    }
+
     /// The cells of a row as they are stored, one per field.
     fn stored_cells(&self, row: &Row) -> &[Cell] {
         let start = row.cells_at as usize;
@@ -378,6 +384,14 @@ pub struct RowBatch {
     pub rows: Rows,
     /// Keeps them in flight.
     pub ticket: Ticket,
+    /// Which part of its partition it is; none where nobody has to put parts together again.
+    pub turn: Option<Turn>,
+}
+
+impl InTurn for RowBatch {
+    fn turn(&self) -> Option<Turn> {
+        self.turn
+    }
 }
 
 impl Routed for RowBatch {

@@ -7,7 +7,9 @@
 //!   dead-letter stream. [`key`]: canonical key bytes.
 //! - [`ingest`]: bytes to rows, at the source's worker.
 //! - [`order`]: in event-time order, the wait for the watermark.
-//! - [`history`], [`window`], [`features`]: what is known of the key, and the vector made of it, at the key's worker.
+//! - [`resequence`], [`reroute`]: where features are of other keys than the job's, the way from the worker of one key to that of the
+//!   next.
+//! - [`history`], [`window`], [`features`]: what is known of a key, and the vector made of it, at the key's worker.
 //! - [`lookup`]: features that others have written elsewhere. [`enrichment`]: where they come from, as a prediction tells it.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
@@ -24,6 +26,8 @@ mod refusal;
 pub mod key;
 pub mod ingest;
 pub mod order;
+pub mod resequence;
+pub mod reroute;
 mod sweeps;
 pub mod history;
 pub mod window;

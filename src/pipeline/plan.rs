@@ -190,6 +190,7 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         spread,
         computed: 0,
         keeps_origins: pipeline.dead_letters == spec::DeadLetterForm::Raw,
+        detour: None,
     }
 }
 

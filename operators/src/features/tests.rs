@@ -59,6 +59,7 @@ fn batch(events: &[Event]) -> RowBatch {
         worker: 0,
         rows,
         ticket: Ticket::detached(),
+        turn: None,
     }
 }
 

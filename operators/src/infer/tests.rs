@@ -120,6 +120,7 @@ fn events(vectors: &[f32]) -> FeatureBatch {
             worker: 0,
             rows,
             ticket: Ticket::detached(),
+            turn: None,
         },
         vectors: vectors.to_vec(),
     }

@@ -17,13 +17,14 @@ use slackwater_dataflow::ingest::{FloorEffect, Ingest, Sealed};
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::place::{Offset, PartitionId, Spread};
 use slackwater_dataflow::source::{Origin, Payload};
+use slackwater_dataflow::turn::Turn;
 
 pub use self::fields::FieldRules;
 pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
 use self::fields::{Decoded, FieldReader};
 use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, RowShape, Rows};
-use crate::event::EventSchema;
+use crate::event::{EventSchema, FieldIndex};
 use crate::json::Malformed;
 use crate::key::KeyWriter;
 use crate::origin;
@@ -65,6 +66,17 @@ pub struct IngestPlan {
     pub computed: usize,
     /// Whether keys and headers of records are kept, for dead letters that repeat them.
     pub keeps_origins: bool,
+    /// Where rows go before they come to the worker of their key; none if they go there at once.
+    pub detour: Option<Detour>,
+}
+
+/// A way over the workers of other keys than the job's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detour {
+    /// The fields of the key whose worker gets a row first.
+    pub first: Vec<FieldIndex>,
+    /// Whether batches say their turns, because nothing else would put them in order behind the first of these workers.
+    pub in_turns: bool,
 }
 
 impl IngestPlan {
@@ -95,6 +107,8 @@ pub struct EventIngest {
     plan: Arc<IngestPlan>,
     reader: FieldReader,
     key: KeyWriter,
+    /// That of the first worker on the way, if it is another one.
+    first_key: Option<KeyWriter>,
     clocks: BTreeMap<PartitionId, PartitionClock>,
     /// Open rows by target worker, of `current`.
     open: Vec<Option<Rows>>,
@@ -102,7 +116,9 @@ pub struct EventIngest {
     expected: Vec<Extent>,
     current: PartitionId,
     /// Rows closed because another partition's records followed.
-    closed: Vec<(PartitionId, usize, Rows)>,
+    closed: Vec<Closed>,
+    /// The next turn of each partition, where batches say them.
+    turns: BTreeMap<PartitionId, u64>,
     /// Rejects of `current`.
     refused: Vec<Reject>,
     /// Rejects closed for the same reason.
@@ -111,6 +127,15 @@ pub struct EventIngest {
     dropped: u64,
     /// What the record was written with that is being looked at, if that is kept.
     origin: Vec<u8>,
+}
+
+/// Rows of a partition for a worker.
+#[derive(Debug)]
+struct Closed {
+    partition: PartitionId,
+    worker: usize,
+    rows: Rows,
+    turn: Option<Turn>,
 }
 
 /// What is wrong with an event.
@@ -136,11 +161,16 @@ impl EventIngest {
         EventIngest {
             reader: FieldReader::new(&plan.schema),
             key: KeyWriter::new(plan.schema.key.clone()),
+            first_key: plan
+                .detour
+                .as_ref()
+                .map(|it| KeyWriter::new(it.first.clone())),
             clocks: BTreeMap::new(),
             open: (0..plan.spread.workers.max(1)).map(|_| None).collect(),
             expected: vec![EXPECTED; plan.spread.workers.max(1)],
             current: PartitionId::default(),
             closed: Vec::new(),
+            turns: BTreeMap::new(),
             refused: Vec::new(),
             closed_rejects: Vec::new(),
             dropped: 0,
@@ -194,7 +224,11 @@ impl EventIngest {
             }
         };
         let (key, key_hash) = self.key.write(cells, record, scratch);
-        let target = plan.spread.worker(key_hash);
+        let first_key = self.first_key.as_mut();
+        let first_key = first_key.and_then(|it| it.write_if_whole(cells, record, scratch));
+        let target = plan
+            .spread
+            .worker(first_key.map_or(key_hash, |(_, hash)| hash));
         #[expect(
             clippy::indexing_slicing,
             reason = "the spread names workers below its number"
@@ -224,7 +258,26 @@ impl EventIngest {
         }
     }
 
+    /// The turn in which the open rows go out, if batches say it.
+    fn next_turn(&mut self) -> Option<Turn> {
+        let parts = self.open.iter().flatten().count();
+        let in_turns = self.plan.detour.as_ref().is_some_and(|it| it.in_turns);
+        if !in_turns || parts == 0 {
+            return None;
+        }
+        let partition = self.current;
+        let next = self.turns.entry(partition).or_default();
+        let number = *next;
+        *next += 1;
+        Some(Turn {
+            partition,
+            number,
+            parts,
+        })
+    }
+
     fn close(&mut self) {
+        let turn = self.next_turn();
         let expected = &mut self.expected;
         for ((target, rows), expected) in self.open.iter_mut().enumerate().zip(expected) {
             if let Some(rows) = rows.take() {
@@ -232,7 +285,12 @@ impl EventIngest {
                 let (held, bytes) = (rows.rows().len(), rows.bytes_held());
                 expected.rows = held + held / 8 + 1;
                 expected.bytes = bytes + bytes / 8;
-                self.closed.push((self.current, target, rows));
+                self.closed.push(Closed {
+                    partition: self.current,
+                    worker: target,
+                    rows,
+                    turn,
+                });
             }
         }
         if !self.refused.is_empty() {
@@ -290,13 +348,14 @@ impl Ingest for EventIngest {
 
     fn seal(&mut self, ticket: &Ticket, out: &mut Sealed<RowBatch, RejectBatch>) {
         self.close();
-        for (partition, worker, rows) in self.closed.drain(..) {
+        for closed in self.closed.drain(..) {
             let batch = RowBatch {
-                worker,
-                rows,
+                worker: closed.worker,
+                rows: closed.rows,
                 ticket: ticket.clone(),
+                turn: closed.turn,
             };
-            out.batches.push((partition, batch));
+            out.batches.push((closed.partition, batch));
         }
         for (partition, rejects) in self.closed_rejects.drain(..) {
             let ticket = ticket.clone();

@@ -56,6 +56,7 @@ fn plan(workers: usize) -> IngestPlan {
     IngestPlan {
         computed: 0,
         keeps_origins: false,
+        detour: None,
         fields: FieldRules::new(fields.len(), &checks, &later),
         schema: EventSchema {
             fields,

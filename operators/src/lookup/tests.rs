@@ -145,6 +145,7 @@ fn batch(first: u64, keys: &[Option<i64>]) -> FeatureBatch {
             worker: 0,
             rows,
             ticket: Ticket::detached(),
+            turn: None,
         },
         vectors,
         enrichment: Enrichment::default(),

@@ -33,7 +33,8 @@ pub use self::spilled::SpillError;
 
 use self::saved::Restoring;
 use self::waiting::Waiting;
-use crate::batch::{RowBatch, RowShape};
+use crate::batch::{Row, RowBatch, RowShape, Rows};
+use crate::key::Route;
 
 /// Events and bytes given at once: as many as a poll of a source brings, for the same reasons.
 const PART: Part = Part {
@@ -52,6 +53,8 @@ struct Part {
 pub struct EventTimeOrder {
     worker: usize,
     spread: Spread,
+    /// By which key rows come to this worker, and so where checkpoints keep them.
+    route: Route,
     room: WaitingRoom,
     waiting: Waiting,
     restoring: Restoring,
@@ -74,12 +77,29 @@ impl EventTimeOrder {
         EventTimeOrder {
             worker,
             spread,
+            route: Route::own(),
             restoring: Restoring::new(shape),
             waiting: Waiting::new(shape, room.memory_bytes_max(), spill),
             part: PART,
             shape,
             taken: Vec::new(),
             room,
+        }
+    }
+
+    /// The same at the workers of another key than the job's.
+    #[must_use]
+    pub fn at(self, route: Route) -> Self {
+        EventTimeOrder { route, ..self }
+    }
+
+    /// The same behind another stage that keeps events: batches come in order, of any partitions, and not each of one
+    /// partition as sources send them.
+    #[must_use]
+    pub fn behind_another(self) -> Self {
+        EventTimeOrder {
+            waiting: self.waiting.of_any_partitions(),
+            ..self
         }
     }
 
@@ -126,6 +146,7 @@ impl Operator for EventTimeOrder {
                     worker: self.worker,
                     rows,
                     ticket,
+                    turn: None,
                 });
             }
             Err(error) => out.fail(error),
@@ -137,9 +158,10 @@ impl Operator for EventTimeOrder {
     }
 
     fn will_be_saved(&mut self) {
-        let spread = self.spread;
-        self.waiting
-            .will_be_saved(Box::new(move |key| spread.group(key)));
+        let (spread, mut route) = (self.spread, self.route.clone());
+        // Whoever goes on from the checkpoint gets a row back where the same group sends those that follow it.
+        let group = move |rows: &Rows, row: &Row| spread.group(route.hash(rows, row));
+        self.waiting.will_be_saved(Box::new(group));
     }
 
     fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {

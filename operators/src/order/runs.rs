@@ -57,7 +57,7 @@ impl Timed {
 pub(super) enum Origin {
     /// A batch of one partition, with the number of batches that came before it.
     Batch(PartitionId, u64),
-    /// Disk: any partitions.
+    /// Disk, or another stage that keeps events: any partitions, in the order of places.
     Block,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Run {
     pub(super) rows: Rows,
     pub(super) read_at: Duration,
     origin: Origin,
-    /// In order. A batch holds rows of one partition in the order of their offsets, and a block from disk is
+    /// In order. A batch holds rows of one partition in the order of their offsets, and a block is
     /// in order as a whole: so among rows of one time their numbers decide.
     pub(super) order: Vec<Timed>,
     /// How many of them have become due.

@@ -9,7 +9,7 @@
 use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::moment::EventTime;
 
-use slackwater_dataflow::place::{KeyGroup, KeyHash, Offset, PartitionId};
+use slackwater_dataflow::place::{KeyGroup, Offset, PartitionId};
 use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta, StrangeEntry};
 
 use crate::batch::{Row, RowShape, Rows};
@@ -63,7 +63,7 @@ pub struct PlainWaiting<'b> {
     pub key: &'b [u8],
 }
 
-/// Reads an entry of the stage as it is, of events with so many fields; none if it is not one.
+/// Reads an entry of the stage as it is, of events with so many cells; none if it is not one.
 pub fn read_plain<'b>(
     entry_key: &[u8],
     value: &'b [u8],
@@ -86,9 +86,12 @@ pub fn read_plain<'b>(
     })
 }
 
+/// Where a row belongs: to the group of the key by which it has come.
+pub(super) type GroupOfRow = Box<dyn FnMut(&Rows, &Row) -> KeyGroup>;
+
 /// What checkpoints have still to hear.
 pub(super) struct Saving {
-    group: Box<dyn Fn(KeyHash) -> KeyGroup>,
+    group: GroupOfRow,
     /// Runs that came in the open epoch.
     new: Vec<u32>,
     /// Rows that did and went to disk.
@@ -102,8 +105,8 @@ pub(super) struct Saving {
 }
 
 impl Saving {
-    /// Nothing to hear yet; `group` is where a key belongs.
-    pub(super) fn new(group: Box<dyn Fn(KeyHash) -> KeyGroup>) -> Self {
+    /// Nothing to hear yet; `group` is where a row belongs.
+    pub(super) fn new(group: GroupOfRow) -> Self {
         Saving {
             group,
             new: Vec::new(),
@@ -130,7 +133,7 @@ impl Saving {
     /// A row of this run goes to disk.
     pub(super) fn on_spilled(&mut self, place: Place, run: &Run, row: &Row) {
         if run.news == News::OfOpenEpoch {
-            put(&mut self.spilled, &self.group, place, &run.rows, row);
+            put(&mut self.spilled, &mut self.group, place, &run.rows, row);
         }
     }
 
@@ -138,7 +141,7 @@ impl Saving {
         run.news = News::Known;
         for &timed in run.order.get(run.taken..).unwrap_or_default() {
             if let Some((place, row)) = run.place(timed).zip(run.row(timed)) {
-                put(&mut self.written, &self.group, place, &run.rows, row);
+                put(&mut self.written, &mut self.group, place, &run.rows, row);
             }
         }
     }
@@ -184,14 +187,8 @@ impl Saving {
     }
 }
 
-fn put(
-    delta: &mut StateDelta,
-    group: &dyn Fn(KeyHash) -> KeyGroup,
-    place: Place,
-    rows: &Rows,
-    row: &Row,
-) {
-    delta.put(group(row.key_hash), &key(place), |out| {
+fn put(delta: &mut StateDelta, group: &mut GroupOfRow, place: Place, rows: &Rows, row: &Row) {
+    delta.put(group(rows, row), &key(place), |out| {
         row::write(rows, row, out);
     });
 }

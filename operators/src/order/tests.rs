@@ -97,6 +97,7 @@ fn batch(events: &[Event]) -> RowBatch {
         worker: 0,
         rows: rows(events),
         ticket: Ticket::detached(),
+        turn: None,
     }
 }
 

@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use slackwater_dataflow::moment::EventTime;
 
-use slackwater_dataflow::place::{KeyGroup, KeyHash};
 use slackwater_dataflow::snapshot::{Progress, StateDelta};
 use slackwater_dataflow::spill::Spill;
 
 use crate::batch::{ROW_BYTES_EXPECTED, RowShape, Rows};
 use crate::order::runs::{Origin, Place, Run, Runs, Timed};
-use crate::order::saved::{Restoring, Saving};
+use crate::order::saved::{GroupOfRow, Restoring, Saving};
 use crate::order::spilled::{SpillError, Spilled, SpilledRun};
 
 /// Rows that wait for the watermark, of one worker.
 pub(super) struct Waiting {
     shape: RowShape,
+    /// Whether each batch is of one partition.
+    by_partition: bool,
     bytes_max: u64,
     watermark: EventTime,
     runs: Runs,
@@ -47,6 +48,7 @@ impl Waiting {
     pub(super) fn new(shape: RowShape, bytes_max: u64, spill: Box<dyn Spill>) -> Self {
         Waiting {
             shape,
+            by_partition: true,
             bytes_max,
             watermark: EventTime::MIN,
             runs: Runs::default(),
@@ -60,8 +62,16 @@ impl Waiting {
         }
     }
 
-    /// From now on checkpoints keep what waits; `group` is where a key belongs.
-    pub(super) fn will_be_saved(&mut self, group: Box<dyn Fn(KeyHash) -> KeyGroup>) {
+    /// The same, but a batch may hold rows of several partitions, in the order of their places.
+    pub(super) fn of_any_partitions(self) -> Self {
+        Waiting {
+            by_partition: false,
+            ..self
+        }
+    }
+
+    /// From now on checkpoints keep what waits; `group` is where a row belongs.
+    pub(super) fn will_be_saved(&mut self, group: GroupOfRow) {
         self.saving = Some(Saving::new(group));
     }
 
@@ -132,7 +142,10 @@ impl Waiting {
         let Some(first) = rows.rows().first() else {
             return Ok(());
         };
-        let origin = Origin::Batch(first.partition, self.batches);
+        let origin = match self.by_partition {
+            true => Origin::Batch(first.partition, self.batches),
+            false => Origin::Block,
+        };
         self.batches += 1;
         self.events += rows.rows().len() as u64;
         self.keep(Run::new(rows, read_at, origin), true);

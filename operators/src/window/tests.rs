@@ -69,6 +69,7 @@ fn batch(events: &[Event], aggregates: usize) -> RowBatch {
         worker: 0,
         rows,
         ticket: Ticket::detached(),
+        turn: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
         worker: 0,
         rows: all,
         ticket: Ticket::detached(),
+        turn: None,
     }
 }
 

@@ -1,12 +1,19 @@
 //! Does each worker get its keys, in order, one batch per partition?
 
+use std::sync::Arc;
+
 use slackwater_dataflow::ingest::Ingest;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::Routed;
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId};
 use slackwater_dataflow::source::{Origin, Payload};
+use slackwater_dataflow::turn::{InTurn, Turn};
 
+use crate::batch::Cell;
+use crate::event::FieldIndex;
 use crate::ingest::tests::{ingest, plan, seal, text};
+use crate::ingest::{Detour, EventIngest};
+use crate::key::Route;
 
 fn event(user: &str, at: i64) -> String {
     format!(r#"{{"user":"{user}","category":"c","product":"p","at":{at}}}"#)
@@ -121,4 +128,76 @@ fn do_rejects_leave_the_watermark_alone() {
     check(r#"{"user":"a","category":"c","product":"p","at":9000.0}"#);
     check(r#"{"user":"a","category":"c","product":"p","price":101,"at":9000}"#);
     check(r#"{"user":"a","category":"c","product":"p","at":9000"#);
+}
+
+/// The first key on the way is the product, which may be null here; the second half of each poll is of another partition.
+#[test]
+fn does_each_batch_go_to_the_first_key_and_say_its_turn() {
+    const WORKERS: usize = 3;
+    const PRODUCT: FieldIndex = FieldIndex(2);
+    let mut plan = plan(WORKERS);
+    plan.schema.fields[PRODUCT.0].required = false;
+    plan.computed = 2;
+    plan.detour = Some(Detour {
+        first: vec![PRODUCT],
+        in_turns: true,
+    });
+    let spread = plan.spread;
+    let mut ingest = EventIngest::new(Arc::new(plan));
+    for poll in 0..4 {
+        for nth in 0..20 {
+            let partition = PartitionId(u32::from(nth >= 10));
+            let product = match nth % 5 {
+                0 => "null".to_owned(),
+                product => format!("\"p{product}\""),
+            };
+            let record =
+                format!(r#"{{"user":"u{nth}","category":"c","product":{product},"at":1000}}"#);
+            let payload = Payload::Whole(record.as_bytes());
+            ingest.on_record(
+                partition,
+                Offset(poll * 20 + nth),
+                payload,
+                Origin::default(),
+            );
+        }
+        let found = seal(&mut ingest);
+        for partition in [0, 1].map(PartitionId) {
+            let batches = found.batches.iter().filter(|(it, _)| *it == partition);
+            let batches: Vec<_> = batches.map(|(_, batch)| batch).collect();
+            assert!(batches.len() > 1);
+            let turn = Turn {
+                partition,
+                number: poll,
+                parts: batches.len(),
+            };
+            for batch in batches {
+                assert_eq!(batch.turn(), Some(turn));
+                for row in batch.rows.rows() {
+                    let hash = Route::by(vec![PRODUCT]).hash(&batch.rows, row);
+                    assert_eq!(spread.worker(hash), batch.worker());
+                    assert_eq!(row.key_hash, KeyHash::of(batch.rows.bytes(row.key)));
+                    assert_eq!(batch.rows.cells(row).count(), 8);
+                    assert_eq!(batch.rows.cell(row, FieldIndex(7)), Cell::Null);
+                }
+            }
+        }
+    }
+    // A poll of which nothing is left is none.
+    ingest.on_record(
+        PartitionId(0),
+        Offset(99),
+        Payload::Whole(b"{}"),
+        Origin::default(),
+    );
+    assert!(seal(&mut ingest).batches.is_empty());
+    let last = event("anna", 1_000);
+    let payload = Payload::Whole(last.as_bytes());
+    ingest.on_record(PartitionId(0), Offset(100), payload, Origin::default());
+    let found = seal(&mut ingest);
+    let numbers = found
+        .batches
+        .iter()
+        .map(|(_, batch)| batch.turn().unwrap().number);
+    assert!(numbers.eq([4]));
 }
