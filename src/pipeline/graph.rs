@@ -1,5 +1,7 @@
 //! From a typed pipeline to a running job: the only place that names concrete connectors.
 
+mod stations;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,20 +23,17 @@ use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Partition, Source, Starts};
-use slackwater_dataflow::spill::TemporaryFiles;
 use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
-use slackwater_operators::batch::RowBatch;
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, Form, ModelIdentity,
     PredictionPlan, RawPlan,
 };
-use slackwater_operators::features::{FeatureBatch, FeatureStage};
+use slackwater_operators::event::FieldIndex;
+use slackwater_operators::features::FeatureBatch;
 use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
-use slackwater_operators::order::EventTimeOrder;
 use slackwater_operators::reject::RejectBatch;
-use slackwater_operators::window::WindowStage;
 
 use crate::pipeline::lookups::Lookups;
 use crate::pipeline::plan::{Plans, model_name, stage, width};
@@ -336,6 +335,13 @@ impl Blueprint {
         self
     }
 
+    /// The same, but events go over the workers of other keys first, see [`Plans::counting_by`].
+    #[must_use]
+    pub fn counting_by(mut self, keys: &[(Vec<FieldIndex>, usize)]) -> Self {
+        self.plans = self.plans.counting_by(keys, self.pace.is_some());
+        self
+    }
+
     /// Looks at its lookups from outside.
     pub(crate) fn lookup_watches(&self) -> Vec<AskWatch> {
         let lookups = self.lookups.as_ref();
@@ -386,42 +392,14 @@ impl Blueprint {
     pub fn build(&self, graph: &Graph<'_>) -> Result<(), RunError> {
         let plans = &self.plans;
         let ingest = EventIngest::new(Arc::clone(&plans.ingest));
-        let features = FeatureStage::new(Arc::clone(&plans.features));
-        let windows = plans.windows.as_ref();
-        let windows = windows.map(|plan| WindowStage::new(Arc::clone(plan)));
         let source = self.source.as_ref();
-        let mut rejects = Vec::new();
-        // Who is the first behind the exchange is there where the key is.
-        let mut is_at_key = false;
-        let mut rows = match &self.pace {
-            None => {
-                let (rows, refused) = graph.source(source, ingest)?;
-                rejects.push(refused.into_stream());
-                rows
-            }
-            Some(pace) => {
-                let (rows, refused) = graph.source_in_step(pace, source, ingest)?;
-                rejects.push(refused.into_stream());
-                is_at_key = true;
-                self.in_order(graph, pace, rows)
-            }
+        let (rows, refused) = match &self.pace {
+            None => graph.source(source, ingest)?,
+            Some(pace) => graph.source_in_step(pace, source, ingest)?,
         };
-        if let Some(windows) = windows {
-            let (windowed, refused) = if is_at_key {
-                graph.apply(stage::WINDOWS, rows, windows)
-            } else {
-                graph.apply_at_key(stage::WINDOWS, rows, windows)
-            };
-            rejects.push(refused.into_stream());
-            is_at_key = true;
-            rows = windowed;
-        }
-        let (vectors, refused) = if is_at_key {
-            graph.apply(stage::FEATURES, rows, features)
-        } else {
-            graph.apply_at_key(stage::FEATURES, rows, features)
-        };
-        rejects.push(refused.into_stream());
+        let mut rejects = vec![refused.into_stream()];
+        let rows = self.over_hops(graph, rows, &mut rejects);
+        let vectors = self.vectors(graph, rows, &mut rejects);
         let vectors = match &self.lookups {
             None => vectors,
             Some(lookups) => {
@@ -441,26 +419,6 @@ impl Blueprint {
         none.none();
         graph.publish(graph.concat([records, dead_letters]));
         Ok(())
-    }
-
-    /// The rows of the worker's own keys, each when the watermark has passed it.
-    fn in_order<'s>(
-        &self,
-        graph: &Graph<'s>,
-        pace: &Arc<Pace>,
-        rows: Events<'s, RowBatch>,
-    ) -> Events<'s, RowBatch> {
-        let (worker, room) = (graph.share().worker, graph.waiting_room(pace));
-        let order = EventTimeOrder::new(
-            worker,
-            self.plans.ingest.spread,
-            self.plans.ingest.shape(),
-            room,
-            Box::new(TemporaryFiles),
-        );
-        let (rows, none) = graph.apply_at_key(stage::ORDER, rows, order);
-        none.none();
-        rows
     }
 
     fn records<'s>(

@@ -9,12 +9,12 @@ use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
-use slackwater_operators::features::FeaturePlan;
+use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
 use slackwater_operators::infer::InferPlan;
-use slackwater_operators::ingest::{FieldRules, IngestPlan, LatePolicy, TimeRules};
+use slackwater_operators::ingest::{Detour, FieldRules, IngestPlan, LatePolicy, TimeRules};
 use slackwater_operators::lookup::plan as lookup;
 use slackwater_operators::lookup::plan::{Column, Lookup, LookupPlan};
-use slackwater_operators::window::WindowPlan;
+use slackwater_operators::window::{Aggregate, AggregateKind, Over, WindowPlan};
 
 use self::features::{Columns, transforms};
 use crate::pipeline::spec;
@@ -26,13 +26,27 @@ pub(crate) mod stage {
     pub(crate) const INGEST: &str = "ingest";
     pub(crate) const ORDER: &str = "order";
     pub(crate) const WINDOWS: &str = "windows";
+    pub(crate) const RESEQUENCE: &str = "resequence";
     pub(crate) const FEATURES: &str = "features";
+    pub(crate) const REROUTE: &str = "reroute";
     pub(crate) const LOOKUP: &str = "lookup";
     pub(crate) const INFER: &str = "infer";
     pub(crate) const ENCODE_PREDICTIONS: &str = "encode predictions";
     pub(crate) const ENCODE_FEATURES: &str = "encode features";
     pub(crate) const ENCODE_DEAD_LETTERS: &str = "encode dead letters";
     pub(crate) const PUBLISH: &str = "publish";
+
+    /// What a stage is called that stands at the workers of another key, also in checkpoints: so the key says whose state it
+    /// is, and not how many others there are before it.
+    pub(crate) fn at_hop(stage: &str, key: &str) -> String {
+        format!("{stage} by {key}")
+    }
+
+    /// Whether a stage of this name waits for the watermark, of whichever key.
+    pub(crate) fn is_order(name: &str) -> bool {
+        let behind = name.strip_prefix(ORDER);
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with(" by "))
+    }
 }
 
 /// The plans of all stages that need no model to be loaded.
@@ -44,6 +58,8 @@ pub struct Plans {
     pub ingest: Arc<IngestPlan>,
     /// What features read of windows of the job's key, if they do.
     pub windows: Option<Arc<WindowPlan>>,
+    /// Where an event goes before it comes to the worker of its key, in order.
+    pub hops: Vec<HopPlan>,
     /// Features of each event, in the order in which the model takes them.
     pub features: Arc<FeaturePlan>,
     /// Scoring.
@@ -52,6 +68,17 @@ pub struct Plans {
     pub prediction: PredictionPlan,
     /// Rows of features.
     pub feature_rows: FeatureRowPlan,
+}
+
+/// What is done at the workers of another key than the job's.
+#[derive(Clone, Debug)]
+pub struct HopPlan {
+    /// The key's fields by name, which its stages are called after.
+    pub name: String,
+    /// The fields. Where one is null there is no such key, and an event goes where its own sends it.
+    pub key: Vec<FieldIndex>,
+    /// What features read of windows of the key. Of all stations the first one checks what features ask of an event.
+    pub windows: Arc<WindowPlan>,
 }
 
 impl Plans {
@@ -74,6 +101,7 @@ impl Plans {
         };
         Plans {
             spread,
+            hops: Vec::new(),
             ingest: Arc::new(ingest),
             windows: windows.map(Arc::new),
             infer: InferPlan {
@@ -86,6 +114,52 @@ impl Plans {
             feature_rows: FeatureRowPlan { names, spread },
             features: Arc::new(features),
         }
+    }
+
+    /// The same, but events go over the workers of these keys first, each of which counts how many it has had of the event's.
+    /// That is what the feature at this place of the model's becomes.
+    #[must_use]
+    pub fn counting_by(mut self, keys: &[(Vec<FieldIndex>, usize)], in_time_order: bool) -> Self {
+        let Some((first, _)) = keys.first() else {
+            return self;
+        };
+        let (mut features, mut ingest) =
+            (self.features.as_ref().clone(), self.ingest.as_ref().clone());
+        let mut checks = std::mem::take(&mut features.checks);
+        ingest.detour = Some(Detour {
+            first: first.clone(),
+            in_turns: !in_time_order,
+        });
+        for (key, place) in keys {
+            let fields = &ingest.schema.fields;
+            let names = key.iter().filter_map(|field| fields.get(field.0));
+            let names: Vec<&str> = names.map(|field| field.name.as_str()).collect();
+            let into = FieldIndex(fields.len() + ingest.computed);
+            let count = Aggregate {
+                kind: AggregateKind::Count,
+                over: Over::Last(u32::MAX),
+                among: None,
+                includes_self: true,
+                into,
+            };
+            self.hops.push(HopPlan {
+                name: names.join(", "),
+                key: key.clone(),
+                windows: Arc::new(WindowPlan {
+                    key: Some(key.clone()),
+                    aggregates: vec![count],
+                    checks: std::mem::take(&mut checks),
+                    in_time_order,
+                    spread: self.spread,
+                }),
+            });
+            ingest.computed += 1;
+            if let Some(feature) = features.features.get_mut(*place) {
+                *feature = Feature::new(feature.name.clone(), FeatureKind::Value(into));
+            }
+        }
+        (self.ingest, self.features) = (Arc::new(ingest), Arc::new(features));
+        self
     }
 
     /// The plan of predictions that say which model made them and how lookups have enriched the event, if the pipeline
@@ -264,5 +338,20 @@ fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
         lookups: lookups.into_iter().map(|lookup| lookup.name).collect(),
         spread,
         form: Form::Lines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::plan::stage;
+
+    #[test]
+    fn are_stages_of_other_keys_called_after_them() {
+        let check = |name: &str, is_order| assert_eq!(stage::is_order(name), is_order, "{name}");
+        assert_eq!(stage::at_hop(stage::FEATURES, "tide"), "features by tide");
+        check(stage::ORDER, true);
+        check(&stage::at_hop(stage::ORDER, "order, tide"), true);
+        check(&stage::at_hop(stage::FEATURES, "order by"), false);
+        check("orders", false);
     }
 }

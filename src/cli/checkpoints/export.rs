@@ -15,7 +15,7 @@ use slackwater_operators::{history, order};
 use crate::cli::checkpoints::{Opened, open};
 use crate::cli::{Failure, PipelineArgument, output_error, print_some};
 use crate::pipeline::Pipeline;
-use crate::pipeline::plan::stage;
+use crate::pipeline::plan::{Plans, stage};
 use crate::pipeline::saved::field_value;
 
 /// Writes the state of a checkpoint as JSON lines, one per key and one per event that waits.
@@ -57,6 +57,7 @@ fn each_line(
 ) -> Result<(), Failure> {
     let manifest = opened.manifest(number)?;
     let groups = GroupSet::all();
+    let cells = Plans::new(&opened.pipeline, 1).ingest.shape().fields;
     for chain in &manifest.chains {
         let objects = chain.iter().map(ChainObject::object);
         let chain = StateChain::open(opened.store.as_ref(), objects);
@@ -65,7 +66,7 @@ fn each_line(
             let merge = chain.merge(&stage, &groups);
             let mut merge = merge.map_err(|error| opened.failure(error))?;
             while let Some(entry) = merge.next_entry().map_err(|error| opened.failure(error))? {
-                let line = line(&opened.pipeline, &stage, entry).ok_or_else(|| {
+                let line = line(&opened.pipeline, cells, &stage, entry).ok_or_else(|| {
                     opened.failure(format!(
                         "stage `{stage}` holds what this pipeline did not write: is it the job's own?"
                     ))
@@ -79,11 +80,12 @@ fn each_line(
     Ok(())
 }
 
-fn line(pipeline: &Pipeline, stage: &str, entry: Entry<'_>) -> Option<Value> {
+/// An entry of a stage; rows that wait have so many cells.
+fn line(pipeline: &Pipeline, cells: usize, stage: &str, entry: Entry<'_>) -> Option<Value> {
     let value = entry.value?;
     let (group, fields) = (entry.group.0, &pipeline.event.fields);
-    if stage == stage::ORDER {
-        let waiting = order::read_plain(entry.key, value, fields.len())?;
+    if stage::is_order(stage) {
+        let waiting = order::read_plain(entry.key, value, cells)?;
         return Some(json!({
             "stage": stage,
             "key_group": group,
