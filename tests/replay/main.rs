@@ -3,6 +3,7 @@
 //! - `reference`: the reference pipeline on sources in memory.
 //! - `arrival`: in arrival order.
 //! - `event_time`: in event-time order, whatever the interleaving of the partitions.
+//! - `other_keys`: features of other keys than the job's, in both orders.
 //! - `faults`: readers that break their contract, to show that the comparison can fail.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -13,4 +14,5 @@ mod canonical;
 mod arrival;
 mod event_time;
 mod faults;
+mod other_keys;
 mod reference;

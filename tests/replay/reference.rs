@@ -15,6 +15,7 @@ use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::Source;
 use slackwater_dataflow::worker::WorkerGroup;
 use slackwater_models::Model;
+use slackwater_operators::event::FieldIndex;
 
 /// The pipeline's `max_bytes`, which its sources obey.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -23,6 +24,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub struct Reference {
     pub pipeline: Pipeline,
     model: Model,
+    /// Other keys whose workers events go over, and the input that each count stands for.
+    counting_by: Vec<(Vec<FieldIndex>, usize)>,
 }
 
 impl Reference {
@@ -37,7 +40,19 @@ impl Reference {
         }
         let pipeline = Pipeline::parse(file, &text).unwrap();
         let model = load_model(&pipeline).unwrap();
-        Reference { pipeline, model }
+        Reference {
+            pipeline,
+            model,
+            counting_by: Vec::new(),
+        }
+    }
+
+    /// The same, but events go over the workers of these keys first, which count them for the inputs at these places.
+    pub fn counting_by(self, counting_by: Vec<(Vec<FieldIndex>, usize)>) -> Self {
+        Reference {
+            counting_by,
+            ..self
+        }
     }
 
     /// The job on a source, as the binary would build it.
@@ -45,6 +60,15 @@ impl Reference {
         let clock = Arc::new(SystemClock::default());
         let ending = Ending::Score(self.model.clone());
         Blueprint::new(&self.pipeline, workers, Arc::new(source), ending, clock)
+            .counting_by(&self.counting_by)
+    }
+
+    /// The same, but the inputs of the model are written and no predictions.
+    pub fn features(&self, source: impl Source + 'static, workers: usize) -> Blueprint {
+        let clock = Arc::new(SystemClock::default());
+        let (source, ending) = (Arc::new(source), Ending::WriteFeatures);
+        Blueprint::new(&self.pipeline, workers, source, ending, clock)
+            .counting_by(&self.counting_by)
     }
 
     /// Runs it to the end of its input. Everything read must have been written.

@@ -7,6 +7,7 @@
 //!   takes its time.
 //! - `crashes`: a crash at each step of the store, before it, half-way and after it, with and without power, and more of
 //!   them in the recoveries that follow. `folds`: the same while chains are folded, and whether they stay short.
+//! - `hops`: events that go over the workers of other keys.
 //! - `placing`: outputs that are written in their place. `publishing`: a sink that fails. `markers`: outputs that do not fit. `storing`: a store that fails for a while.
 //! - `zombies`: more than one run at a time. `stopping`: a job that is stopped and goes on. `breaking`: a source that breaks.
 //! - `damage`: objects that are not what they were.
@@ -34,6 +35,7 @@ mod expected;
 mod folds;
 mod sampling;
 mod hooked;
+mod hops;
 mod markers;
 mod placing;
 mod publishing;

@@ -23,6 +23,7 @@ use slackwater_dataflow::source::{Partition, Source};
 use slackwater_dataflow::store::Store;
 use slackwater_dataflow::store::memory::MemoryStore;
 use slackwater_dataflow::worker::WorkerGroup;
+use slackwater_operators::event::FieldIndex;
 
 use crate::reference::{Reference, generated};
 use crate::sips::sips;
@@ -162,6 +163,14 @@ impl Scene {
             job: Reference::new(&[("order = \"arrival\"", &format!("order = \"{order}\""))]),
             source,
             polls,
+        }
+    }
+
+    /// The same, but events go over the workers of these keys first, which count them for the model's inputs at these places.
+    pub fn counting_by(self, keys: Vec<(Vec<FieldIndex>, usize)>) -> Self {
+        Scene {
+            job: self.job.counting_by(keys),
+            ..self
         }
     }
 
