@@ -261,7 +261,7 @@ impl EncodeDeadLetters {
         for (at, value) in self.values.iter().enumerate() {
             out.push(if at == 0 { b'[' } else { b',' });
             match value {
-                Value::Missing | Value::Null => out.extend_from_slice(b"null"),
+                Value::Missing | Value::Null | Value::Blocked => out.extend_from_slice(b"null"),
                 Value::True => out.extend_from_slice(b"true"),
                 Value::False => out.extend_from_slice(b"false"),
                 Value::Number { .. } => {

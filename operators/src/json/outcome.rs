@@ -6,6 +6,9 @@ pub enum Value {
     /// The record has no such key.
     #[default]
     Missing,
+    /// The key is nested, and what stands on the way to it is no object: see
+    /// [`obstacle`](crate::json::PathScanner::obstacle).
+    Blocked,
     /// `null`.
     Null,
     /// `true`.
@@ -47,7 +50,7 @@ impl Value {
     #[must_use]
     pub fn span<'r>(&self, record: &'r [u8]) -> Option<&'r [u8]> {
         let (start, len) = match *self {
-            Self::Missing | Self::Null | Self::True | Self::False => return None,
+            Self::Missing | Self::Blocked | Self::Null | Self::True | Self::False => return None,
             Self::Number { start, len, .. }
             | Self::Text { start, len, .. }
             | Self::Composite { start, len } => (start as usize, len as usize),

@@ -6,11 +6,16 @@ use std::str::from_utf8;
 
 use serde_json::{Map, Value as Reference};
 
-use crate::json::{Malformed, Scanner, Schema, Value, parse_f64, parse_i64, unescape};
+use crate::json::{
+    Elements, Malformed, PathScanner, Scanner, Schema, Value, parse_f64, parse_i64, unescape,
+};
 
 /// Below `serde_json`'s own limit of 128 levels, so that the reference never meets its own; above
 /// the 64 levels that the scanner keeps in one word.
 const MAX_DEPTH: u32 = 100;
+
+/// Most paths that are asked for of one record: enough for all but the largest ones.
+const MAX_PATHS: usize = 64;
 
 /// What the reference says of a record.
 enum Verdict {
@@ -33,7 +38,10 @@ pub(crate) fn race(record: &[u8]) {
             record,
             |found| matches!(found, Malformed::NotJson { at, .. } if at <= record.len()),
         ),
-        Verdict::Object(object) => check_fields(record, &object),
+        Verdict::Object(object) => {
+            check_fields(record, &object);
+            check_paths(record, &object);
+        }
     }
 }
 
@@ -113,6 +121,88 @@ fn check_fields(record: &[u8], object: &Map<String, Reference>) {
     }
 }
 
+/// Asks for keys of inner objects, as deep as they are, and for keys that are not there, in two orders, and scans twice.
+fn check_paths(record: &[u8], object: &Map<String, Reference>) {
+    let mut paths = Vec::new();
+    add_paths(object, &[], &mut paths);
+    for _ in 0..2 {
+        let mut scanner = PathScanner::new(&paths);
+        for _ in 0..2 {
+            let mut values = vec![Value::True; paths.len()];
+            let result = scanner.scan(record, MAX_DEPTH, &mut values);
+            assert_eq!(result, Ok(()), "the reference accepts {record:?}");
+            for (field, (path, value)) in paths.iter().zip(&values).enumerate() {
+                let obstacle = scanner.obstacle(field, path);
+                match found_at(object, path) {
+                    Ok(reference) => {
+                        check_value(record, &path.join("."), value, reference);
+                        assert_eq!(obstacle, None, "{path:?} in {record:?}");
+                    }
+                    Err((parts, reference)) => {
+                        assert_eq!(*value, Value::Blocked, "{path:?} in {record:?}");
+                        assert!(obstacle.is_some_and(|it| it.path == parts), "{path:?}");
+                        let found = obstacle.map(|it| it.found).unwrap_or_default();
+                        check_value(record, &parts.join("."), &found, Some(reference));
+                    }
+                }
+            }
+        }
+        paths.reverse();
+    }
+}
+
+/// The paths to all that is in an object, and past what is in it.
+fn add_paths(object: &Map<String, Reference>, above: &[String], paths: &mut Vec<Vec<String>>) {
+    for (key, value) in object {
+        if paths.len() >= MAX_PATHS {
+            return;
+        }
+        let path = [above, std::slice::from_ref(key)].concat();
+        let past = ["a", ""].map(|key| [&path[..], &[key.to_owned()]].concat());
+        let far_past = [&past[0][..], &["b".to_owned()]].concat();
+        if let Some(inner) = value.as_object() {
+            add_paths(inner, &path, paths);
+        }
+        paths.extend(past);
+        paths.extend([far_past, path]);
+    }
+}
+
+/// What lies at a path; where no object is on the way, the parts that lead there and what it is instead.
+fn found_at<'r, 'p>(
+    object: &'r Map<String, Reference>,
+    path: &'p [String],
+) -> Result<Option<&'r Reference>, (&'p [String], &'r Reference)> {
+    let mut object = object;
+    for (at, part) in path.iter().enumerate() {
+        let value = object.get(part);
+        if at + 1 == path.len() {
+            return Ok(value);
+        }
+        object = match value {
+            None | Some(Reference::Null) => return Ok(None),
+            Some(Reference::Object(inner)) => inner,
+            Some(other) => return Err((&path[..=at], other)),
+        };
+    }
+    Ok(None)
+}
+
+/// The elements of a list, one by one and as numbers and texts.
+fn check_elements(list: &[u8], reference: &[Reference]) {
+    let elements: Vec<Value> = Elements::of(list).collect();
+    assert_eq!(elements.len(), reference.len(), "elements of {list:?}");
+    for (at, (element, reference)) in elements.iter().zip(reference).enumerate() {
+        check_value(list, &at.to_string(), element, Some(reference));
+    }
+    let numbers: Vec<f64> = Elements::of(list).numbers().collect();
+    let expected: Vec<f64> = reference.iter().filter_map(Reference::as_f64).collect();
+    assert_eq!(numbers, expected, "numbers of {list:?}");
+    let texts: Vec<_> = Elements::of(list).texts().collect();
+    let expected: Vec<&str> = reference.iter().filter_map(Reference::as_str).collect();
+    assert_eq!(texts, expected, "texts of {list:?}");
+}
+
 fn check_value(record: &[u8], name: &str, value: &Value, reference: Option<&Reference>) {
     let span = value.span(record).unwrap_or_default();
     let same = match (value, reference) {
@@ -139,6 +229,9 @@ fn check_value(record: &[u8], name: &str, value: &Value, reference: Option<&Refe
                 && (*escaped || span == text.as_bytes())
         }
         (Value::Composite { .. }, Some(reference)) => {
+            if let Some(elements) = reference.as_array() {
+                check_elements(span, elements);
+            }
             (reference.is_object() || reference.is_array())
                 && serde_json::from_slice::<Reference>(span).ok().as_ref() == Some(reference)
         }

@@ -28,6 +28,7 @@ fn describe(record: &[u8], value: Value) -> String {
     let span = str::from_utf8(value.span(record).unwrap_or_default()).unwrap();
     match value {
         Value::Missing => "-".to_owned(),
+        Value::Blocked => "blocked".to_owned(),
         Value::Null => "null".to_owned(),
         Value::True => "true".to_owned(),
         Value::False => "false".to_owned(),
