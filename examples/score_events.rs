@@ -87,7 +87,7 @@ fn schema() -> EventSchema {
             Field::required("timestamp_ms", FieldType::Int),
         ],
         key: vec![USER],
-        time: TIME,
+        time: TIME.into(),
     }
 }
 

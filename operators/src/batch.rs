@@ -44,6 +44,13 @@ pub enum Cell {
     Float(f64),
     /// A truth value.
     Bool(bool),
+    /// A list: its JSON text, brackets included. [`Elements`](crate::json::Elements) tells what is in it.
+    List {
+        /// Where the text lies.
+        span: Span,
+        /// Whether it stands in the record; else it is a default, and lies where unescaped texts do.
+        in_record: bool,
+    },
 }
 
 impl Cell {
@@ -58,18 +65,34 @@ impl Cell {
                 },
                 plain,
             },
+            Cell::List { span, in_record } => Cell::List {
+                span: Span {
+                    start: span.start + bytes,
+                    len: span.len,
+                },
+                in_record,
+            },
             cell => cell,
         }
     }
+
+    /// Whether it has a span that counts from the unescaped texts, not from the record.
+    #[inline]
+    fn is_unescaped(self) -> bool {
+        matches!(
+            self,
+            Cell::Text { plain: false, .. }
+                | Cell::List {
+                    in_record: false,
+                    ..
+                }
+        )
+    }
 }
 
-/// The bytes of a text cell that is not in a batch yet: in its record if plain, else unescaped.
+/// The bytes of a text or list that is not in a batch yet: in its record, or among the unescaped texts.
 pub(crate) fn content<'b>(cell: Cell, span: Span, record: &'b [u8], scratch: &'b [u8]) -> &'b [u8] {
-    let bytes = if matches!(cell, Cell::Text { plain: true, .. }) {
-        record
-    } else {
-        scratch
-    };
+    let bytes = if cell.is_unescaped() { scratch } else { record };
     let start = span.start as usize;
     bytes
         .get(start..start + span.len as usize)
@@ -129,8 +152,8 @@ pub struct Rows {
     shape: RowShape,
 }
 
-/// An event that is about to become a row. Spans of texts that needed unescaping point into `scratch`,
-/// all others into `record`.
+/// An event that is about to become a row. Spans of texts that needed unescaping, and of defaults, point into
+/// `scratch`, all others into `record`.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRow<'a> {
     /// Where it comes from.
@@ -152,7 +175,7 @@ pub struct NewRow<'a> {
     pub origin: &'a [u8],
     /// One cell per field; those of what is computed later may be left out.
     pub cells: &'a [Cell],
-    /// Unescaped texts.
+    /// Unescaped texts, and defaults.
     pub scratch: &'a [u8],
 }
 
@@ -186,9 +209,9 @@ impl Rows {
         } else {
             // Unescaped texts stand behind the record and where it comes from.
             let behind = scratch.start - record.start;
-            let of_row = |&cell: &Cell| match cell {
-                Cell::Text { plain: false, .. } => cell.moved_by(behind),
-                cell => cell,
+            let of_row = |&cell: &Cell| match cell.is_unescaped() {
+                true => cell.moved_by(behind),
+                false => cell,
             };
             self.cells.extend(new.cells.iter().map(of_row));
         }

@@ -1,10 +1,15 @@
 //! The declared rules that a field must obey, and what is said when it does not.
 
+mod pattern;
+
 use std::cmp::Ordering;
 
 use crate::batch::{Cell, Rows};
 use crate::event::FieldIndex;
+use crate::json::Elements;
 use crate::reject::{Code, Reason, Stage};
+
+pub use self::pattern::{BadPattern, Pattern};
 
 /// A constant that a rule or a `where` compares a field with.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +41,7 @@ impl Bound {
             (Bound::Int(bound), Cell::Float(value)) => value.partial_cmp(&(bound as f64)),
             (Bound::Float(bound), Cell::Int(value)) => (value as f64).partial_cmp(&bound),
             (Bound::Float(bound), Cell::Float(value)) => value.partial_cmp(&bound),
-            (_, Cell::Null | Cell::Text { .. } | Cell::Bool(_)) => None,
+            (_, Cell::Null | Cell::Text { .. } | Cell::Bool(_) | Cell::List { .. }) => None,
         }
     }
 }
@@ -44,7 +49,7 @@ impl Bound {
 /// A rule on one field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// Text must have at least one character; missing and null count as empty.
+    /// Text must have at least one character, a list at least one element; missing and null count as empty.
     NotEmpty,
     /// A number must be at least this.
     Min(Bound),
@@ -52,8 +57,10 @@ pub enum Rule {
     Max(Bound),
     /// The value must be one of these.
     OneOf(Vec<Constant>),
-    /// Text must have at most this many characters.
+    /// Text must have at most this many characters, a list at most this many elements.
     MaxLength(u64),
+    /// In text this must be found, anywhere.
+    Matches(Pattern),
 }
 
 /// A rule, the field it is about, and its message.
@@ -77,7 +84,7 @@ impl Check {
         }
     }
 
-    /// Whether a value obeys the rule. `bytes` gives the content of a text. Rules other than `NotEmpty`
+    /// Whether a value obeys the rule. `bytes` gives the content of a text, and the JSON of a list. Rules other than `NotEmpty`
     /// have nothing to say about a value that is not there.
     pub fn holds<'b>(
         &self,
@@ -93,6 +100,8 @@ impl Check {
             (Rule::MaxLength(most), Cell::Text { span, .. }) => {
                 u64::from(span.len) <= *most || characters(bytes(span)) <= *most
             }
+            (Rule::Matches(pattern), Cell::Text { span, .. }) => pattern.is_found_in(bytes(span)),
+            (rule, Cell::List { span, .. }) => holds_for_list(rule, bytes(span)),
             (Rule::OneOf(constants), cell) => is_one_of(constants, cell, bytes),
             // The pipeline file's checks are refused unless rule and type go together.
             _ => true,
@@ -128,6 +137,21 @@ fn characters(text: &[u8]) -> u64 {
     text.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64
 }
 
+/// Whether a list has as many elements as a rule wants.
+// Apart: texts and numbers are by far the usual fields.
+#[inline(never)]
+fn holds_for_list(rule: &Rule, list: &[u8]) -> bool {
+    match rule {
+        Rule::NotEmpty => Elements::of(list).next().is_some(),
+        // Each element takes a byte at least.
+        Rule::MaxLength(most) => {
+            list.len() as u64 <= *most || Elements::of(list).count() as u64 <= *most
+        }
+        // The pipeline file's checks are refused unless rule and type go together.
+        _ => true,
+    }
+}
+
 /// Whether a value is one of these.
 pub(crate) fn is_one_of<'b>(
     constants: &[Constant],
@@ -144,14 +168,15 @@ pub(crate) fn is_one_of<'b>(
         Cell::Int(value) => constants.contains(&Constant::Int(value)),
         Cell::Bool(value) => constants.contains(&Constant::Bool(value)),
         Cell::Float(value) => constants.contains(&Constant::Float(value)),
-        Cell::Null => false,
+        Cell::Null | Cell::List { .. } => false,
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use crate::batch::{Cell, Span};
-    use crate::check::{Bound, Check, Constant, Rule};
+    use crate::check::{Bound, Check, Constant, Pattern, Rule};
     use crate::event::FieldIndex;
 
     #[test]
@@ -188,5 +213,31 @@ mod tests {
         check(colours(), text(4), "blue", false);
         check(colours(), Cell::Int(7), "", true);
         check(colours(), Cell::Bool(true), "", false);
+        let digits = || Rule::Matches(Pattern::new("^[0-9]+$").unwrap());
+        check(digits(), text(3), "123", true);
+        check(digits(), text(3), "12a", false);
+        check(digits(), Cell::Null, "", true);
+    }
+
+    #[test]
+    fn rules_on_lists_count_elements() {
+        let check = |rule: Rule, list: &str, expected: bool| {
+            let cell = Cell::List {
+                span: Span {
+                    start: 0,
+                    len: list.len() as u32,
+                },
+                in_record: true,
+            };
+            let subject = Check::new(FieldIndex(0), rule, "");
+            assert_eq!(subject.holds(cell, |_| list.as_bytes()), expected, "{list}");
+        };
+        check(Rule::NotEmpty, "[]", false);
+        check(Rule::NotEmpty, "[ \n]", false);
+        check(Rule::NotEmpty, "[\"\"]", true);
+        check(Rule::MaxLength(0), "[ ]", true);
+        check(Rule::MaxLength(2), r#"["a,b", "]"]"#, true);
+        check(Rule::MaxLength(2), "[1,2,3]", false);
+        check(Rule::MaxLength(100), "[1,2,3]", true);
     }
 }

@@ -77,7 +77,7 @@ impl KeyWriter {
                 Cell::Int(value) => part(&mut self.bytes, TAG_INT, &value.to_le_bytes()),
                 Cell::Bool(value) => part(&mut self.bytes, TAG_BOOL, &[u8::from(value)]),
                 // The pipeline file is refused unless fields of the job's key are required, and no key is made of such numbers.
-                Cell::Null | Cell::Float(_) => is_whole = false,
+                Cell::Null | Cell::Float(_) | Cell::List { .. } => is_whole = false,
             }
         }
         is_whole

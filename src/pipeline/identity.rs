@@ -8,9 +8,11 @@ use std::fmt::Debug;
 
 use slackwater_dataflow::checkpoint::job::JobIdentity;
 use slackwater_models::{ModelDigest, ModelInfo};
+use slackwater_operators::event::TimeUnit;
 
 use crate::pipeline::spec::{
-    FeatureKind, FeatureSpec, GeneratorSpec, Order, Pipeline, SourceSpec, WindowSpec,
+    self, FeatureKind, FeatureSpec, FieldKind, GeneratorSpec, Order, Pipeline, SourceSpec,
+    TimeSpec, WindowSpec,
 };
 
 /// The identity of a job that scores with `model`.
@@ -20,15 +22,6 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
         .key
         .iter()
         .filter_map(|&field| event.fields.get(field));
-    let schema = (
-        &event.fields,
-        event.time_field,
-        event.late,
-        event.max_ahead_ms,
-        event.max_bytes,
-        event.max_depth,
-        &pipeline.checks,
-    );
     let feature = |feature: &FeatureSpec| {
         let digest = match feature.kind {
             // What is read, and not where among others that is declared. Where the store is, and what is done without an
@@ -53,7 +46,7 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
         key_groups: u16::try_from(pipeline.job.key_groups).unwrap_or(u16::MAX),
         shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         max_out_of_orderness_ms: event.max_out_of_orderness_ms,
-        schema: digest(&schema),
+        schema: schema(pipeline),
         source: source(&pipeline.source),
         features: pipeline
             .features
@@ -97,6 +90,52 @@ fn digest_of(of: &FeatureSpec) -> String {
         "FeatureSpec {{ name: {name:?}, kind: {kind:?}, conditions: {conditions:?}, transforms: {transforms:?}, fill: {fill:?} }}"
     );
     ModelDigest::of(without.as_bytes()).as_str().to_owned()
+}
+
+/// All that decides which records are events, and what they are. What older versions did not know is said only where it is
+/// used: a job that does without stays the job that it was.
+fn schema(pipeline: &Pipeline) -> String {
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "what is said of it is made of them")]
+    struct FieldSpec<'f> {
+        name: &'f str,
+        kind: FieldKind,
+        required: bool,
+    }
+    impl<'f> FieldSpec<'f> {
+        fn of(field: &'f spec::FieldSpec) -> Self {
+            FieldSpec {
+                name: &field.name,
+                kind: field.kind,
+                required: field.required,
+            }
+        }
+    }
+    let event = &pipeline.event;
+    let known = (
+        event.fields.iter().map(FieldSpec::of).collect::<Vec<_>>(),
+        event.time.field().unwrap_or(usize::MAX),
+        event.late,
+        event.max_ahead_ms,
+        event.max_bytes,
+        event.max_depth,
+        &pipeline.checks,
+    );
+    let is_new = |field: &&spec::FieldSpec| {
+        field.default.is_some() || !matches!(field.path.as_slice(), [key] if *key == field.name)
+    };
+    let new: Vec<_> = event.fields.iter().filter(is_new).collect();
+    let time = match event.time {
+        TimeSpec::Field {
+            unit: TimeUnit::Milliseconds,
+            ..
+        } => None,
+        other => Some(other),
+    };
+    if new.is_empty() && time.is_none() {
+        return digest(&known);
+    }
+    digest(&(known, new, time))
 }
 
 /// Files and topics are told apart by their names, partition by partition.

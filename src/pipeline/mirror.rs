@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slackwater_dataflow::checkpoint::mirroring::Behind;
 use slackwater_dataflow::mirror::{Change, Mirror, MirrorError};
+use slackwater_operators::event::TimeUnit;
 use slackwater_operators::history::{PlainEntry, read_plain};
 use slackwater_operators::key::{KeyPart, parts};
 use slackwater_operators::lookup::plan::KeyPiece;
@@ -15,7 +16,7 @@ use crate::pipeline::plan::stage;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::saved::field_value;
 use crate::pipeline::servers::address;
-use crate::pipeline::spec::{EventSpec, FieldKind, HistorySpec, MirrorSpec};
+use crate::pipeline::spec::{EventSpec, FieldKind, HistorySpec, MirrorSpec, TimeSpec};
 
 /// What messages call it.
 pub(crate) const CALLED: &str = "[mirror.redis]";
@@ -102,13 +103,12 @@ impl Histories {
         });
         let kept = history.fields.iter();
         let kept = kept.filter_map(|&field| event.fields.get(field));
-        let time = event.fields.get(event.time_field);
-        let is_kept = history.fields.contains(&event.time_field);
+        let fields: Vec<_> = kept.map(|field| (field.name.clone(), field.kind)).collect();
         Histories {
             layout: pieces.collect(),
             ttl_ms: history.ttl_ms,
-            fields: kept.map(|field| (field.name.clone(), field.kind)).collect(),
-            time: time.filter(|_| !is_kept).map(|time| time.name.clone()),
+            time: time_name(event, history).filter(|time| fields.iter().all(|(it, _)| it != time)),
+            fields,
         }
     }
 
@@ -145,6 +145,21 @@ impl Histories {
         }
         element.push('}');
         element.into_bytes()
+    }
+}
+
+/// What the time of an event is called beside its fields, where it is in milliseconds; none if the field that says it is
+/// one of them.
+fn time_name(event: &EventSpec, history: &HistorySpec) -> Option<String> {
+    /// As predictions call it.
+    const EVENT_TIME: &str = "event_time";
+    match event.time {
+        TimeSpec::Field { field, .. } if history.fields.contains(&field) => None,
+        TimeSpec::Field {
+            field,
+            unit: TimeUnit::Milliseconds,
+        } => event.fields.get(field).map(|field| field.name.clone()),
+        TimeSpec::Field { .. } | TimeSpec::Record => Some(EVENT_TIME.to_owned()),
     }
 }
 

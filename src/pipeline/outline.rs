@@ -21,7 +21,9 @@ use serde::Serialize;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
-use slackwater_operators::event::{Field, FieldIndex, FieldType};
+use slackwater_operators::event::{
+    DefaultValue, EventSchema, Field, FieldIndex, FieldType, TimeFrom, TimeUnit,
+};
 use slackwater_operators::ingest::LatePolicy;
 use slackwater_operators::lookup::plan::Lookup;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};
@@ -31,6 +33,7 @@ use crate::pipeline::graph::{files_at, stream_folders};
 use crate::pipeline::plan::{Plans, checks, lookups, stage};
 use crate::pipeline::spec::{CheckStage, ModelPath, Order, SinkKind, SourceSpec};
 use crate::pipeline::units::{show_bytes, show_ms};
+use crate::pipeline::value::quoted;
 
 /// A job as a graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -261,8 +264,7 @@ fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     let mut early = checks(pipeline, CheckStage::Validate);
     early.sort_by_key(|check| check.field.0);
     facts.extend(early.iter().map(|check| checked(plans, check)));
-    let time = format!("{}, in milliseconds", schema.name(schema.time));
-    facts.push(fact("event time", time));
+    facts.push(fact("event time", event_time(schema)));
     if let Some(ahead) = plan.time.max_ahead_ms {
         let ahead = show_ms(ahead);
         facts.push(fact("too far ahead", format!("by more than {ahead}")));
@@ -289,15 +291,50 @@ fn order(pipeline: &Pipeline) -> Vec<Fact> {
     ]
 }
 
+fn event_time(schema: &EventSchema) -> String {
+    let (field, unit) = match schema.time {
+        TimeFrom::Record => return "the timestamp of the record".to_owned(),
+        TimeFrom::Field { field, unit } => (schema.name(field), unit),
+    };
+    let unit = match unit {
+        TimeUnit::Seconds => "in seconds",
+        TimeUnit::Milliseconds => "in milliseconds",
+        TimeUnit::Microseconds => "in microseconds",
+        TimeUnit::Nanoseconds => "in nanoseconds",
+        TimeUnit::Rfc3339 => "as a text of RFC 3339",
+    };
+    format!("{field}, {unit}")
+}
+
 fn field(field: &Field) -> String {
     let kind = match field.kind {
         FieldType::Text => "string",
         FieldType::Int => "int",
         FieldType::Float => "float",
         FieldType::Bool => "bool",
+        FieldType::Floats => "list<float>",
+        FieldType::Texts => "list<string>",
     };
-    let presence = if field.required { "" } else { ", optional" };
-    format!("{}: {kind}{presence}", field.name)
+    let presence = match &field.default {
+        Some(default) => format!(", or {}", default_value(default)),
+        None if field.required => String::new(),
+        None => ", optional".to_owned(),
+    };
+    let place = match field.path.as_slice() {
+        [key] if *key == field.name => String::new(),
+        path => format!(", at {}", path.join(".")),
+    };
+    format!("{}: {kind}{place}{presence}", field.name)
+}
+
+fn default_value(value: &DefaultValue) -> String {
+    match value {
+        DefaultValue::Text(text) => quoted(text),
+        DefaultValue::Int(value) => value.to_string(),
+        DefaultValue::Float(value) => value.to_string(),
+        DefaultValue::Bool(value) => value.to_string(),
+        DefaultValue::List(list) => list.clone(),
+    }
 }
 
 fn checked(plans: &Plans, check: &Check) -> Fact {
@@ -307,7 +344,11 @@ fn checked(plans: &Plans, check: &Check) -> Fact {
         Rule::Min(least) => format!("is at least {}", bound(*least)),
         Rule::Max(most) => format!("is at most {}", bound(*most)),
         Rule::OneOf(values) => format!("is one of {}", joined(values.iter().map(constant))),
+        Rule::MaxLength(most) if plans.ingest.schema.is_list(check.field) => {
+            format!("has at most {most} elements")
+        }
         Rule::MaxLength(most) => format!("has at most {most} characters"),
+        Rule::Matches(pattern) => format!("matches {}", pattern.as_str()),
     };
     fact("check", format!("{name} {rule}, else: {}", check.message))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
-use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType};
+use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType, TimeFrom};
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{Detour, FieldRules, IngestPlan, LatePolicy, TimeRules};
@@ -208,6 +208,7 @@ fn rule(rule: &spec::Rule) -> Rule {
         spec::Rule::Max(most) => Rule::Max(bound(most)),
         spec::Rule::OneOf(values) => Rule::OneOf(values.iter().map(constant).collect()),
         spec::Rule::MaxLength(most) => Rule::MaxLength(*most as u64),
+        spec::Rule::Matches(pattern) => Rule::Matches(pattern.clone()),
     }
 }
 
@@ -233,13 +234,17 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
     let event = &pipeline.event;
     let field = |field: &spec::FieldSpec| Field {
         name: field.name.clone(),
+        path: field.path.clone(),
         kind: match field.kind {
             spec::FieldKind::String => FieldType::Text,
             spec::FieldKind::Int => FieldType::Int,
             spec::FieldKind::Float => FieldType::Float,
             spec::FieldKind::Bool => FieldType::Bool,
+            spec::FieldKind::Floats => FieldType::Floats,
+            spec::FieldKind::Strings => FieldType::Texts,
         },
         required: field.required,
+        default: field.default.clone(),
     };
     let before_key = checks(pipeline, spec::CheckStage::Validate);
     let later = checks(pipeline, spec::CheckStage::Feature);
@@ -247,7 +252,13 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         schema: EventSchema {
             fields: event.fields.iter().map(field).collect(),
             key: event.key.iter().copied().map(FieldIndex).collect(),
-            time: FieldIndex(event.time_field),
+            time: match event.time {
+                spec::TimeSpec::Field { field, unit } => TimeFrom::Field {
+                    field: FieldIndex(field),
+                    unit,
+                },
+                spec::TimeSpec::Record => TimeFrom::Record,
+            },
         },
         fields: FieldRules::new(event.fields.len(), &before_key, &later),
         time: TimeRules {

@@ -145,7 +145,11 @@ pub(crate) fn generated_fields() -> String {
 /// The declared fields that generated events do not have.
 pub(crate) fn not_generated(pipeline: &Pipeline) -> impl Iterator<Item = &FieldSpec> {
     let fields = pipeline.event.fields.iter();
-    fields.filter(|field| !field_names().contains(&field.name.as_str()))
+    let is_generated = |field: &FieldSpec| match field.path.as_slice() {
+        [key] => field_names().contains(&key.as_str()),
+        _ => false,
+    };
+    fields.filter(move |field| !is_generated(field))
 }
 
 /// Refuses a generator whose events would all be rejected. An optional field may be missing.

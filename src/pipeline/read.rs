@@ -205,6 +205,10 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
 fn entry(key: &Key, found: &Spanned<DeValue<'_>>, section: &mut Section, findings: &mut Findings) {
     let at = found.span().start;
     match (key.kind, found.get_ref()) {
+        (Kind::Table, DeValue::String(word)) if key.word == Some(word.as_ref()) => {
+            let value = Value::Text(word.clone().into_owned());
+            section.values.insert(key.name(), Located { at, value });
+        }
         (Kind::Table, DeValue::Table(table)) => {
             let below = self::section(key.path, at, table, findings);
             section.tables.insert(key.name(), vec![below]);
@@ -347,11 +351,9 @@ fn expected_table(key: &Key, found: &DeValue<'_>) -> String {
             let one = header(key.path);
             format!("expected one table {one}, got a list")
         }
-        (Kind::Table, DeValue::String(_)) if key.path == "event.time" => {
-            format!(
-                "time = {} is not supported in this version, write {{ field, unit }}",
-                show(found)
-            )
+        _ if let Some(word) = key.word => {
+            let (name, shown) = (key.name(), show(found));
+            format!("`{name}`: expected a table or \"{word}\", got {shown}")
         }
         _ => format!("`{}`: expected a table, got {}", key.name(), show(found)),
     }

@@ -2,6 +2,7 @@
 //! All durations are milliseconds, all sizes bytes; an index of a field counts [`EventSpec::fields`],
 //! an index of a feature counts [`Pipeline::features`].
 
+mod event;
 mod feature;
 mod server;
 mod lookup;
@@ -12,9 +13,11 @@ use std::path::PathBuf;
 
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_operators::check::Pattern;
 
 use crate::supervisor::restart::RestartStrategy;
 
+pub use self::event::{EventSpec, FieldKind, FieldSpec, TimeSpec};
 pub use self::feature::{Condition, FeatureKind, FeatureSpec, Over, Transform, WindowSpec};
 pub use self::lookup::{LookupRead, LookupSpec};
 pub use self::mirror::MirrorSpec;
@@ -214,55 +217,6 @@ pub struct GeneratorSpec {
     pub late: f64,
 }
 
-/// What an event is. Its format is JSON and its time in milliseconds, the only ones of this version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventSpec {
-    /// In the order of `original_event`; names differ.
-    pub fields: Vec<FieldSpec>,
-    /// Indices of the key's fields, each a required string or int; at least one, all different.
-    pub key: Vec<usize>,
-    /// Index of the field with the event time, a required int.
-    pub time_field: usize,
-    /// How far an event may be behind the newest of its partition without being late.
-    pub max_out_of_orderness_ms: u64,
-    /// What becomes of late events.
-    pub late: Late,
-    /// How far one partition's watermark may run ahead of the slowest one, in event-time order.
-    pub max_drift_ms: u64,
-    /// After which silence a partition no longer holds the others; `None`: never.
-    pub idle_timeout_ms: Option<u64>,
-    /// How far an event time may be ahead; `None`: any.
-    pub max_ahead_ms: Option<u64>,
-    /// Largest record.
-    pub max_bytes: usize,
-    /// Deepest nesting.
-    pub max_depth: usize,
-}
-
-/// One field of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldSpec {
-    /// Its name in the JSON object.
-    pub name: String,
-    /// Its type.
-    pub kind: FieldKind,
-    /// Whether missing or null is an error; else it is null.
-    pub required: bool,
-}
-
-/// Type of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    /// A string.
-    String,
-    /// A whole number within i64.
-    Int,
-    /// A number.
-    Float,
-    /// `true` or `false`.
-    Bool,
-}
-
 /// A value that a field is compared with; of the field's type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
@@ -292,7 +246,7 @@ pub struct CheckSpec {
 /// What must hold for the value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// Not missing, not null, and not the empty string. A required field that is missing or null
+    /// Not missing, not null, and neither the empty string nor the empty list. A required field that is missing or null
     /// and has this check is rejected with the check's message at the check's stage.
     NotEmpty,
     /// At least this: a [`Literal::Int`] or [`Literal::Float`], as the field.
@@ -301,8 +255,10 @@ pub enum Rule {
     Max(Literal),
     /// Equal to one of these.
     OneOf(Vec<Literal>),
-    /// A string of at most so many characters (Unicode scalar values).
+    /// A string of at most so many characters (Unicode scalar values), or a list of at most so many elements.
     MaxLength(usize),
+    /// A string in which this is found.
+    Matches(Pattern),
 }
 
 /// The stage at which a check rejects.

@@ -7,14 +7,16 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq};
 use proptest::proptest;
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
+use slackwater_operators::event::TimeUnit;
 
 use crate::pipeline::spec::{
     CheckStage, CheckpointSpec, Condition, Delivery, FeatureKind, FieldKind, Literal, ModelPath,
-    Pipeline, Rule, SinkKind, SourceSpec, StorePlace, Transform,
+    Pipeline, Rule, SinkKind, SourceSpec, StorePlace, TimeSpec, Transform,
 };
 use crate::supervisor::restart::RestartStrategy;
 
 mod bad;
+mod events;
 mod keys;
 
 use bad::{BAD, Bad};
@@ -133,7 +135,11 @@ fn what_does_the_reference_file_say() {
     ];
     assert_eq!(fields, expected);
     assert!(p.event.fields.iter().all(|field| field.required));
-    assert_eq!((p.event.key.as_slice(), p.event.time_field), (&[0][..], 4));
+    let time = TimeSpec::Field {
+        field: 4,
+        unit: TimeUnit::Milliseconds,
+    };
+    assert_eq!((p.event.key.as_slice(), p.event.time), (&[0][..], time));
     assert_eq!(
         (p.event.max_out_of_orderness_ms, p.event.max_ahead_ms),
         (2_000, Some(3_600_000))
@@ -430,8 +436,12 @@ fn which_message_does_a_check_have_by_default() {
 
 #[test]
 fn which_mistakes_does_a_bad_file_have() {
+    have_mistakes(BAD);
+}
+
+fn have_mistakes(bad: &[Bad]) {
     let mut failures = String::new();
-    for Bad { old, new, expected } in BAD {
+    for Bad { old, new, expected } in bad {
         assert!(
             old.is_empty() || SMALL.matches(old).count() == 1,
             "{old} must occur once"

@@ -28,6 +28,7 @@ pub(super) enum Value {
     Millis(u64),
     Bytes(u64),
     Texts(Vec<Located<String>>),
+    Literal(Located<Literal>),
     Literals(AnyOf),
     Where(Vec<(Located<String>, AnyOf)>),
     Start(StartSpec),
@@ -62,6 +63,13 @@ pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, W
         Kind::Literals => match found {
             DeValue::Array(list) => literals(list, at).map(Value::Literals),
             _ => Err(here(expected("a list of values", found))),
+        },
+        Kind::Literal => match found {
+            DeValue::Array(list) => any_literals(list).map(Value::Literals),
+            DeValue::String(text) if text.chars().count() > MAX_TEXT_CHARS => Err(here(format!(
+                "must have at most {MAX_TEXT_CHARS} characters"
+            ))),
+            _ => literal(spanned).map(Value::Literal),
         },
         Kind::Where => match found {
             DeValue::Table(table) => conditions(table, at).map(Value::Where),
@@ -263,6 +271,10 @@ fn literals(list: &DeArray<'_>, at: usize) -> Result<AnyOf, Wrong> {
             value: "needs at least one value".to_owned(),
         });
     }
+    any_literals(list)
+}
+
+fn any_literals(list: &DeArray<'_>) -> Result<AnyOf, Wrong> {
     if let Some(element) = list.get(MAX_LIST) {
         let at = element.span().start;
         return Err(Located {
@@ -405,6 +417,16 @@ pub(super) fn show(found: &DeValue<'_>) -> String {
         DeValue::Datetime(_) => "a date".to_owned(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A value of the file as a message about the file shows it.
+pub(super) fn show_literal(literal: &Literal) -> String {
+    match literal {
+        Literal::Text(text) => quoted(text),
+        Literal::Int(whole) => whole.to_string(),
+        Literal::Float(number) => number.to_string(),
+        Literal::Bool(value) => value.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! - `scene`: such a folder, a pipeline in it, the binary run there; `waiting`: for what it does meanwhile;
 //! - `golden`: each way in which one event can go, byte for byte; `limits`: records that are too large;
-//! - `late`: what becomes of late events;
+//! - `late`: what becomes of late events; `shapes`: of events with nested fields, lists and defaults;
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
@@ -49,6 +49,7 @@ mod poison;
 mod preflight;
 mod scene;
 mod scores;
+mod shapes;
 mod stdin;
 mod stall;
 mod stdout;

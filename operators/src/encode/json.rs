@@ -41,6 +41,22 @@ pub(super) fn cell(out: &mut Vec<u8>, rows: &Rows, cell: Cell) {
         Cell::Int(value) => int(out, value),
         Cell::Float(value) => float(out, value),
         Cell::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Cell::List { span, .. } => compact(out, rows.bytes(span)),
+    }
+}
+
+/// JSON without the white space between its tokens: numbers and texts stay as they were written.
+pub(super) fn compact(out: &mut Vec<u8>, json: &[u8]) {
+    let (mut in_text, mut escaped) = (false, false);
+    for &byte in json {
+        if in_text {
+            out.push(byte);
+            in_text = byte != b'"' || escaped;
+            escaped = byte == b'\\' && !escaped;
+        } else if !byte.is_ascii_whitespace() {
+            out.push(byte);
+            in_text = byte == b'"';
+        }
     }
 }
 
@@ -74,4 +90,23 @@ pub(super) fn key(before: &str, name: impl Display) -> Vec<u8> {
     text(&mut bytes, &name.to_string());
     bytes.push(b':');
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::encode::json::compact;
+
+    #[test]
+    fn nested_values_lose_white_space_only() {
+        let check = |json: &str, expected: &str| {
+            let mut out = Vec::new();
+            compact(&mut out, json.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        };
+        check("[ 1.50 ,\n\t{ } ]", "[1.50,{}]");
+        check(
+            r#"{ "a b" : "c \" d\\" , "e":" " }"#,
+            r#"{"a b":"c \" d\\","e":" "}"#,
+        );
+    }
 }

@@ -168,7 +168,7 @@ fn number(cell: Cell) -> Option<f64> {
         Cell::Int(value) => Some(value as f64),
         Cell::Float(value) => Some(value),
         Cell::Bool(value) => Some(f64::from(value)),
-        Cell::Null | Cell::Text { .. } => None,
+        Cell::Null | Cell::Text { .. } | Cell::List { .. } => None,
     }
 }
 

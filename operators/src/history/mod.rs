@@ -105,7 +105,8 @@ impl Histories {
                     Cell::Int(value) => self.texts.acquire(&value.to_le_bytes()),
                     Cell::Bool(value) => self.texts.acquire(&[u8::from(value)]),
                     Cell::Float(value) => self.texts.acquire(&float_bytes(value)),
-                    Cell::Null => TextId::NULL,
+                    // The pipeline file is refused where a history keeps lists.
+                    Cell::Null | Cell::List { .. } => TextId::NULL,
                 });
             }
         }

@@ -1,14 +1,17 @@
 //! Presence, types and checks of the declared fields.
 
 use slackwater_dataflow::moment::EventTime;
+use slackwater_dataflow::source::RecordTime;
 use slackwater_dataflow::text::shortened;
 
 use crate::batch::{Cell, Span, content};
 use crate::check::{Check, Rule};
-use crate::event::{EventSchema, Field, FieldIndex, FieldType};
-use crate::ingest::{IngestPlan, malformed, reason};
-use crate::json::{Scanner, Schema, Value, parse_f64, parse_i64, unescape};
-use crate::reject::{Code, Reason, Stage};
+use crate::event::{
+    DefaultValue, EventSchema, Field, FieldIndex, FieldType, LIST_ELEMENTS_MAX, TimeFrom, TimeUnit,
+};
+use crate::ingest::{IngestPlan, malformed, reason, time};
+use crate::json::{Elements, PathScanner, Value, parse_f64, parse_i64, unescape};
+use crate::reject::{Code, Reason, Stage, grouped};
 
 /// Characters of a wrong value that its message quotes.
 const QUOTED_CHARACTERS_MAX: usize = 64;
@@ -71,14 +74,14 @@ impl FieldRules {
 pub(super) struct Decoded<'a> {
     pub(super) time: EventTime,
     pub(super) cells: &'a [Cell],
-    /// Unescaped texts.
+    /// Unescaped texts, and defaults.
     pub(super) scratch: &'a [u8],
 }
 
 /// Reads the declared fields of one record after the other.
 #[derive(Debug)]
 pub(super) struct FieldReader {
-    scanner: Scanner,
+    scanner: PathScanner,
     values: Vec<Value>,
     cells: Vec<Cell>,
     scratch: Vec<u8>,
@@ -86,23 +89,24 @@ pub(super) struct FieldReader {
 
 impl FieldReader {
     pub(super) fn new(schema: &EventSchema) -> Self {
-        let names: Vec<&str> = schema
-            .fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
+        let paths = schema.paths();
         FieldReader {
-            scanner: Scanner::new(Schema::new(&names)),
-            values: vec![Value::Missing; names.len()],
-            cells: vec![Cell::Null; names.len()],
+            scanner: PathScanner::new(&paths),
+            values: vec![Value::Missing; paths.len()],
+            cells: vec![Cell::Null; paths.len()],
             scratch: Vec::new(),
         }
     }
 
-    /// Decodes and checks a record.
+    /// Decodes and checks a record that was written then, if its source says so.
     // Once for each record: as a call of its own it costs some sixty instructions more.
     #[inline]
-    pub(super) fn read(&mut self, plan: &IngestPlan, record: &[u8]) -> Result<Decoded<'_>, Reason> {
+    pub(super) fn read(
+        &mut self,
+        plan: &IngestPlan,
+        record: &[u8],
+        written: Option<RecordTime>,
+    ) -> Result<Decoded<'_>, Reason> {
         self.scanner
             .scan(record, plan.max_depth, &mut self.values)
             .map_err(|error| malformed(error, plan.max_depth))?;
@@ -110,12 +114,18 @@ impl FieldReader {
         let values = self.values.iter().zip(&mut self.cells);
         for (at, (field, (value, cell))) in plan.schema.fields.iter().zip(values).enumerate() {
             if !read_cell(field, value, record, &mut self.scratch, cell) {
-                return Err(wrong_type(field, *value, record));
+                return Err(match value {
+                    Value::Blocked => blocked(field, at, &self.scanner, record),
+                    value => wrong_type(field, *value, record),
+                });
             }
             if matches!(cell, Cell::Null) {
-                match plan.fields.absent(at, field) {
-                    Some(reason) => return Err(reason),
-                    None => continue,
+                match &field.default {
+                    Some(default) => *cell = default_cell(default, &mut self.scratch),
+                    None => match plan.fields.absent(at, field) {
+                        Some(reason) => return Err(reason),
+                        None => continue,
+                    },
                 }
             }
             let scratch = self.scratch.as_slice();
@@ -125,16 +135,89 @@ impl FieldReader {
                 }
             }
         }
-        let time = match self.cells.get(plan.schema.time.0) {
-            Some(Cell::Int(time)) => EventTime(*time),
-            // The pipeline file is refused unless the time field is a required integer.
-            _ => EventTime::MIN,
+        let time = match plan.schema.time {
+            TimeFrom::Field {
+                field,
+                unit: TimeUnit::Milliseconds,
+            } => match self.cells.get(field.0) {
+                Some(Cell::Int(time)) => EventTime(*time),
+                // The pipeline file is refused unless the time field is a required integer.
+                _ => EventTime::MIN,
+            },
+            TimeFrom::Field { field, unit } => self.time(plan, field, unit, record)?,
+            TimeFrom::Record => written.map(time::of_record).ok_or_else(no_time)?,
         };
         Ok(Decoded {
             time,
             cells: &self.cells,
             scratch: &self.scratch,
         })
+    }
+}
+
+impl FieldReader {
+    /// The event time that a field says in another unit than milliseconds.
+    // Apart, so that milliseconds cost no more.
+    #[inline(never)]
+    fn time(
+        &self,
+        plan: &IngestPlan,
+        field: FieldIndex,
+        unit: TimeUnit,
+        record: &[u8],
+    ) -> Result<EventTime, Reason> {
+        let cell = self.cells.get(field.0).copied().unwrap_or_default();
+        let (said, shown) = match cell {
+            Cell::Int(number) => (time::of_number(number, unit), number.to_string()),
+            Cell::Text { span, .. } => {
+                let text = content(cell, span, record, &self.scratch);
+                let shown = || format!("\"{}\"", String::from_utf8_lossy(text));
+                match time::of_text(text) {
+                    Some(said) => return Ok(said),
+                    None => (None, shown()),
+                }
+            }
+            // The pipeline file is refused unless the time field is required, and of the type that its unit wants.
+            _ => (Some(EventTime::MIN), String::new()),
+        };
+        said.ok_or_else(|| {
+            let name = plan.schema.name(field);
+            let shown = shortened(&shown, QUOTED_CHARACTERS_MAX);
+            let message = format!("{name} must be {}, got {shown}", unit.expectation());
+            reason(Stage::Validate, Code::WrongType, message)
+        })
+    }
+}
+
+/// A record of which its source does not know when it was written, where that is the event time.
+#[cold]
+fn no_time() -> Reason {
+    let message = "the record has no timestamp".to_owned();
+    reason(Stage::Validate, Code::Missing, message)
+}
+
+/// The cell of a field that is missing or null and has a default.
+fn default_cell(default: &DefaultValue, scratch: &mut Vec<u8>) -> Cell {
+    let mut put = |text: &str| {
+        let start = scratch.len() as u32;
+        scratch.extend_from_slice(text.as_bytes());
+        Span {
+            start,
+            len: text.len() as u32,
+        }
+    };
+    match default {
+        DefaultValue::Text(text) => Cell::Text {
+            span: put(text),
+            plain: false,
+        },
+        DefaultValue::Int(number) => Cell::Int(*number),
+        DefaultValue::Float(number) => Cell::Float(*number),
+        DefaultValue::Bool(value) => Cell::Bool(*value),
+        DefaultValue::List(list) => Cell::List {
+            span: put(list),
+            in_record: false,
+        },
     }
 }
 
@@ -183,9 +266,52 @@ fn read_cell(
         },
         (FieldType::Bool, Value::True) => *cell = Cell::Bool(true),
         (FieldType::Bool, Value::False) => *cell = Cell::Bool(false),
+        (FieldType::Floats | FieldType::Texts, &Value::Composite { start, len }) => {
+            let list = value.span(record).unwrap_or_default();
+            if list_fault(field.kind, list).is_some() {
+                return false;
+            }
+            *cell = Cell::List {
+                span: Span { start, len },
+                in_record: true,
+            };
+        }
         _ => return false,
     }
     true
+}
+
+/// What is wrong with a list.
+enum ListFault {
+    /// It is an object.
+    NoList,
+    /// This element, counted from 1, is of another type.
+    Element(usize, Value),
+    /// It has more elements than are allowed.
+    TooLong,
+}
+
+/// What is wrong with what should be a list of this type, if anything.
+#[inline(never)]
+fn list_fault(kind: FieldType, list: &[u8]) -> Option<ListFault> {
+    if list.first() != Some(&b'[') {
+        return Some(ListFault::NoList);
+    }
+    let fits = |value: &Value| match kind.element() {
+        Some(FieldType::Text) => matches!(value, Value::Text { .. }),
+        _ => matches!(value, Value::Number { .. }),
+    };
+    let mut elements = 0;
+    for element in Elements::of(list) {
+        elements += 1;
+        if !fits(&element) {
+            return Some(ListFault::Element(elements, element));
+        }
+        if elements > LIST_ELEMENTS_MAX {
+            return Some(ListFault::TooLong);
+        }
+    }
+    None
 }
 
 /// Writes the meaning of a text with escapes to `scratch`.
@@ -201,20 +327,51 @@ fn unescaped(value: &Value, record: &[u8], scratch: &mut Vec<u8>) -> Span {
     }
 }
 
-#[cold]
-fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
+/// A value as a message shows it.
+fn shown(value: Value, record: &[u8]) -> String {
     let written = String::from_utf8_lossy(value.span(record).unwrap_or_default());
     let text = match value {
         Value::Text { .. } => format!("\"{written}\""),
         Value::True => "true".to_owned(),
         Value::False => "false".to_owned(),
+        Value::Null => "null".to_owned(),
         _ => written.into_owned(),
     };
-    let message = format!(
-        "{} must be {}, got {}",
-        field.name,
-        field.kind.name(),
-        shortened(&text, QUOTED_CHARACTERS_MAX)
-    );
+    shortened(&text, QUOTED_CHARACTERS_MAX)
+}
+
+#[cold]
+fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
+    let (name, kind) = (&field.name, field.kind.name());
+    let list = value.span(record).unwrap_or_default();
+    let fault = match value {
+        Value::Composite { .. } if field.kind.element().is_some() => list_fault(field.kind, list),
+        _ => None,
+    };
+    let message = match fault {
+        Some(ListFault::Element(at, element)) => {
+            let got = shown(element, list);
+            format!("{name} must be {kind}, element {at} is {got}")
+        }
+        Some(ListFault::TooLong) => {
+            let most = grouped(LIST_ELEMENTS_MAX as u64);
+            format!("{name} has more than {most} elements")
+        }
+        Some(ListFault::NoList) | None => {
+            format!("{name} must be {kind}, got {}", shown(value, record))
+        }
+    };
+    reason(Stage::Validate, Code::WrongType, message)
+}
+
+/// What is said of a nested field that has no object to lie in.
+#[cold]
+fn blocked(field: &Field, at: usize, scanner: &PathScanner, record: &[u8]) -> Reason {
+    let obstacle = scanner.obstacle(at, &field.path);
+    let (path, found) = obstacle.map_or((String::new(), Value::Missing), |obstacle| {
+        (obstacle.path.join("."), obstacle.found)
+    });
+    let (name, got) = (&field.name, shown(found, record));
+    let message = format!("{path} must be an object with {name} in it, got {got}");
     reason(Stage::Validate, Code::WrongType, message)
 }

@@ -3,10 +3,11 @@
 //! All of it looks at borrowed bytes; an event is copied once, into the batch of the worker that owns its
 //! key. The order of the steps is part of what users rely on, since the first that fails names the
 //! reason: size, UTF-8, depth, JSON, object; then each field in schema order, presence and type, then its
-//! checks; then `max_ahead`; then lateness.
+//! checks; then its time; then `max_ahead`; then lateness.
 
 mod fields;
 mod partition;
+mod time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -187,7 +188,7 @@ impl EventIngest {
         origin: Origin<'_>,
     ) -> Result<(), Refusal> {
         let plan = &*self.plan;
-        let decoded = self.reader.read(plan, record)?;
+        let decoded = self.reader.read(plan, record, origin.time)?;
         let Decoded {
             time,
             cells,
@@ -417,7 +418,7 @@ fn reason(stage: Stage, code: Code, message: String) -> Reason {
 }
 
 fn too_far_ahead(plan: &IngestPlan, ahead_ms: u64, max_ahead_ms: u64) -> Reason {
-    let field = plan.schema.name(plan.schema.time);
+    let field = plan.schema.time_name();
     let (ahead, most) = (grouped(ahead_ms), grouped(max_ahead_ms));
     let message = format!("{field} is {ahead} ms ahead, max_ahead is {most} ms");
     reason(Stage::Validate, Code::TooFarAhead, message)

@@ -3,10 +3,12 @@
 //! - `outcomes`: every code, stage and message, and which check wins.
 //! - `batches`: who gets which rows under which partition.
 //! - `race`: random records against a slow, obvious reference.
+//! - `shapes`: nested fields, lists, defaults, and times in any unit, with a race of their own.
 
 mod batches;
 mod outcomes;
 mod race;
+mod shapes;
 
 use std::sync::Arc;
 
@@ -61,7 +63,7 @@ fn plan(workers: usize) -> IngestPlan {
         schema: EventSchema {
             fields,
             key: vec![USER],
-            time: TIME,
+            time: TIME.into(),
         },
         time: TimeRules {
             max_out_of_orderness_ms: 2_000,

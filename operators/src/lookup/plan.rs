@@ -151,8 +151,8 @@ impl KeyTemplate {
                     }
                     Cell::Bool(true) => key.extend_from_slice(b"true"),
                     Cell::Bool(false) => key.extend_from_slice(b"false"),
-                    // The pipeline file is refused where a key is made of numbers with fractions.
-                    Cell::Null | Cell::Float(_) => return None,
+                    // The pipeline file is refused where a key is made of numbers with fractions, or of lists.
+                    Cell::Null | Cell::Float(_) | Cell::List { .. } => return None,
                 },
             }
         }

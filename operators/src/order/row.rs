@@ -16,6 +16,8 @@ const TAG_UNESCAPED: u8 = 2;
 const TAG_INT: u8 = 3;
 const TAG_FLOAT: u8 = 4;
 const TAG_BOOL: u8 = 5;
+const TAG_LIST: u8 = 6;
+const TAG_DEFAULT_LIST: u8 = 7;
 
 /// In the length of the unescaped texts: an origin stands before them. Rows are far shorter.
 const HAS_ORIGIN: u32 = 1 << 31;
@@ -33,18 +35,24 @@ pub(super) fn write(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
     for len in [row.record.len, scratch_len | has_origin, row.key.len] {
         out.extend_from_slice(&len.to_le_bytes());
     }
+    let scratch = base + row.record.len + origin_len;
+    let spanned = |tag, span: Span, from| {
+        let start = u64::from(span.start - from);
+        (tag, start << 32 | u64::from(span.len))
+    };
     for cell in rows.cells(row) {
         let (tag, value) = match cell {
             Cell::Null => (TAG_NULL, 0),
-            Cell::Text { span, plain } => {
-                let (tag, from) = if plain {
-                    (TAG_PLAIN, base)
-                } else {
-                    (TAG_UNESCAPED, base + row.record.len + origin_len)
-                };
-                let start = u64::from(span.start - from);
-                (tag, start << 32 | u64::from(span.len))
-            }
+            Cell::Text { span, plain: true } => spanned(TAG_PLAIN, span, base),
+            Cell::Text { span, plain: false } => spanned(TAG_UNESCAPED, span, scratch),
+            Cell::List {
+                span,
+                in_record: true,
+            } => spanned(TAG_LIST, span, base),
+            Cell::List {
+                span,
+                in_record: false,
+            } => spanned(TAG_DEFAULT_LIST, span, scratch),
             Cell::Int(value) => (TAG_INT, value as u64),
             Cell::Float(value) => (TAG_FLOAT, value.to_bits()),
             Cell::Bool(value) => (TAG_BOOL, u64::from(value)),
@@ -56,13 +64,12 @@ pub(super) fn write(rows: &Rows, row: &Row, out: &mut Vec<u8>) {
 }
 
 fn cell(tag: u8, value: u64) -> Option<Cell> {
-    let text = |plain| Cell::Text {
-        span: Span {
-            start: (value >> 32) as u32,
-            len: value as u32,
-        },
-        plain,
+    let span = Span {
+        start: (value >> 32) as u32,
+        len: value as u32,
     };
+    let text = |plain| Cell::Text { span, plain };
+    let list = |in_record| Cell::List { span, in_record };
     Some(match tag {
         TAG_NULL => Cell::Null,
         TAG_PLAIN => text(true),
@@ -70,6 +77,8 @@ fn cell(tag: u8, value: u64) -> Option<Cell> {
         TAG_INT => Cell::Int(value as i64),
         TAG_FLOAT => Cell::Float(f64::from_bits(value)),
         TAG_BOOL => Cell::Bool(value != 0),
+        TAG_LIST => list(true),
+        TAG_DEFAULT_LIST => list(false),
         _ => return None,
     })
 }
@@ -149,12 +158,11 @@ impl RowReader {
         for _ in 0..self.fields {
             let [tag] = reader.array()?;
             let cell = cell(tag, reader.u64()?)?;
-            if let Cell::Text { span, plain } = cell {
-                let within = if plain {
-                    lengths.record
-                } else {
-                    lengths.scratch
-                };
+            let within = match tag {
+                TAG_PLAIN | TAG_LIST => lengths.record,
+                _ => lengths.scratch,
+            };
+            if let Cell::Text { span, .. } | Cell::List { span, .. } = cell {
                 span.start
                     .checked_add(span.len)
                     .filter(|&end| end <= within)?;

@@ -22,7 +22,7 @@ use crate::order::runs::Place;
 use crate::order::{EventTimeOrder, Part, read_plain, row};
 use crate::origin::{self, KeptOrigin};
 
-const FIELDS: usize = 5;
+const FIELDS: usize = 6;
 
 const SHAPE: RowShape = RowShape {
     fields: FIELDS,
@@ -60,6 +60,13 @@ fn push(rows: &mut Rows, (time, partition, offset): Event) {
             Cell::Float(offset as f64 / 3.0)
         },
         Cell::Bool(offset.is_multiple_of(2)),
+        Cell::List {
+            span: Span {
+                start: offset as u32 % 2,
+                len: 2,
+            },
+            in_record: offset.is_multiple_of(3),
+        },
     ];
     let mut headers = Vec::new();
     headers::write(&mut headers, ("h", Some(key.as_bytes())));
@@ -126,6 +133,10 @@ fn contents(rows: &Rows) -> Vec<String> {
             Cell::Text { span, plain } => {
                 let text = String::from_utf8(rows.bytes(span).to_vec()).unwrap();
                 format!("{text:?} {plain}")
+            }
+            Cell::List { span, in_record } => {
+                let text = String::from_utf8(rows.bytes(span).to_vec()).unwrap();
+                format!("list {text:?} {in_record}")
             }
             other => format!("{other:?}"),
         });

@@ -3,7 +3,7 @@
 use slackwater_connectors::generator::{EVENTS_MAX, PARTITIONS_MAX, SKEW_MAX, USERS_MAX};
 use slackwater_dataflow::worker::WORKERS_MAX;
 
-use crate::pipeline::keys::{Choice, Key, Kind, later, now};
+use crate::pipeline::keys::{Choice, Key, Kind, now};
 
 /// As many as a group of workers can have.
 const MAX_WORKERS: i64 = WORKERS_MAX as i64;
@@ -27,21 +27,15 @@ const ORDERS: &[Choice] = &[now("arrival"), now("event_time")];
 const SOURCES: &[Choice] = &[now("generator"), now("file"), now("kafka")];
 const LOST_OFFSET: &[Choice] = &[now("stop"), now("earliest")];
 const FORMATS: &[Choice] = &[now("json")];
-const TIME_UNITS: &[Choice] = &[
-    now("ms"),
-    later("s"),
-    later("us"),
-    later("ns"),
-    later("rfc3339"),
-];
+const TIME_UNITS: &[Choice] = &[now("s"), now("ms"), now("us"), now("ns"), now("rfc3339")];
 const LATE: &[Choice] = &[now("dead_letter"), now("process"), now("drop")];
 const FIELD_TYPES: &[Choice] = &[
     now("string"),
     now("int"),
     now("float"),
     now("bool"),
-    later("list<float>"),
-    later("list<string>"),
+    now("list<float>"),
+    now("list<string>"),
 ];
 
 const GENERATOR: &[&str] = &["generator"];
@@ -97,10 +91,11 @@ pub(super) static KEYS: &[Key] = &[
 
     Key::new("event", Kind::Table, "What an event is.").needed(),
     Key::new("event.format", Kind::Choice(FORMATS), "Format of a record.").or("\"json\""),
-    Key::new("event.key", Kind::Texts, "Fields by which events belong together, one or more, each a required string or int.").needed(),
-    Key::new("event.time", Kind::Table, "Which field is the event time.").needed(),
-    Key::new("event.time.field", Kind::Text, "Field that holds the event time, a required int.").needed(),
-    Key::new("event.time.unit", Kind::Choice(TIME_UNITS), "Unit of the event time since 1970.").needed(),
+    Key::new("event.key", Kind::Texts, "Fields by which events belong together, one or more, each a string or int that is required or has a default.").needed(),
+    Key::new("event.time", Kind::Table, "Which field is the event time. `\"record\"`: none, the event time is the timestamp that Kafka has of the record.").needed().or_word("record"),
+    Key::new("event.time.field", Kind::Text, "Field that says the event time, a required int, or a required string with `unit` `\"rfc3339\"`.").needed(),
+    Key::new("event.time.unit", Kind::Choice(TIME_UNITS), "How the field says it: seconds, milliseconds, microseconds or nanoseconds since 1970; `rfc3339`: as a text such as \
+         `\"2026-01-01T00:00:00+01:00\"`. What is finer than a millisecond is cut off.").needed(),
     Key::new("event.max_out_of_orderness", SPAN,
         "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
     Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one, in `event_time` order: one that \
@@ -115,9 +110,10 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("event.max_bytes", Kind::Size(MIN_EVENT_BYTES, MAX_EVENT_BYTES), "Largest record; a larger one is rejected.").or("\"1MiB\""),
     Key::new("event.max_depth", Kind::Integer(1, MAX_DEPTH), "Deepest nesting of a record, undeclared fields included; a deeper one is rejected.").or("64"),
     Key::new("event.field[]", Kind::Tables, "Fields of an event, in the order of `original_event` in dead letters.").needed(),
-    Key::new("event.field[].name", Kind::Text, "Name of the field in the JSON object.").needed(),
-    Key::new("event.field[].type", Kind::Choice(FIELD_TYPES), "Type of the field.").needed(),
-    Key::new("event.field[].required", Kind::Bool, "Whether an event without the field, or with null, is rejected; if not, the field is null.").or("true"),
-    Key::new("event.field[].default", Kind::Other, "Value of a field that is missing or null.").later(),
-    Key::new("event.field[].path", Kind::Text, "Path to a nested field, as in \"a.b.c\".").later(),
+    Key::new("event.field[].name", Kind::Text, "Name of the field; in the JSON object too, unless there is a `path`.").needed(),
+    Key::new("event.field[].path", Kind::Text, "Where the field lies in the JSON object, if not under its name: keys with dots between them, as in `\"a.b.c\"`, which is `c` in the object `b` in \
+         the object `a`. A key that has a dot itself can be a `name`, not a part of a path."),
+    Key::new("event.field[].type", Kind::Choice(FIELD_TYPES), "Type of the field. Lists are for checks, expressions and outputs: no key, time or history is made of them.").needed(),
+    Key::new("event.field[].required", Kind::Bool, "Whether an event without the field, or with null, is rejected; if not, the field is null, or its `default`. With a `default` it is `false`.").or("true"),
+    Key::new("event.field[].default", Kind::Literal, "Value of a field that is missing or null, of its type. Checks and all that follows see it; `original_event` repeats what was sent."),
 ];

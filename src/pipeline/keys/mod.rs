@@ -67,6 +67,8 @@ pub enum Kind {
     Properties,
     /// `{ env = "NAME" }` or `{ file = "..." }`; never shown.
     Secret,
+    /// A string, a number or a boolean, or a list of them, at most [`MAX_LIST`].
+    Literal,
     /// A value of another shape, which the documentation describes.
     Other,
 }
@@ -99,6 +101,8 @@ pub struct Key {
     pub selects: bool,
     /// Whether this version supports it.
     pub supported: bool,
+    /// A word that may stand in the place of a table.
+    pub word: Option<&'static str>,
     /// What it is, in one sentence.
     pub doc: &'static str,
 }
@@ -113,6 +117,7 @@ impl Key {
             only: &[],
             selects: false,
             supported: true,
+            word: None,
             doc,
         }
     }
@@ -139,6 +144,11 @@ impl Key {
 
     const fn selects(mut self) -> Self {
         self.selects = true;
+        self
+    }
+
+    const fn or_word(mut self, word: &'static str) -> Self {
+        self.word = Some(word);
         self
     }
 

@@ -20,8 +20,13 @@ const RULES: &[(&str, &str, &str)] = &[
     ("not_empty", "any", "cannot be empty"),
     ("min", "int, float", "must be at least 5"),
     ("max", "int, float", "must be at most 5"),
-    ("one_of", "any", "must be one of a, b"),
-    ("max_length", "string", "must have at most 5 characters"),
+    ("one_of", "string, int, float, bool", "must be one of a, b"),
+    (
+        "max_length",
+        "string, list",
+        "must have at most 5 characters, or elements",
+    ),
+    ("matches", "string", "must match ^[a-z]+$"),
 ];
 
 /// Kinds of features: what they are made of.
@@ -135,7 +140,11 @@ fn takes(key: &Key) -> String {
         Kind::Where => "condition".into(),
         Kind::Start => "`\"earliest\"`, `\"latest\"`, `{ timestamp = \"...\" }`".into(),
         Kind::Properties => "table of settings".into(),
-        Kind::Table => format!("[table](#{})", anchor(key)),
+        Kind::Table => {
+            let word = key.word.map(|word| format!(", `\"{word}\"`"));
+            format!("[table](#{}){}", anchor(key), word.unwrap_or_default())
+        }
+        Kind::Literal => "text, number or truth value, or a list of them".into(),
         Kind::Tables => format!("[list of tables](#{})", anchor(key)),
         Kind::Secret => "`{ env = \"NAME\" }`, `{ file = \"PATH\" }`".into(),
         // No supported key has this kind; a test below would show one in the page.

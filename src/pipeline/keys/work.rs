@@ -18,7 +18,7 @@ const RULES: &[Choice] = &[
     now("max"),
     now("one_of"),
     now("max_length"),
-    later("matches"),
+    now("matches"),
 ];
 const STAGES: &[Choice] = &[now("validate"), now("feature")];
 const FEATURES: &[Choice] = &[
@@ -98,9 +98,10 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("check[].rule", Kind::Choice(RULES),
         "Rule to hold it to. `not_empty` also gives its message and stage when a required field is missing or null.").needed().selects(),
     Key::new("check[].value", ANY,
-        "Bound of `min` and `max`, a number; or of `max_length`, in characters.").only(BOUNDED).needed_for(BOUNDED),
+        "Bound of `min` and `max`, a number; or of `max_length`, in characters, of a list in elements.").only(BOUNDED).needed_for(BOUNDED),
     Key::new("check[].values", Kind::Literals, "Values that `one_of` accepts, of the field's type.").only(ONE_OF).needed_for(ONE_OF),
-    Key::new("check[].pattern", Kind::Text, "Regular expression of matches.").only(MATCHES).later(),
+    Key::new("check[].pattern", Kind::Text, "Regular expression that must be found in the text, anywhere: `^...$` holds all of it to it. In the syntax of the Rust crate `regex`, \
+         without back references and looks around.").only(MATCHES).needed_for(MATCHES),
     Key::new("check[].when", Kind::Text, "CEL expression over the fields; false rejects.").later(),
     Key::new("check[].message", Kind::Text, "Message of the dead letter; made from field and rule unless set."),
     Key::new("check[].stage", Kind::Choice(STAGES),

@@ -1,9 +1,11 @@
 //! Checks: each rule with its bound or values in the type of its field, and a message.
 
+use slackwater_operators::check::Pattern;
+
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::{CheckSpec, CheckStage, EventSpec, FieldKind, Literal, Rule};
-use crate::pipeline::value::{Located, Value, quoted};
+use crate::pipeline::value::{Located, Value, quoted, show_literal};
 
 use crate::pipeline::resolve::event::{Fields, type_name};
 
@@ -33,8 +35,9 @@ fn comes_in_time(
     event: Option<&EventSpec>,
     findings: &mut Findings,
 ) {
-    let needed = event
-        .is_some_and(|event| event.time_field == check.field || event.key.contains(&check.field));
+    let needed = event.is_some_and(|event| {
+        event.time.field() == Some(check.field) || event.key.contains(&check.field)
+    });
     if needed && check.stage == CheckStage::Feature && check.rule == Rule::NotEmpty {
         let at = section.get("stage").map_or(section.at, |(at, _)| at);
         let message = "the key and the time of an event are needed before stage \"feature\": leave `stage` out";
@@ -62,25 +65,24 @@ fn check(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<
             (Rule::Max(most), message)
         }
         "max_length" => {
-            if kind != FieldKind::String {
-                let kind = type_name(kind);
-                findings.add(
-                    rule.at,
-                    format!("rule \"max_length\" is for strings, {name} is of type {kind}"),
-                );
-                return None;
-            }
-            let most = length(section, findings)?;
+            let most = length(section, rule.at, (name, kind), findings)?;
+            let of = if kind.is_list() {
+                "elements"
+            } else {
+                "characters"
+            };
             (
                 Rule::MaxLength(most),
-                format!("{name} must have at most {most} characters"),
+                format!("{name} must have at most {most} {of}"),
             )
         }
+        "matches" => {
+            let pattern = pattern(section, rule.at, (name, kind), findings)?;
+            let message = format!("{name} must match {}", pattern.as_str());
+            (Rule::Matches(pattern), message)
+        }
         _ => {
-            let Some((_, Value::Literals(values))) = section.get("values") else {
-                return None;
-            };
-            let values = typed(values, kind, findings)?;
+            let values = accepted(section, rule.at, (name, kind), findings)?;
             let list: Vec<String> = values.iter().map(shown).collect();
             (
                 Rule::OneOf(values),
@@ -107,6 +109,31 @@ fn check(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<
     None
 }
 
+/// The pattern of matches, for a field of this name and type.
+fn pattern(
+    section: &Section,
+    rule_at: usize,
+    (name, kind): (&str, FieldKind),
+    findings: &mut Findings,
+) -> Option<Pattern> {
+    if kind != FieldKind::String {
+        let kind = type_name(kind);
+        let message = format!("rule \"matches\" is for strings, {name} is of type {kind}");
+        findings.add(rule_at, message);
+        return None;
+    }
+    let text = section.text("pattern")?;
+    let compiled = Pattern::new(text.value);
+    compiled
+        .map_err(|fault| {
+            findings.add(
+                text.at,
+                format!("`pattern`: {} {fault}", quoted(text.value)),
+            )
+        })
+        .ok()
+}
+
 /// The bound of min and max, in the field's type.
 fn bound(section: &Section, kind: FieldKind, findings: &mut Findings) -> Option<Literal> {
     let (at, _) = section.get("value")?;
@@ -123,7 +150,7 @@ fn bound(section: &Section, kind: FieldKind, findings: &mut Findings) -> Option<
                 None
             }
         },
-        FieldKind::String | FieldKind::Bool => {
+        FieldKind::String | FieldKind::Bool | FieldKind::Floats | FieldKind::Strings => {
             let kind = type_name(kind);
             let rule = section.text("rule")?;
             findings.add(
@@ -138,14 +165,46 @@ fn bound(section: &Section, kind: FieldKind, findings: &mut Findings) -> Option<
     }
 }
 
-fn length(section: &Section, findings: &mut Findings) -> Option<usize> {
+/// The values of one_of, for a field of this name and type.
+fn accepted(
+    section: &Section,
+    rule_at: usize,
+    (name, kind): (&str, FieldKind),
+    findings: &mut Findings,
+) -> Option<Vec<Literal>> {
+    if kind.is_list() {
+        let kind = type_name(kind);
+        let message = format!("rule \"one_of\" is for single values, {name} is of type {kind}");
+        findings.add(rule_at, message);
+        return None;
+    }
+    match section.get("values") {
+        Some((_, Value::Literals(values))) => typed(values, kind, findings),
+        _ => None,
+    }
+}
+
+/// The bound of max_length, for a field of this name and type.
+fn length(
+    section: &Section,
+    rule_at: usize,
+    (name, kind): (&str, FieldKind),
+    findings: &mut Findings,
+) -> Option<usize> {
+    if kind != FieldKind::String && !kind.is_list() {
+        let kind = type_name(kind);
+        let message =
+            format!("rule \"max_length\" is for strings and lists, {name} is of type {kind}");
+        findings.add(rule_at, message);
+        return None;
+    }
     let (at, _) = section.get("value")?;
     let value = section.float("value")?;
     let length = exact(value).and_then(|whole| usize::try_from(whole).ok());
     if length.is_none() {
         findings.add(
             at,
-            format!("`value`: expected a number of characters, got {value}"),
+            format!("`value`: expected a number of characters or elements, got {value}"),
         );
     }
     length
@@ -182,7 +241,7 @@ pub(super) fn typed(
         match fitting {
             Some(literal) => typed.push(literal),
             None => {
-                let (kind, got) = (type_name(kind), shown_quoted(value));
+                let (kind, got) = (type_name(kind), show_literal(value));
                 findings.add(*at, format!("the field is of type {kind}, got {got}"));
             }
         }
@@ -197,12 +256,5 @@ fn shown(literal: &Literal) -> String {
         Literal::Int(whole) => whole.to_string(),
         Literal::Float(number) => number.to_string(),
         Literal::Bool(value) => value.to_string(),
-    }
-}
-
-fn shown_quoted(literal: &Literal) -> String {
-    match literal {
-        Literal::Text(text) => quoted(text),
-        other => shown(other),
     }
 }

@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slackwater_operators::event::{DefaultValue, TimeUnit};
+
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late};
+use crate::pipeline::resolve::field;
+use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late, TimeSpec};
 use crate::pipeline::value::{Located, quoted, unknown};
+
+pub(super) use crate::pipeline::resolve::field::type_name;
 
 /// Most fields of an event: each is a column of every batch and of every history.
 const MAX_FIELDS: usize = 256;
@@ -16,8 +21,12 @@ const MAX_KEPT_FIELDS: usize = 32;
 /// A declared field, as far as it could be read.
 struct Field {
     name: String,
+    path: Located<Vec<String>>,
     kind: Option<FieldKind>,
     required: Option<bool>,
+    default: Option<DefaultValue>,
+    /// Whether a default is written, be it a wrong one.
+    has_default: bool,
 }
 
 /// The declared fields.
@@ -88,15 +97,38 @@ impl Fields {
     fn required(&self, index: usize) -> Option<bool> {
         self.list.get(index)?.required
     }
-}
 
-/// How the file writes a type.
-pub(super) fn type_name(kind: FieldKind) -> &'static str {
-    match kind {
-        FieldKind::String => "string",
-        FieldKind::Int => "int",
-        FieldKind::Float => "float",
-        FieldKind::Bool => "bool",
+    /// Whether the field may be null.
+    fn is_nullable(&self, index: usize) -> bool {
+        let field = self.list.get(index);
+        field.is_some_and(|field| field.required == Some(false) && !field.has_default)
+    }
+
+    /// Adds a field, unless another one has its name.
+    fn add(&mut self, name: &Located<&str>, field: Field, findings: &mut Findings) {
+        if self.by_name.contains_key(name.value) {
+            let message = format!("field {} is declared twice", quoted(name.value));
+            findings.add(name.at, message);
+            return;
+        }
+        let path = &field.path.value;
+        let meets = |other: &&Field| {
+            let other = &other.path.value;
+            path.starts_with(other) || other.starts_with(path)
+        };
+        if let Some(other) = self.list.iter().find(meets) {
+            let (other_name, place) = (quoted(&other.name), quoted(&other.path.value.join(".")));
+            let message = if *path == other.path.value {
+                format!("field {other_name} lies at {place} already")
+            } else {
+                format!(
+                    "field {other_name} lies at {place}: of two fields neither can be an object that holds the other"
+                )
+            };
+            findings.add(field.path.at, message);
+        }
+        self.by_name.insert(field.name.clone(), self.list.len());
+        self.list.push(field);
     }
 }
 
@@ -116,33 +148,21 @@ pub(super) fn fields(event: Option<&Section>, findings: &mut Findings) -> Fields
         );
     }
     for section in sections {
-        let kind = section.text("type").and_then(|text| match text.value {
-            "string" => Some(FieldKind::String),
-            "int" => Some(FieldKind::Int),
-            "float" => Some(FieldKind::Float),
-            "bool" => Some(FieldKind::Bool),
-            _ => None,
-        });
-        let required = section.boolean("required");
+        let kind = field::kind(section);
+        let required = field::required(section, findings);
         let Some(name) = section.text("name") else {
             fields.complete = false;
             continue;
         };
-        if fields.by_name.contains_key(name.value) {
-            findings.add(
-                name.at,
-                format!("field {} is declared twice", quoted(name.value)),
-            );
-            continue;
-        }
-        fields
-            .by_name
-            .insert(name.value.to_owned(), fields.list.len());
-        fields.list.push(Field {
+        let field = Field {
             name: name.value.to_owned(),
+            path: field::path(section, &name, findings),
             kind,
             required,
-        });
+            default: kind.and_then(|kind| field::default(section, kind, findings)),
+            has_default: section.is_meant("default"),
+        };
+        fields.add(&name, field, findings);
     }
     fields
 }
@@ -164,36 +184,31 @@ pub(super) fn event(
         }
         indices
     });
-    let time = section.table("time").and_then(|time| time.text("field"));
-    let time_field = time.and_then(|name| {
-        let index = fields.index(&name, findings)?;
-        if fields
-            .kind(index)
-            .is_some_and(|kind| kind != FieldKind::Int)
-        {
-            findings.add(
-                name.at,
-                format!("time field {} must be an int", quoted(name.value)),
-            );
-        } else if fields.required(index) == Some(false) {
-            findings.add(
-                name.at,
-                format!("time field {} must be required", quoted(name.value)),
-            );
+    let time = time(section, fields, findings);
+    if let Some(depth) = section.integer::<usize>("max_depth") {
+        for field in &fields.list {
+            if field.path.value.len() > depth {
+                let message = format!("`path`: lies deeper than max_depth, which is {depth}");
+                findings.add(field.path.at, message);
+            }
         }
-        Some(index)
-    });
+    }
     let list = fields.list.iter().map(|field| {
         Some(FieldSpec {
             name: field.name.clone(),
+            path: field.path.value.clone(),
             kind: field.kind?,
             required: field.required?,
+            default: match field.has_default {
+                true => Some(field.default.clone()?),
+                false => None,
+            },
         })
     });
     Some(EventSpec {
         fields: list.collect::<Option<Vec<_>>>()?,
         key: key?,
-        time_field: time_field?,
+        time: time?,
         max_out_of_orderness_ms: section.millis("max_out_of_orderness")?,
         late: match section.text("late")?.value {
             "process" => Late::Process,
@@ -208,21 +223,56 @@ pub(super) fn event(
     })
 }
 
+/// Where the event time comes from.
+fn time(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<TimeSpec> {
+    if section.text("time").is_some() {
+        return Some(TimeSpec::Record);
+    }
+    let section = section.table("time")?;
+    let unit = section.text("unit").and_then(|unit| match unit.value {
+        "s" => Some(TimeUnit::Seconds),
+        "ms" => Some(TimeUnit::Milliseconds),
+        "us" => Some(TimeUnit::Microseconds),
+        "ns" => Some(TimeUnit::Nanoseconds),
+        "rfc3339" => Some(TimeUnit::Rfc3339),
+        _ => None,
+    });
+    let name = section.text("field")?;
+    let field = fields.index(&name, findings)?;
+    let shown = quoted(name.value);
+    let wanted = unit.map(|unit| match unit {
+        TimeUnit::Rfc3339 => (FieldKind::String, "a string with unit = \"rfc3339\""),
+        _ => (FieldKind::Int, "an int"),
+    });
+    match (wanted, fields.kind(field)) {
+        (Some((wanted, what)), Some(kind)) if kind != wanted => {
+            findings.add(name.at, format!("time field {shown} must be {what}"));
+        }
+        _ if fields.required(field) == Some(false) => {
+            let message = format!("time field {shown} must be required");
+            findings.add(name.at, message);
+        }
+        _ => {}
+    }
+    Some(TimeSpec::Field { field, unit: unit? })
+}
+
 fn key_field(fields: &Fields, name: &Located<String>, findings: &mut Findings) {
     let Some(&index) = fields.by_name.get(&name.value) else {
         return;
     };
     let shown = quoted(&name.value);
     match fields.kind(index) {
-        Some(kind @ (FieldKind::Float | FieldKind::Bool)) => {
+        Some(kind) if !matches!(kind, FieldKind::String | FieldKind::Int) => {
             let kind = type_name(kind);
             findings.add(
                 name.at,
                 format!("key field {shown} must be a string or an int, it is a {kind}"),
             );
         }
-        _ if fields.required(index) == Some(false) => {
-            findings.add(name.at, format!("key field {shown} must be required"));
+        _ if fields.is_nullable(index) => {
+            let message = format!("key field {shown} must be required, or have a default");
+            findings.add(name.at, message);
         }
         _ => {}
     }
@@ -244,6 +294,16 @@ pub(super) fn history(section: &Section, fields: &Fields, findings: &mut Finding
             beyond.at,
             format!("history keeps at most {MAX_KEPT_FIELDS} fields"),
         );
+    }
+    for name in names.unwrap_or_default() {
+        let kind = fields.by_name.get(&name.value);
+        let kind = kind.and_then(|&index| fields.kind(index));
+        if let Some(kind) = kind.filter(|kind| kind.is_list()) {
+            let (name_shown, kind) = (quoted(&name.value), type_name(kind));
+            let message =
+                format!("field {name_shown} is a {kind}, and a history keeps single values only");
+            findings.add(name.at, message);
+        }
     }
     let kept = names.and_then(|names| fields.indices(names, findings));
     let spec = || {

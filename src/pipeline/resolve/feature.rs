@@ -169,6 +169,7 @@ impl FeatureReader<'_> {
             "distinct" => {
                 let name = self.section.text("field")?;
                 let field = self.known.fields.index(&name, self.findings)?;
+                self.is_single(name.at, field);
                 FeatureKind::Distinct { field }
             }
             // The key table has no other supported word.
@@ -282,7 +283,9 @@ impl FeatureReader<'_> {
         }
         for name in names {
             let kind = self.known.fields.kind_of(&name.value);
-            if let Some(kind @ (FieldKind::Float | FieldKind::Bool)) = kind {
+            if let Some(kind) =
+                kind.filter(|kind| !matches!(kind, FieldKind::String | FieldKind::Int))
+            {
                 let (shown, kind) = (quoted(&name.value), type_name(kind));
                 let message =
                     format!("key field {shown} must be a string or an int, it is a {kind}");
@@ -290,6 +293,16 @@ impl FeatureReader<'_> {
             }
         }
         self.known.fields.indices(names, self.findings)
+    }
+
+    /// A window has no lists.
+    fn is_single(&mut self, at: usize, field: usize) {
+        let kind = self.known.fields.kind(field);
+        if let Some(kind) = kind.filter(|kind| kind.is_list()) {
+            let (name, kind) = (quoted(self.known.fields.name(field)), type_name(kind));
+            let message = format!("field {name} is a {kind}, and a window has single values only");
+            self.findings.add(at, message);
+        }
     }
 
     /// What a history is asked for it must have kept.
@@ -311,7 +324,12 @@ impl FeatureReader<'_> {
         let Some(kept) = self.known.kept.and_then(|kept| kept.fields.as_ref()) else {
             return;
         };
-        if !kept.contains(&field) {
+        let is_list = self
+            .known
+            .fields
+            .kind(field)
+            .is_some_and(FieldKind::is_list);
+        if !kept.contains(&field) && !is_list {
             let name = quoted(self.known.fields.name(field));
             self.findings.add(
                 at,

@@ -135,6 +135,24 @@ pub(super) fn idle_timeout(event: &Section, source: &SourceSpec, findings: &mut 
     findings.add(at, format!("`idle_timeout`: {message}"));
 }
 
+/// Whether records of that source have a time of their own.
+pub(super) fn record_time(event: &Section, source: &SourceSpec, findings: &mut Findings) {
+    let Some(word) = event.text("time") else {
+        return;
+    };
+    let what = match source {
+        SourceSpec::Kafka(_) => return,
+        SourceSpec::Generator(_) => "what the generator makes",
+        SourceSpec::File { .. } | SourceSpec::Stdin => "a line of a file",
+    };
+    let shown = quoted(word.value);
+    let message = format!(
+        "`time`: {shown} is the timestamp that Kafka has of a record, {what} has none: name the field that says \
+         the time, {{ field = \"...\", unit = \"ms\" }}"
+    );
+    findings.add(word.at, message);
+}
+
 /// Why this version cannot read a source file of that name.
 fn unreadable(path: &str) -> Option<String> {
     /// What comes with later versions, by the end of the name.

@@ -2,6 +2,7 @@
 //! when a mistake has been found; then the other parts are still looked at, for theirs.
 
 mod check;
+mod field;
 mod event;
 mod feature;
 mod server;
@@ -40,6 +41,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     }
     if let (Some(section), Some(source)) = (root.table("event"), &source) {
         input::idle_timeout(section, source, findings);
+        input::record_time(section, source, findings);
     }
     let checks = check::checks(root.tables("check"), &fields, event.as_ref(), findings);
     let kept = root

@@ -112,8 +112,9 @@ pub(super) fn template(
             value: name,
         };
         let field = fields.index(&name, findings)?;
-        if fields.kind(field) == Some(FieldKind::Float) {
-            let (shown, kind) = (quoted(name.value), type_name(FieldKind::Float));
+        let kind = fields.kind(field);
+        if let Some(kind) = kind.filter(|kind| *kind == FieldKind::Float || kind.is_list()) {
+            let (shown, kind) = (quoted(name.value), type_name(kind));
             let message = format!(
                 "`{what}`: field {shown} is of type {kind}, which has more than one way to be written"
             );

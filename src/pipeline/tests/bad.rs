@@ -7,7 +7,11 @@ pub(super) struct Bad {
     pub(super) expected: &'static [&'static str],
 }
 
-const fn bad(old: &'static str, new: &'static str, expected: &'static [&'static str]) -> Bad {
+pub(super) const fn bad(
+    old: &'static str,
+    new: &'static str,
+    expected: &'static [&'static str],
+) -> Bad {
     Bad { old, new, expected }
 }
 
@@ -127,10 +131,10 @@ pub(super) const BAD: &[Bad] = &[
     ]),
     bad("time = { field = \"at\", unit = \"ms\" }", "time = { field = \"user\", unit = \"s\" }", &[
         "10:18: time field \"user\" must be an int",
-        "10:33: `unit`: \"s\" is not supported in this version",
     ]),
     bad("time = { field = \"at\", unit = \"ms\" }", "time = \"record\"", &[
-        "10:8: time = \"record\" is not supported in this version, write { field, unit }",
+        "10:8: `time`: \"record\" is the timestamp that Kafka has of a record, a line of a file has none: name the field that \
+         says the time, { field = \"...\", unit = \"ms\" }",
     ]),
     bad("time = { field = \"at\", unit = \"ms\" }", "time = { field = \"at\" }", &[
         "10:8: [event.time] needs `unit`",
@@ -141,8 +145,8 @@ pub(super) const BAD: &[Bad] = &[
     bad("type = \"float\"", "type = \"flaot\"", &[
         "22:8: `type`: unknown value \"flaot\", did you mean \"float\"?",
     ]),
-    bad("type = \"float\"", "type = \"list<float>\"", &[
-        "22:8: `type`: \"list<float>\" is not supported in this version",
+    bad("type = \"float\"", "type = \"list<bool>\"", &[
+        "22:8: `type`: expected \"string\", \"int\", \"float\", \"bool\", \"list<float>\" or \"list<string>\", got \"list<bool>\"",
     ]),
     bad("ttl = \"1h\"", "ttl = 3600", &[
         "27:7: `ttl`: expected a duration such as \"2s\", got 3600",
@@ -313,7 +317,7 @@ pub(super) const BAD: &[Bad] = &[
         "48:1: `when` in [[check]] is not supported in this version",
     ]),
     bad("", "[[check]]\nfield = \"at\"\nrule = \"max_length\"\nvalue = 2\n[[check]]\nfield = \"at\"\nrule = \"max\"\nvalue = 1.5\n[[check]]\nfield = \"at\"\nrule = \"max\"\n", &[
-        "41:8: rule \"max_length\" is for strings, at is of type int",
+        "41:8: rule \"max_length\" is for strings and lists, at is of type int",
         "46:9: `value`: the field is an int, expected a whole number, got 1.5",
         "47:1: [[check]] needs `value` with rule = \"max\"",
     ]),

@@ -18,7 +18,7 @@ fn encoder(form: Form) -> EncodeDeadLetters {
     let topic: Arc<str> = Arc::from("dir/a \"b\".jsonl");
     let plan = DeadLetterPlan {
         fields: ["user", "n", "at", "nested", "flag", "gone"]
-            .map(str::to_owned)
+            .map(|name| vec![name.to_owned()])
             .to_vec(),
         max_depth: 4,
         topics: Arc::new(Topics::of(&[Partition::new(PartitionId(6), topic)])),

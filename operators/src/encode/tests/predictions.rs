@@ -118,6 +118,18 @@ fn is_a_prediction_exactly_what_it_should_be() {
         "{\"user\":null,\"a \\\"b\\\"\":-5,\"c\":1e+300,\"prediction\":1.0,\
          \"event_time\":-12,\"processing_time\":1718054321052}\n",
     );
+    // Lists without the white space between their elements: a record is a line.
+    let list = |in_record, len| Cell::List {
+        span: Span { start: 0, len },
+        in_record,
+    };
+    check(
+        vec![list(false, 23), plain(0, 1)],
+        "[1.50 ,\n\"a \\\" ,]\", 2e3]",
+        1.0,
+        "{\"user\":[1.50,\"a \\\" ,]\",2e3],\"a \\\"b\\\"\":\"o\",\"prediction\":1.0,\
+         \"event_time\":-12,\"processing_time\":1718054321052}\n",
+    );
     check(
         vec![Cell::Bool(true)],
         "",

@@ -20,7 +20,7 @@ fn encoder(form: Form) -> EncodeDeadLetters {
     let topics = Topics::default();
     topics.add_as(&Partition::new(PartitionId(6), "clicks"), 2);
     let plan = DeadLetterPlan {
-        fields: vec!["user".to_owned()],
+        fields: vec![vec!["user".to_owned()]],
         max_depth: 4,
         topics: Arc::new(topics),
         shards: 4,
