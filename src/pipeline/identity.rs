@@ -161,3 +161,55 @@ fn digest(value: &impl Debug) -> String {
     let digest = ModelDigest::of(format!("{value:?}").as_bytes());
     digest.as_str().to_owned()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::pipeline::Pipeline;
+    use crate::pipeline::identity::schema;
+
+    const REFERENCE: &str = include_str!("../../pipelines/user-events.toml");
+
+    fn of(changes: &[(&str, &str)]) -> String {
+        let mut text = REFERENCE.to_owned();
+        for (old, new) in changes {
+            assert_eq!(text.matches(old).count(), 1, "{old}");
+            text = text.replace(old, new);
+        }
+        schema(&Pipeline::parse("x.toml", &text).unwrap())
+    }
+
+    /// Checkpoints of older versions hold it: a job that uses nothing new must still be the same.
+    #[test]
+    fn is_the_reference_job_what_it_always_was() {
+        assert_eq!(
+            of(&[]),
+            "sha256:94c45d68957bdb2dfc0fc60557df5ed05f20a185978c3fe9b6e70b1d9a4da2f4"
+        );
+        let path = (
+            "name = \"category\"",
+            "name = \"category\"\npath = \"category\"",
+        );
+        assert_eq!(of(&[path]), of(&[]), "its own name is where it lies anyway");
+    }
+
+    #[test]
+    fn is_a_job_another_one_when_its_events_are_others() {
+        let category = "name = \"category\"";
+        let time = "time = { field = \"timestamp_ms\", unit = \"ms\" }";
+        let all = [
+            of(&[]),
+            of(&[(category, "name = \"category\"\npath = \"product.category\"")]),
+            of(&[(category, "name = \"category\"\npath = \"product\"")]),
+            of(&[(category, "name = \"category\"\nrequired = false")]),
+            of(&[(category, "name = \"category\"\ndefault = \"a\"")]),
+            of(&[(category, "name = \"category\"\ndefault = \"b\"")]),
+            of(&[(time, "time = { field = \"timestamp_ms\", unit = \"s\" }")]),
+            of(&[(time, "time = { field = \"timestamp_ms\", unit = \"us\" }")]),
+        ];
+        let mut different = all.to_vec();
+        different.sort();
+        different.dedup();
+        assert_eq!(different.len(), all.len(), "{all:#?}");
+    }
+}

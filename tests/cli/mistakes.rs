@@ -105,14 +105,6 @@ fn are_five_mistakes_said_at_once_and_in_order() {
 fn is_what_a_later_version_will_do_refused_by_name() {
     let end = pipeline(&[]).lines().count();
     check(
-        &[("unit = \"ms\"", "unit = \"rfc3339\"")],
-        &[(
-            line("time = {"),
-            41,
-            "`unit`: \"rfc3339\" is not supported in this version",
-        )],
-    );
-    check(
         &[(
             "kind = \"file\"\npath = \"in.jsonl\"",
             "kind = \"file\"\npath = \"in.parquet\"",

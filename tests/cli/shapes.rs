@@ -44,8 +44,10 @@ const FIELDS: [(&str, &str); 10] = [
     ("workers = 0 ", "workers = 2 "),
 ];
 
-/// Records, and what comes of each: what its prediction repeats, or its dead letter's code, message and original event.
-fn events() -> Vec<(&'static str, Result<Value, Value>)> {
+/// A record, and what comes of it: what its prediction repeats, or its dead letter's code, message and original event.
+type Event = (&'static str, Result<Value, Value>);
+
+fn scored() -> Vec<Event> {
     let noon = 1_767_268_800_000_i64;
     vec![
         (
@@ -70,6 +72,11 @@ fn events() -> Vec<(&'static str, Result<Value, Value>)> {
                 noon - 1
             ])),
         ),
+    ]
+}
+
+fn refused() -> Vec<Event> {
+    vec![
         (
             r#"{"user":"u1","product_id":5}"#,
             Err(json!([
@@ -140,7 +147,7 @@ fn told(line: &str) -> Result<Value, Value> {
 
 #[test]
 fn what_becomes_of_events_of_another_shape() {
-    let events = events();
+    let events = [scored(), refused()].concat();
     let input: String = events
         .iter()
         .map(|(record, _)| format!("{record}\n"))

@@ -3,7 +3,8 @@
 use slackwater_dataflow::mirror::Change;
 use slackwater_redis::mirror::{Layout as _, List};
 
-use super::{Histories, Piece};
+use super::{Histories, Piece, time_name};
+use crate::pipeline::Pipeline;
 use crate::pipeline::spec::FieldKind;
 
 fn histories() -> Histories {
@@ -90,4 +91,26 @@ fn does_the_pattern_fit_lists_only() {
     let pattern = String::from_utf8(histories().pattern()).unwrap();
     assert_eq!(pattern, r"a\[*\]:\**");
     assert_eq!(histories().name(), "a[{1}]:*{0}");
+}
+
+#[test]
+fn what_is_the_time_of_an_element_called() {
+    const REFERENCE: &str = include_str!("../../../pipelines/user-events.toml");
+    let check = |old: &str, new: &str, expected: Option<&str>| {
+        let pipeline = Pipeline::parse("x.toml", &REFERENCE.replace(old, new)).unwrap();
+        let history = pipeline.history.unwrap();
+        assert_eq!(
+            time_name(&pipeline.event, &history).as_deref(),
+            expected,
+            "{new}"
+        );
+    };
+    check("", "", Some("timestamp_ms"));
+    check("unit = \"ms\"", "unit = \"us\"", Some("event_time"));
+    let kept = "fields = [\"timestamp_ms\", \"product_id\", \"category\", \"event_type\"]";
+    check(
+        "fields = [\"product_id\", \"category\", \"event_type\"]",
+        kept,
+        None,
+    );
 }
