@@ -7,7 +7,8 @@ use std::str::from_utf8;
 use serde_json::{Map, Value as Reference};
 
 use crate::json::{
-    Elements, Malformed, PathScanner, Scanner, Schema, Value, parse_f64, parse_i64, unescape,
+    Elements, Malformed, Obstacle, PathScanner, Scanner, Schema, Value, parse_f64, parse_i64,
+    unescape,
 };
 
 /// Below `serde_json`'s own limit of 128 levels, so that the reference never meets its own; above
@@ -140,7 +141,10 @@ fn check_paths(record: &[u8], object: &Map<String, Reference>) {
                     }
                     Err((parts, reference)) => {
                         assert_eq!(*value, Value::Blocked, "{path:?} in {record:?}");
-                        assert!(obstacle.is_some_and(|it| it.path == parts), "{path:?}");
+                        assert!(
+                            obstacle.is_some_and(|Obstacle { path, .. }| path == parts),
+                            "{path:?}"
+                        );
                         let found = obstacle.map(|it| it.found).unwrap_or_default();
                         check_value(record, &parts.join("."), &found, Some(reference));
                     }
