@@ -207,6 +207,11 @@ fn default_cell(default: &DefaultValue, scratch: &mut Vec<u8>) -> Cell {
         }
     };
     match default {
+        // Where nothing else is unescaped, there is no place among unescaped texts: nothing stands anywhere.
+        DefaultValue::Text(text) if text.is_empty() => Cell::Text {
+            span: Span::default(),
+            plain: true,
+        },
         DefaultValue::Text(text) => Cell::Text {
             span: put(text),
             plain: false,

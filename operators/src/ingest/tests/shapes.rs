@@ -120,6 +120,19 @@ fn what_does_a_row_hold_of_nested_fields_lists_and_defaults() {
     );
 }
 
+/// Else a checkpoint would look for it among unescaped texts, where there may be none.
+#[test]
+fn does_an_empty_default_lie_in_the_record() {
+    let mut plan = plan(1);
+    let empty = DefaultValue::Text(String::new());
+    plan.schema.fields[2] = Field::optional("product", FieldType::Text).or(empty);
+    let rows = outcome(plan, r#"{"user":"a","category":"b","at":7}"#).unwrap();
+    let row = &rows.rows()[0];
+    assert_eq!(values(&rows, row)[2], json!(""));
+    let cell = rows.cell(row, FieldIndex(2));
+    assert!(matches!(cell, Cell::Text { plain: true, .. }), "{cell:?}");
+}
+
 #[test]
 fn is_a_default_in_a_composite_key() {
     let rows = outcome(
