@@ -105,7 +105,7 @@ impl FieldReader {
         &mut self,
         plan: &IngestPlan,
         record: &[u8],
-        written: Option<RecordTime>,
+        written: &Option<RecordTime>,
     ) -> Result<Decoded<'_>, Reason> {
         self.scanner
             .scan(record, plan.max_depth, &mut self.values)
@@ -144,8 +144,7 @@ impl FieldReader {
                 // The pipeline file is refused unless the time field is a required integer.
                 _ => EventTime::MIN,
             },
-            TimeFrom::Field { field, unit } => self.time(plan, field, unit, record)?,
-            TimeFrom::Record => written.map(time::of_record).ok_or_else(no_time)?,
+            _ => self.time(plan, record, written)?,
         };
         Ok(Decoded {
             time,
@@ -156,16 +155,19 @@ impl FieldReader {
 }
 
 impl FieldReader {
-    /// The event time that a field says in another unit than milliseconds.
+    /// The event time that is not that of a field in milliseconds.
     // Apart, so that milliseconds cost no more.
     #[inline(never)]
     fn time(
         &self,
         plan: &IngestPlan,
-        field: FieldIndex,
-        unit: TimeUnit,
         record: &[u8],
+        written: &Option<RecordTime>,
     ) -> Result<EventTime, Reason> {
+        let (field, unit) = match plan.schema.time {
+            TimeFrom::Field { field, unit } => (field, unit),
+            TimeFrom::Record => return written.map(time::of_record).ok_or_else(no_time),
+        };
         let cell = self.cells.get(field.0).copied().unwrap_or_default();
         let (said, shown) = match cell {
             Cell::Int(number) => (time::of_number(number, unit), number.to_string()),

@@ -188,7 +188,7 @@ impl EventIngest {
         origin: Origin<'_>,
     ) -> Result<(), Refusal> {
         let plan = &*self.plan;
-        let decoded = self.reader.read(plan, record, origin.time)?;
+        let decoded = self.reader.read(plan, record, &origin.time)?;
         let Decoded {
             time,
             cells,
