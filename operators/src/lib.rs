@@ -3,7 +3,7 @@
 //! In the order in which an event meets them:
 //!
 //! - [`event`]: the declared fields. [`json`]: the scanner that finds them in a record's bytes.
-//! - [`batch`]: the unit that travels. [`check`]: rules on fields. [`reject`]: an event that goes to a
+//! - [`batch`]: the unit that travels. [`expression`]: conditions and numbers in CEL. [`check`]: rules on fields. [`reject`]: an event that goes to a
 //!   dead-letter stream. [`key`]: canonical key bytes.
 //! - [`ingest`]: bytes to rows, at the source's worker.
 //! - [`order`]: in event-time order, the wait for the watermark.
@@ -20,6 +20,7 @@ pub mod event;
 pub mod json;
 pub mod origin;
 pub mod batch;
+pub mod expression;
 pub mod reject;
 pub mod check;
 mod refusal;
