@@ -145,8 +145,7 @@ impl Report {
             validation_errors: settled(OutputStream::ValidationErrors),
             processing_errors: settled(OutputStream::ProcessingErrors),
             late_events: settled(OutputStream::LateEvents),
-            // No pipeline of this version can filter.
-            filtered: 0,
+            filtered: self.totals.filtered,
             in_flight: self.totals.in_flight(),
             seconds: rounded(self.elapsed.as_secs_f64(), 1e6),
             events_per_second: self.events_per_second(),
@@ -197,6 +196,10 @@ impl Report {
                 self.totals.settled(stream),
                 to,
             ));
+        }
+        if self.totals.filtered > 0 {
+            let left_out = "left out".to_owned();
+            table.add_row(row("filtered", self.totals.filtered, left_out));
         }
         if self.totals.in_flight() > 0 {
             table.add_row(row("in flight", self.totals.in_flight(), String::new()));

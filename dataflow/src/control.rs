@@ -70,6 +70,8 @@ pub struct SourceCut {
     pub read: u64,
     /// Late events dropped on purpose in it.
     pub dropped: u64,
+    /// Events left out in it because the job does not want them.
+    pub filtered: u64,
 }
 
 /// What a worker hands over.

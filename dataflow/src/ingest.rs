@@ -71,6 +71,8 @@ pub struct Sealed<B, R> {
     pub rejects: Vec<(PartitionId, R)>,
     /// Events that go nowhere, on purpose: late ones of a job that drops them.
     pub dropped: u64,
+    /// Events that go nowhere because the job does not want them, whatever their time.
+    pub filtered: u64,
 }
 
 impl<B, R> Default for Sealed<B, R> {
@@ -79,6 +81,7 @@ impl<B, R> Default for Sealed<B, R> {
             batches: Vec::new(),
             rejects: Vec::new(),
             dropped: 0,
+            filtered: 0,
         }
     }
 }

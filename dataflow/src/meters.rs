@@ -18,6 +18,7 @@ pub struct Meters {
     read: AtomicU64,
     outcomes: [AtomicU64; OutputStream::ALL.len()],
     dropped: AtomicU64,
+    filtered: AtomicU64,
     /// One lock per batch, not per event. `None` if no histogram could be made.
     latency_us: Option<Mutex<Histogram<u64>>>,
     /// From read to visible, with checkpoints.
@@ -39,6 +40,7 @@ impl Default for Meters {
             read: AtomicU64::new(0),
             outcomes: Default::default(),
             dropped: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             latency_us: histogram().map(Mutex::new),
             visible_us: histogram().map(Mutex::new),
             checkpoint_us: histogram().map(Mutex::new),
@@ -66,6 +68,11 @@ impl Meters {
     /// Counts late events that a job drops on purpose.
     pub fn count_dropped(&self, events: u64) {
         self.dropped.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that a job leaves out because it does not want them.
+    pub fn count_filtered(&self, events: u64) {
+        self.filtered.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Counts `events` that took `latency` from being read to being encoded.
@@ -107,6 +114,7 @@ impl Meters {
     pub fn begin_with(&self, totals: &Totals) {
         self.read.store(totals.read, Ordering::Relaxed);
         self.dropped.store(totals.dropped, Ordering::Relaxed);
+        self.filtered.store(totals.filtered, Ordering::Relaxed);
         for (counter, total) in self.outcomes.iter().zip(totals.outcomes) {
             counter.store(total, Ordering::Relaxed);
         }
@@ -122,6 +130,7 @@ impl Meters {
             read: self.read.load(Ordering::Relaxed),
             outcomes,
             dropped: self.dropped.load(Ordering::Relaxed),
+            filtered: self.filtered.load(Ordering::Relaxed),
         }
     }
 
@@ -206,7 +215,7 @@ pub struct Checkpoints {
 }
 
 /// Counts of a run. Every event read has exactly one outcome, so
-/// `read = sum of outcomes + dropped + in flight`.
+/// `read = sum of outcomes + dropped + filtered + in flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Records read from the source.
@@ -215,6 +224,8 @@ pub struct Totals {
     pub outcomes: [u64; OutputStream::ALL.len()],
     /// Late events dropped on purpose.
     pub dropped: u64,
+    /// Events left out because the job does not want them.
+    pub filtered: u64,
 }
 
 impl Totals {
@@ -239,7 +250,7 @@ impl Totals {
 
     /// Events read that have no outcome yet. 0 after a run that ended well.
     pub fn in_flight(&self) -> u64 {
-        let settled = self.outcomes.iter().sum::<u64>() + self.dropped;
+        let settled = self.outcomes.iter().sum::<u64>() + self.dropped + self.filtered;
         self.read.saturating_sub(settled)
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn write(status: &Status, ended: bool) {
         validation_errors = settled(OutputStream::ValidationErrors),
         processing_errors = settled(OutputStream::ProcessingErrors),
         late_events = settled(OutputStream::LateEvents),
+        filtered = (totals.filtered > 0).then_some(totals.filtered),
         in_flight = totals.in_flight(),
         waiting = status.waiting,
         lookups_unanswered = unanswered,

@@ -82,6 +82,13 @@ fn rows(status: &Status) -> Vec<Row> {
         let name = status.product.of(stream);
         rows.push(Row::number(name, count, share(count)));
     }
+    if totals.filtered > 0 {
+        rows.push(Row::number(
+            "filtered",
+            totals.filtered,
+            share(totals.filtered),
+        ));
+    }
     let in_flight = totals.in_flight();
     let mut remarks = share(in_flight).to_vec();
     if status.waiting > 0 {

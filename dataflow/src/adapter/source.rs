@@ -228,6 +228,7 @@ struct OpenEpoch {
     is_stopped: bool,
     read: u64,
     dropped: u64,
+    filtered: u64,
     /// The last record of each partition, for a defect.
     #[cfg(feature = "faults")]
     last: BTreeMap<PartitionId, Offset>,
@@ -389,6 +390,7 @@ impl<I: Ingest> Head<I> {
             passed: self.resting.settled(self.ingest.passed()),
             read: std::mem::take(&mut self.epoch.read),
             dropped: std::mem::take(&mut self.epoch.dropped),
+            filtered: std::mem::take(&mut self.epoch.filtered),
         }
     }
 
@@ -436,6 +438,9 @@ impl<I: Ingest> Head<I> {
             let dropped = std::mem::take(&mut self.sealed.dropped);
             self.job.meters.count_dropped(dropped);
             self.epoch.dropped += dropped;
+            let filtered = std::mem::take(&mut self.sealed.filtered);
+            self.job.meters.count_filtered(filtered);
+            self.epoch.filtered += filtered;
             self.send(ports)?;
         }
         self.lift();

@@ -28,6 +28,8 @@ use crate::source::Partition;
 pub const READ: &str = "read";
 /// Counted: late events dropped on purpose.
 pub const DROPPED: &str = "dropped";
+/// Counted: events left out because the job does not want them; not there where it has left out none.
+pub const FILTERED: &str = "filtered";
 
 /// When records were read from the source, and how many they were.
 pub(crate) type ReadAt = Vec<(Duration, u32)>;
@@ -194,6 +196,7 @@ impl Ledger {
             read: total(READ),
             outcomes: OutputStream::ALL.map(|stream| total(stream.name())),
             dropped: total(DROPPED),
+            filtered: total(FILTERED),
         }
     }
 
@@ -271,6 +274,9 @@ impl Ledger {
             let Some(report) = report else { continue };
             self.count(READ, report.cut.read);
             self.count(DROPPED, report.cut.dropped);
+            if report.cut.filtered > 0 {
+                self.count(FILTERED, report.cut.filtered);
+            }
             self.partitions.take_in(report.cut);
             for (stream, records) in OutputStream::ALL.iter().zip(report.records) {
                 self.count(stream.name(), records);
