@@ -102,6 +102,8 @@ fn ingest(later: &[Check]) -> IngestPlan {
         // The ingest is told of later checks: `NotEmpty` speaks for missing fields as well, at its own stage.
         fields: FieldRules::new(schema.fields.len(), &checks, later),
         schema,
+        conditions: Vec::new(),
+        filters: Vec::new(),
         time: TimeRules {
             max_out_of_orderness_ms: 2_000,
             max_ahead_ms: Some(3_600_000),
@@ -122,7 +124,7 @@ fn features(checks: Vec<Check>) -> FeaturePlan {
     let mut tallies = Vec::new();
     let features = inputs_of_the_model(&mut tallies);
     FeaturePlan {
-        checks,
+        checks: checks.into_iter().map(Into::into).collect(),
         history: Some(HistoryPlan {
             events: 50,
             ttl_ms: 24 * 3_600_000,

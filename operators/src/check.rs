@@ -1,12 +1,14 @@
-//! The declared rules that a field must obey, and what is said when it does not.
+//! The declared rules that an event must obey, field by field or as a whole, and what is said when it does not.
 
 mod pattern;
 
 use std::cmp::Ordering;
 
-use crate::batch::{Cell, Rows};
+use crate::batch::{Cell, Row, Rows};
 use crate::event::FieldIndex;
 use crate::json::Elements;
+use crate::expression::values::{RowValues, Values};
+use crate::expression::{Expression, Failure};
 use crate::reject::{Code, Reason, Stage};
 
 pub use self::pattern::{BadPattern, Pattern};
@@ -109,7 +111,7 @@ impl Check {
     }
 
     /// [`Self::holds`] for a row of a batch.
-    pub fn holds_for(&self, rows: &Rows, row: &crate::batch::Row) -> bool {
+    pub fn holds_for(&self, rows: &Rows, row: &Row) -> bool {
         self.holds(rows.cell(row, self.field), |span| rows.bytes(span))
     }
 
@@ -129,6 +131,97 @@ impl Check {
             message: self.message.clone(),
             causes,
         }
+    }
+}
+
+/// A condition over all fields, and its message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct When {
+    /// What must hold; its names are the fields of the schema.
+    pub condition: Expression,
+    /// What a reject says.
+    pub message: String,
+}
+
+impl When {
+    /// Why an event is refused at `stage`, if it is. One of which the condition has no value is: nothing says that it is
+    /// right.
+    pub fn refuses(&self, values: &impl Values, stage: Stage) -> Option<Reason> {
+        let failure = match self.condition.holds(values) {
+            Ok(true) => return None,
+            Ok(false) => None,
+            Err(failure) => Some(failure),
+        };
+        let mut causes = match stage {
+            Stage::Feature => vec![format!("feature/check: {}", self.message)],
+            _ => Vec::new(),
+        };
+        causes.extend(failure.map(|failure| cause(stage, &self.condition, &failure)));
+        Some(Reason {
+            stage,
+            code: Code::CheckFailed,
+            message: self.message.clone(),
+            causes,
+        })
+    }
+}
+
+/// Which events a job wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// What must hold of them; its names are the fields of the schema.
+    pub keep: Expression,
+}
+
+impl Filter {
+    /// Whether an event is kept.
+    ///
+    /// # Errors
+    /// That cannot be told, so it is refused: it is neither left out nor handled without a word.
+    pub fn keeps(&self, values: &impl Values) -> Result<bool, Reason> {
+        self.keep.holds(values).map_err(|failure| Reason {
+            stage: Stage::Validate,
+            code: Code::FilterFailed,
+            message: format!("filter `{}` has no value: {failure}", self.keep.text()),
+            causes: vec![cause(Stage::Validate, &self.keep, &failure)],
+        })
+    }
+}
+
+/// Why an expression has no value, as a cause of a reject.
+fn cause(stage: Stage, expression: &Expression, failure: &Failure) -> String {
+    format!(
+        "{}/expression: {failure} in `{}`",
+        stage.name(),
+        expression.text()
+    )
+}
+
+/// A check of the feature stage.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowCheck {
+    /// Of a field.
+    Field(Check),
+    /// Of all.
+    When(When),
+}
+
+impl RowCheck {
+    /// Why a row is refused, if it is.
+    pub fn refuses(&self, rows: &Rows, row: &Row) -> Option<Reason> {
+        match self {
+            RowCheck::Field(check) => {
+                let fails = !check.holds_for(rows, row);
+                fails.then(|| check.reason(Stage::Feature))
+            }
+            RowCheck::When(when) => when.refuses(&RowValues { rows, row }, Stage::Feature),
+        }
+    }
+}
+
+impl From<Check> for RowCheck {
+    fn from(check: Check) -> Self {
+        RowCheck::Field(check)
     }
 }
 

@@ -3,12 +3,12 @@
 use slackwater_dataflow::place::Spread;
 
 use crate::batch::{Row, RowBatch};
-use crate::check::Check;
-use crate::reject::{RejectBatch, Stage};
+use crate::check::RowCheck;
+use crate::reject::RejectBatch;
 
 /// Takes the events out of a batch that a check refuses, each with the reason of the first one that does.
 pub(crate) fn refuse(
-    checks: &[Check],
+    checks: &[RowCheck],
     batch: &mut RowBatch,
     spread: &Spread,
 ) -> Option<RejectBatch> {
@@ -17,8 +17,8 @@ pub(crate) fn refuse(
     }
     let rows = &batch.rows;
     let refuse = |(at, row): (usize, &Row)| {
-        let failed = checks.iter().find(|check| !check.holds_for(rows, row))?;
-        Some((at, failed.reason(Stage::Feature)))
+        let reason = checks.iter().find_map(|check| check.refuses(rows, row))?;
+        Some((at, reason))
     };
     let refused = rows.rows().iter().enumerate().filter_map(refuse).collect();
     RejectBatch::take_from(batch, refused, spread)

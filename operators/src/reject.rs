@@ -75,6 +75,8 @@ pub enum Code {
     WrongType,
     /// Any other check.
     CheckFailed,
+    /// It cannot be told whether a filter keeps it.
+    FilterFailed,
     /// Event time beyond `max_ahead`.
     TooFarAhead,
     /// Older than the watermark.
@@ -110,6 +112,7 @@ impl Code {
             Code::Missing => "missing",
             Code::WrongType => "wrong_type",
             Code::CheckFailed => "check_failed",
+            Code::FilterFailed => "filter_failed",
             Code::TooFarAhead => "too_far_ahead",
             Code::Late => "late",
             Code::LateNewPartition => "late_new_partition",
@@ -194,7 +197,7 @@ pub struct Reason {
     /// The reason, for people.
     pub message: String,
     /// For processing errors: the failing operator first, then what it was caused by, each as
-    /// `stage/operator: message`. Empty for other errors.
+    /// `stage/operator: message`. For other errors empty, but where an expression has no value: why.
     pub causes: Vec<String>,
 }
 

@@ -132,10 +132,14 @@ fn schema(pipeline: &Pipeline) -> String {
         } => None,
         other => Some(other),
     };
-    if new.is_empty() && time.is_none() {
-        return digest(&known);
+    let expressions = (&pipeline.conditions, &pipeline.filters);
+    let has_expressions = !expressions.0.is_empty() || !expressions.1.is_empty();
+    match (!new.is_empty() || time.is_some(), has_expressions) {
+        (false, false) => digest(&known),
+        (true, false) => digest(&(known, new, time)),
+        (false, true) => digest(&(known, expressions)),
+        (true, true) => digest(&(known, new, time, expressions)),
     }
-    digest(&(known, new, time))
 }
 
 /// Files and topics are told apart by their names, partition by partition.

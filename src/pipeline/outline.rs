@@ -20,10 +20,10 @@ use std::path::Path;
 use serde::Serialize;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::sink::OutputStream;
-use slackwater_operators::check::{Bound, Check, Constant, Rule};
 use slackwater_operators::event::{
     DefaultValue, EventSchema, Field, FieldIndex, FieldType, TimeFrom, TimeUnit,
 };
+use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
 use slackwater_operators::ingest::LatePolicy;
 use slackwater_operators::lookup::plan::Lookup;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};
@@ -264,6 +264,7 @@ fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     let mut early = checks(pipeline, CheckStage::Validate);
     early.sort_by_key(|check| check.field.0);
     facts.extend(early.iter().map(|check| checked(plans, check)));
+    facts.extend(plan.conditions.iter().map(held));
     facts.push(fact("event time", event_time(schema)));
     if let Some(ahead) = plan.time.max_ahead_ms {
         let ahead = show_ms(ahead);
@@ -277,6 +278,8 @@ fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     };
     let late = format!("more than {behind} behind the newest of its partition: {fate}");
     facts.push(fact("late", late));
+    let kept = |filter: &Filter| fact("filter", format!("keeps {}", filter.keep.text()));
+    facts.extend(plan.filters.iter().map(kept));
     facts
 }
 
@@ -353,6 +356,18 @@ fn checked(plans: &Plans, check: &Check) -> Fact {
     fact("check", format!("{name} {rule}, else: {}", check.message))
 }
 
+fn held(when: &When) -> Fact {
+    let (condition, message) = (when.condition.text(), &when.message);
+    fact("check", format!("{condition}, else: {message}"))
+}
+
+fn row_checked(plans: &Plans, check: &RowCheck) -> Fact {
+    match check {
+        RowCheck::Field(check) => checked(plans, check),
+        RowCheck::When(when) => held(when),
+    }
+}
+
 fn bound(bound: Bound) -> String {
     match bound {
         Bound::Int(value) => value.to_string(),
@@ -369,8 +384,8 @@ fn constant(constant: &Constant) -> String {
     }
 }
 
-fn refusing(plans: &Plans, checks: &[Check]) -> Vec<Fact> {
-    checks.iter().map(|check| checked(plans, check)).collect()
+fn refusing(plans: &Plans, checks: &[RowCheck]) -> Vec<Fact> {
+    checks.iter().map(|check| row_checked(plans, check)).collect()
 }
 
 fn features(plans: &Plans) -> Vec<Fact> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slackwater_dataflow::place::Spread;
-use slackwater_operators::check::{Bound, Check, Constant, Rule};
+use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
 use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType, TimeFrom};
+use slackwater_operators::expression::Expression;
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{Detour, FieldRules, IngestPlan, LatePolicy, TimeRules};
@@ -190,15 +191,43 @@ pub fn model_name(path: &spec::ModelPath) -> String {
     }
 }
 
-/// The checks of a stage, in the order of the file.
+/// The checks of fields of a stage, in the order of the file.
 pub(super) fn checks(pipeline: &Pipeline, stage: spec::CheckStage) -> Vec<Check> {
     let of_stage = pipeline.checks.iter().filter(|check| check.stage == stage);
-    of_stage
-        .map(|check| {
-            let message = check.message.clone();
-            Check::new(FieldIndex(check.field), rule(&check.rule), message)
-        })
-        .collect()
+    of_stage.map(check).collect()
+}
+
+fn check(check: &spec::CheckSpec) -> Check {
+    let message = check.message.clone();
+    Check::new(FieldIndex(check.field), rule(&check.rule), message)
+}
+
+/// The checks of all fields together, before the key.
+fn conditions(pipeline: &Pipeline) -> Vec<When> {
+    let all = pipeline.conditions.iter();
+    let early = all.filter(|it| it.stage == spec::CheckStage::Validate);
+    early.map(condition).collect()
+}
+
+fn condition(spec: &spec::WhenSpec) -> When {
+    When {
+        condition: spec.condition.clone(),
+        message: spec.message.clone(),
+    }
+}
+
+/// All checks of the feature stage, in the order of the file.
+fn row_checks(pipeline: &Pipeline) -> Vec<RowCheck> {
+    let late = |stage| stage == spec::CheckStage::Feature;
+    let of_fields = (0..).zip(&pipeline.checks);
+    let of_fields = of_fields.filter(|(_, spec)| late(spec.stage));
+    let of_fields = of_fields.map(|(at, spec)| (at + 1, RowCheck::Field(check(spec))));
+    let conditions = pipeline.conditions.iter().filter(|spec| late(spec.stage));
+    let conditions = conditions.map(|spec| (spec.after, RowCheck::When(condition(spec))));
+    let mut all: Vec<_> = of_fields.chain(conditions).collect();
+    // Stable, and of one place the check of the field stands first.
+    all.sort_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, check)| check).collect()
 }
 
 fn rule(rule: &spec::Rule) -> Rule {
@@ -261,6 +290,8 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
             },
         },
         fields: FieldRules::new(event.fields.len(), &before_key, &later),
+        conditions: conditions(pipeline),
+        filters: filters(pipeline),
         time: TimeRules {
             max_out_of_orderness_ms: event.max_out_of_orderness_ms,
             max_ahead_ms: event.max_ahead_ms,
@@ -277,6 +308,11 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
         keeps_origins: pipeline.dead_letters == spec::DeadLetterForm::Raw,
         detour: None,
     }
+}
+
+fn filters(pipeline: &Pipeline) -> Vec<Filter> {
+    let filter = |keep: &Expression| Filter { keep: keep.clone() };
+    pipeline.filters.iter().map(filter).collect()
 }
 
 /// The lookups that features take values from, and where these go; none if no feature does. Beside the plan, which of the

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::pipeline::keys::{Key, Kind, MAX_TABLES, Need, header, of_table};
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::spec::{PropertySpec, StartSpec};
-use crate::pipeline::value::{self, Located, Value, nearest, quoted, show};
+use crate::pipeline::value::{self, Located, Value, Written, nearest, quoted, show};
 
 /// One table of the file: the values that are there and right, and defaults for those that are not
 /// there. A value that is wrong is absent, and its mistake is among the findings.
@@ -40,6 +40,14 @@ impl Section {
     pub(super) fn text(&self, name: &str) -> Option<Located<&str>> {
         match self.get(name)? {
             (at, Value::Text(text)) => Some(Located { at, value: text }),
+            _ => None,
+        }
+    }
+
+    /// An expression and where its value stands.
+    pub(super) fn expression(&self, name: &str) -> Option<Located<&Written>> {
+        match self.get(name)? {
+            (at, Value::Expression(value)) => Some(Located { at, value }),
             _ => None,
         }
     }
@@ -174,6 +182,9 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
                 place(key, name.span().start, value),
                 not_supported(path, key),
             );
+        } else if let Some(other) = key.instead_of.filter(|other| table.contains_key(*other)) {
+            let message = format!("`{}` does not go with `{other}`: leave one out", key.name());
+            findings.add(name.span().start, message);
         } else if let Some(message) = selected.excludes(key) {
             findings.add(name.span().start, message);
         } else {
@@ -189,7 +200,7 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
             entry(key, &default, &mut section, findings);
         } else if completable
             && !meant.contains(&key)
-            && let Some(message) = selected.misses(path, key)
+            && let Some(message) = selected.misses(path, key, &section.written)
         {
             if path.is_empty() {
                 findings.table_absent(message);
@@ -295,7 +306,7 @@ impl Selected<'_> {
     }
 
     /// What to say when a key without default is missing.
-    fn misses(&self, path: &str, key: &Key) -> Option<String> {
+    fn misses(&self, path: &str, key: &Key, written: &BTreeSet<&'static str>) -> Option<String> {
         let name = key.name();
         match (key.need, self) {
             (Need::Always, _) if path.is_empty() && key.path == "model" => Some(
@@ -309,6 +320,12 @@ impl Selected<'_> {
                 Some(format!("{} needs {}", header(path), header(key.path)))
             }
             (Need::Always, _) => Some(format!("{} needs `{name}`", header(path))),
+            (Need::Unless(other), _) if !written.contains(other) => {
+                Some(format!("{} needs `{name}`, or `{other}`", header(path)))
+            }
+            (Need::With(other), _) if written.contains(other) => {
+                Some(format!("{} needs `{name}` with `{other}`", header(path)))
+            }
             (Need::For(values), Self::Value(selecting, word)) if values.contains(word) => {
                 let selecting = selecting.name();
                 Some(format!("{} needs `{name}` with {selecting} = \"{word}\"", header(path)))

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use slackwater_dataflow::checkpoint::coordinator::CheckpointSettings;
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::check::Pattern;
+use slackwater_operators::expression::Expression;
 
 use crate::supervisor::restart::RestartStrategy;
 
@@ -34,6 +35,10 @@ pub struct Pipeline {
     pub event: EventSpec,
     /// Checks of fields, in the order of the file.
     pub checks: Vec<CheckSpec>,
+    /// Checks of all fields together, in the order of the file.
+    pub conditions: Vec<WhenSpec>,
+    /// Which events are wanted: all of these must hold. Their names are those of [`EventSpec::fields`].
+    pub filters: Vec<Expression>,
     /// What is kept of earlier events of a key; `None`: nothing.
     pub history: Option<HistorySpec>,
     /// What is read of stores, in the order of the file.
@@ -241,6 +246,19 @@ pub struct CheckSpec {
     pub message: String,
     /// Which stage rejects, and so which stream gets the dead letter.
     pub stage: CheckStage,
+}
+
+/// A check of all fields together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhenSpec {
+    /// What must hold. Its names are those of [`EventSpec::fields`].
+    pub condition: Expression,
+    /// What the dead letter says.
+    pub message: String,
+    /// Which stage rejects.
+    pub stage: CheckStage,
+    /// How many of [`Pipeline::checks`] stand before it in the file.
+    pub after: usize,
 }
 
 /// What must hold for the value of a field.

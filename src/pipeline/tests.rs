@@ -17,6 +17,7 @@ use crate::supervisor::restart::RestartStrategy;
 
 mod bad;
 mod events;
+mod expressions;
 mod keys;
 
 use bad::{BAD, Bad};

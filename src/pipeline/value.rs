@@ -22,6 +22,7 @@ pub(super) type AnyOf = Vec<Located<Literal>>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
+    Expression(Written),
     Integer(i64),
     Float(f64),
     Bool(bool),
@@ -36,6 +37,33 @@ pub(super) enum Value {
     Secret(PropertySpec),
 }
 
+/// An expression as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) text: String,
+    /// Whether the file has the same text behind the quote, without escapes or lines that are joined.
+    is_plain: bool,
+}
+
+impl Written {
+    /// The byte of the file where a byte of the expression stands, whose value begins at `at`; of one that is not written as
+    /// it is, where it begins.
+    pub(super) fn place(&self, at: usize, byte: usize) -> usize {
+        if self.is_plain { at + 1 + byte } else { at }
+    }
+}
+
+/// Reads an expression.
+pub(super) fn expression(spanned: &Spanned<DeValue<'_>>) -> Result<Written, String> {
+    let found = spanned.get_ref();
+    let text = text(found).ok_or_else(|| expected("an expression as a string", found))??;
+    Ok(Written {
+        // Whatever is not plain is longer in the file.
+        is_plain: spanned.span().len() == text.len() + 2,
+        text,
+    })
+}
+
 /// A mistake in a value, and where.
 pub(super) type Wrong = Located<String>;
 
@@ -46,6 +74,7 @@ pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, W
     let here = |message: String| Located { at, value: message };
     let result = match key.kind {
         Kind::Text | Kind::Name | Kind::Bool => word(key.kind, found).map_err(here),
+        Kind::Expression => expression(spanned).map(Value::Expression).map_err(here),
         Kind::Integer(..) | Kind::Float(..) | Kind::Duration(..) | Kind::Size(..) => {
             number(key.kind, found).map_err(here)
         }

@@ -56,3 +56,4 @@ mod stdout;
 mod supervised;
 mod terminal;
 mod waiting;
+mod wanted;

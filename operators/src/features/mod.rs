@@ -21,7 +21,7 @@ pub use self::declared::{Feature, FeatureKind, Transform};
 use self::declared::{Calendar, Events};
 use self::windows::Windows;
 use crate::batch::{Row, RowBatch, Rows};
-use crate::check::Check;
+use crate::check::RowCheck;
 use crate::enrichment::Enrichment;
 use crate::history::{Histories, HistoryPlan, KeyHistory};
 use crate::refusal::refuse;
@@ -35,7 +35,7 @@ const KEYS_PER_PART: usize = 256;
 #[derive(Clone, Debug)]
 pub struct FeaturePlan {
     /// Checks of the feature stage, in the order of the file.
-    pub checks: Vec<Check>,
+    pub checks: Vec<RowCheck>,
     /// The history, if one is declared.
     pub history: Option<HistoryPlan>,
     /// The features, in order.

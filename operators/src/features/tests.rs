@@ -12,7 +12,7 @@ use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
 
 use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
-use crate::check::{Check, Constant, Rule};
+use crate::check::{Check, Constant, RowCheck, Rule};
 use crate::event::FieldIndex;
 use crate::features::{Feature, FeatureKind, FeaturePlan, FeatureStage, Transform};
 use crate::history::{Condition, HistoryPlan, Tally};
@@ -285,11 +285,7 @@ fn are_fill_and_transforms_applied_in_order() {
 #[test]
 fn does_a_refused_event_leave_its_history_alone() {
     let mut plan = plan(over_history());
-    let check = |rule, message: &str| Check {
-        field: TEXT,
-        rule,
-        message: message.to_owned(),
-    };
+    let check = |rule, message: &str| RowCheck::from(Check::new(TEXT, rule, message));
     plan.checks = vec![
         check(Rule::NotEmpty, "text cannot be empty"),
         check(Rule::MaxLength(5), "text is longer than 5"),

@@ -3,7 +3,8 @@
 //! All of it looks at borrowed bytes; an event is copied once, into the batch of the worker that owns its
 //! key. The order of the steps is part of what users rely on, since the first that fails names the
 //! reason: size, UTF-8, depth, JSON, object; then each field in schema order, presence and type, then its
-//! checks; then its time; then `max_ahead`; then lateness.
+//! checks; then conditions over all fields; then its time; then `max_ahead`; then lateness. Filters come last: an event that one leaves out
+//! was judged on time, and has moved its partition's clock.
 
 mod fields;
 mod partition;
@@ -25,7 +26,9 @@ pub use self::partition::{PartitionClock, TimeRules, Verdict};
 
 use self::fields::{Decoded, FieldReader};
 use crate::batch::{NewRow, ROW_BYTES_EXPECTED, RowBatch, RowShape, Rows};
+use crate::check::{Filter, When};
 use crate::event::{EventSchema, FieldIndex};
+use crate::expression::values::RecordValues;
 use crate::json::Malformed;
 use crate::key::KeyWriter;
 use crate::origin;
@@ -53,6 +56,10 @@ pub struct IngestPlan {
     pub schema: EventSchema,
     /// Presence, types and checks.
     pub fields: FieldRules,
+    /// Conditions over all fields, in the order of the file.
+    pub conditions: Vec<When>,
+    /// Which events are wanted: all of these must keep one.
+    pub filters: Vec<Filter>,
     /// Watermark and `max_ahead`.
     pub time: TimeRules,
     /// What becomes of late events.
@@ -126,6 +133,8 @@ pub struct EventIngest {
     closed_rejects: Vec<(PartitionId, Vec<Reject>)>,
     /// Late events left out on purpose.
     dropped: u64,
+    /// Events that a filter left out.
+    filtered: u64,
     /// What the record was written with that is being looked at, if that is kept.
     origin: Vec<u8>,
 }
@@ -175,6 +184,7 @@ impl EventIngest {
             refused: Vec::new(),
             closed_rejects: Vec::new(),
             dropped: 0,
+            filtered: 0,
             origin: Vec::new(),
             plan,
         }
@@ -194,6 +204,15 @@ impl EventIngest {
             cells,
             scratch,
         } = decoded;
+        // Mostly there are none, and nothing is made ready for them.
+        let values = || RecordValues {
+            cells,
+            record,
+            scratch,
+        };
+        if !plan.conditions.is_empty() {
+            check(&plan.conditions, &values())?;
+        }
         let clock = self.clocks.entry(partition).or_default();
         let order_time = match clock.judge(time, origin.time, &plan.time) {
             Verdict::OnTime { order_time } => order_time,
@@ -224,6 +243,10 @@ impl EventIngest {
                 });
             }
         };
+        if !plan.filters.is_empty() && !keeps(&plan.filters, &values(), time)? {
+            self.filtered += 1;
+            return Ok(());
+        }
         let (key, key_hash) = self.key.write(cells, record, scratch);
         let first_key = self.first_key.as_mut();
         let first_key = first_key.and_then(|it| it.write_if_whole(cells, record, scratch));
@@ -364,6 +387,7 @@ impl Ingest for EventIngest {
                 .push((partition, RejectBatch { rejects, ticket }));
         }
         out.dropped += std::mem::take(&mut self.dropped);
+        out.filtered += std::mem::take(&mut self.filtered);
     }
 
     fn watermark(&self, partition: PartitionId) -> EventTime {
@@ -392,6 +416,29 @@ impl Ingest for EventIngest {
             .filter_map(|(&partition, clock)| Some((partition, clock.passed(rules)?)))
             .collect()
     }
+}
+
+/// Holds an event to conditions over all of its fields.
+fn check(conditions: &[When], values: &RecordValues<'_>) -> Result<(), Refusal> {
+    let mut refused = conditions
+        .iter()
+        .filter_map(|condition| condition.refuses(values, Stage::Validate));
+    refused.next().map_or(Ok(()), |reason| Err(reason.into()))
+}
+
+/// Whether all filters keep an event of this time.
+fn keeps(filters: &[Filter], values: &RecordValues<'_>, time: EventTime) -> Result<bool, Refusal> {
+    for filter in filters {
+        let kept = filter.keeps(values).map_err(|reason| Refusal {
+            reason,
+            event_time: Some(time),
+            lateness: None,
+        });
+        if !kept? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn late(lateness: Lateness, before_found: bool) -> Reason {

@@ -2,11 +2,13 @@
 //!
 //! - `outcomes`: every code, stage and message, and which check wins.
 //! - `batches`: who gets which rows under which partition.
+//! - `wanted`: conditions over all fields, and filters.
 //! - `race`: random records against a slow, obvious reference.
 //! - `shapes`: nested fields, lists, defaults, and times in any unit, with a race of their own.
 
 mod batches;
 mod outcomes;
+mod wanted;
 mod race;
 mod shapes;
 
@@ -65,6 +67,8 @@ fn plan(workers: usize) -> IngestPlan {
             key: vec![USER],
             time: TIME.into(),
         },
+        conditions: Vec::new(),
+        filters: Vec::new(),
         time: TimeRules {
             max_out_of_orderness_ms: 2_000,
             max_ahead_ms: Some(3_600_000),
@@ -109,6 +113,7 @@ fn seal(ingest: &mut EventIngest) -> Found {
     };
     Found {
         dropped: sealed.dropped,
+        filtered: sealed.filtered,
         batches: sealed.batches,
         rejects: sealed.rejects.into_iter().flat_map(each).collect(),
     }

@@ -1,7 +1,7 @@
 //! What is declared of windows, and the same as columns, marks and measures of logs.
 
 use crate::batch::Cell;
-use crate::check::Check;
+use crate::check::RowCheck;
 use crate::event::FieldIndex;
 use crate::history::Condition;
 use crate::window::log::{Distinct, Shape};
@@ -16,7 +16,7 @@ pub struct WindowPlan {
     /// What is computed, in any order.
     pub aggregates: Vec<Aggregate>,
     /// Checks of the feature stage, where this is the first stage behind the order.
-    pub checks: Vec<Check>,
+    pub checks: Vec<RowCheck>,
     /// Whether events are handled in the order of their order times.
     pub in_time_order: bool,
     /// Where keys go.

@@ -51,6 +51,8 @@ pub enum Kind {
     Size(u64, u64),
     /// One of a few words.
     Choice(&'static [Choice]),
+    /// An expression in CEL, a string that is not empty, at most [`MAX_TEXT_CHARS`] characters.
+    Expression,
     /// A list of strings, at most [`MAX_LIST`].
     Texts,
     /// A list of strings, numbers or booleans, at least one, at most [`MAX_LIST`].
@@ -82,6 +84,10 @@ pub enum Need {
     Always,
     /// When the selecting key of its table has one of these values.
     For(&'static [&'static str]),
+    /// When this other key of its table is not there.
+    Unless(&'static str),
+    /// When this other key of its table is there.
+    With(&'static str),
 }
 
 /// One key of the pipeline file.
@@ -97,6 +103,8 @@ pub struct Key {
     pub need: Need,
     /// The values of the selecting key of its table with which it may be used; empty = any.
     pub only: &'static [&'static str],
+    /// Another key of its table that must not be there if it is.
+    pub instead_of: Option<&'static str>,
     /// Whether its value selects which other keys of its table may be used.
     pub selects: bool,
     /// Whether this version supports it.
@@ -115,6 +123,7 @@ impl Key {
             default: None,
             need: Need::Optional,
             only: &[],
+            instead_of: None,
             selects: false,
             supported: true,
             word: None,
@@ -134,6 +143,21 @@ impl Key {
 
     const fn needed_for(mut self, values: &'static [&'static str]) -> Self {
         self.need = Need::For(values);
+        self
+    }
+
+    const fn needed_with(mut self, other: &'static str) -> Self {
+        self.need = Need::With(other);
+        self
+    }
+
+    const fn needed_unless(mut self, other: &'static str) -> Self {
+        self.need = Need::Unless(other);
+        self.instead_of(other)
+    }
+
+    const fn instead_of(mut self, other: &'static str) -> Self {
+        self.instead_of = Some(other);
         self
     }
 

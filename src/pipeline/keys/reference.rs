@@ -95,7 +95,7 @@ fn section(table: &Key) -> String {
     };
     let need = match table.need {
         Need::Always => " Required.",
-        Need::Optional | Need::For(_) => "",
+        Need::Optional | Need::For(_) | Need::Unless(_) | Need::With(_) => "",
     };
     let (header, doc) = (header(table.path), table.doc);
     let mut text = format!(
@@ -135,6 +135,7 @@ fn takes(key: &Key) -> String {
             let words: Vec<&str> = supported(choices).collect();
             quoted(words.iter())
         }
+        Kind::Expression => "[expression](#expressions)".into(),
         Kind::Texts => "list of texts".into(),
         Kind::Literals => "list of texts, numbers or truth values, at least one".into(),
         Kind::Where => "condition".into(),
@@ -184,6 +185,8 @@ fn default(key: &Key) -> String {
         (Need::Always, _) => "**required**".into(),
         (Need::For(words), _) if words == key.only => "**required**".into(),
         (Need::For(words), _) => format!("**required** with {}", quoted(words.iter())),
+        (Need::Unless(other), _) => format!("**required** without `{other}`"),
+        (Need::With(other), _) => format!("**required** with `{other}`"),
         (Need::Optional, Some(default)) => format!("`{default}`"),
         (Need::Optional, None) => "-".into(),
     }

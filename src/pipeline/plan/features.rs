@@ -6,7 +6,7 @@ use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transfor
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
 use slackwater_operators::window::{Aggregate, AggregateKind, Among, Over, WindowPlan};
 
-use crate::pipeline::plan::{checks, constant};
+use crate::pipeline::plan::{constant, row_checks};
 use crate::pipeline::spec;
 use crate::pipeline::spec::{FeatureSpec, Pipeline};
 
@@ -57,7 +57,7 @@ pub(super) fn columns(pipeline: &Pipeline, spread: Spread) -> Columns {
     } = reader;
     let needs_history = features.iter().any(|feature| feature.kind.reads_history());
     let history = pipeline.history.as_ref().filter(|_| needs_history);
-    let mut checks = checks(pipeline, spec::CheckStage::Feature);
+    let mut checks = row_checks(pipeline);
     let computed = aggregates.len();
     let windows = (computed > 0).then(|| WindowPlan {
         key: None,

@@ -1,13 +1,25 @@
-//! Checks: each rule with its bound or values in the type of its field, and a message.
+//! Checks: each rule with its bound or values in the type of its field, and a message; or an expression. And filters, which
+//! are expressions too.
+
+use slackwater_operators::expression::{Expression, Wanted};
 
 use slackwater_operators::check::Pattern;
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
-use crate::pipeline::spec::{CheckSpec, CheckStage, EventSpec, FieldKind, Literal, Rule};
+use crate::pipeline::spec::{CheckSpec, CheckStage, EventSpec, FieldKind, Literal, Rule, WhenSpec};
 use crate::pipeline::value::{Located, Value, quoted, show_literal};
 
 use crate::pipeline::resolve::event::{Fields, type_name};
+use crate::pipeline::resolve::expression;
+
+/// Every `[[check]]`.
+pub(super) struct Checks {
+    /// Of fields.
+    pub(super) of_fields: Vec<CheckSpec>,
+    /// Of all fields together.
+    pub(super) conditions: Vec<WhenSpec>,
+}
 
 /// Reads every `[[check]]`.
 pub(super) fn checks(
@@ -15,16 +27,73 @@ pub(super) fn checks(
     fields: &Fields,
     event: Option<&EventSpec>,
     findings: &mut Findings,
-) -> Option<Vec<CheckSpec>> {
-    let checks: Vec<_> = sections
-        .iter()
-        .map(|section| {
-            let check = check(section, fields, findings)?;
-            comes_in_time(section, &check, event, findings);
-            Some(check)
-        })
+) -> Option<Checks> {
+    let mut before = 0;
+    let (mut of_fields, mut conditions) = (Vec::new(), Vec::new());
+    for section in sections {
+        if section.is_meant("when") {
+            conditions.push(when(section, before, fields, findings));
+            continue;
+        }
+        before += 1;
+        let check = check(section, fields, findings);
+        if let Some(check) = &check {
+            comes_in_time(section, check, event, findings);
+        }
+        of_fields.push(check);
+    }
+    Some(Checks {
+        of_fields: of_fields.into_iter().collect::<Option<_>>()?,
+        conditions: conditions.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+/// Reads a check with `when`, before which so many checks of fields stand.
+fn when(
+    section: &Section,
+    after: usize,
+    fields: &Fields,
+    findings: &mut Findings,
+) -> Option<WhenSpec> {
+    let condition = condition(section, "when", fields, findings);
+    Some(WhenSpec {
+        condition: condition?,
+        message: section.string("message")?,
+        stage: stage(section)?,
+        after,
+    })
+}
+
+/// Reads every `[[filter]]`.
+pub(super) fn filters(
+    sections: &[Section],
+    fields: &Fields,
+    findings: &mut Findings,
+) -> Option<Vec<Expression>> {
+    let filters = sections.iter();
+    let filters: Vec<_> = filters
+        .map(|section| condition(section, "keep", fields, findings))
         .collect();
-    checks.into_iter().collect()
+    filters.into_iter().collect()
+}
+
+/// A condition over the fields.
+fn condition(
+    section: &Section,
+    key: &str,
+    fields: &Fields,
+    findings: &mut Findings,
+) -> Option<Expression> {
+    let written = section.expression(key)?;
+    let names = fields.typed()?;
+    expression::compile(key, &written, "field", &names, Wanted::Truth, findings)
+}
+
+fn stage(section: &Section) -> Option<CheckStage> {
+    Some(match section.text("stage")?.value {
+        "feature" => CheckStage::Feature,
+        _ => CheckStage::Validate,
+    })
 }
 
 /// A `not_empty` of the feature stage lets an event without the field come that far. Its key and its time
@@ -90,10 +159,7 @@ fn check(section: &Section, fields: &Fields, findings: &mut Findings) -> Option<
             )
         }
     };
-    let stage = match section.text("stage")?.value {
-        "feature" => CheckStage::Feature,
-        _ => CheckStage::Validate,
-    };
+    let stage = stage(section)?;
     if section
         .get("message")
         .is_none_or(|(_, value)| matches!(value, Value::Text(_)))

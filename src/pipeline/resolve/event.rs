@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slackwater_operators::event::{DefaultValue, TimeUnit};
+use slackwater_operators::event::{DefaultValue, FieldType, TimeUnit};
 
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
@@ -92,6 +92,20 @@ impl Fields {
     /// The name of a field.
     pub(super) fn name(&self, index: usize) -> &str {
         self.list.get(index).map_or("", |field| field.name.as_str())
+    }
+
+    /// All fields with their types; none if one could not be read.
+    pub(super) fn typed(&self) -> Option<Vec<(&str, FieldType)>> {
+        let typed = self.list.iter().map(|field| {
+            let kind = match field.kind? {
+                FieldKind::String => FieldType::Text,
+                FieldKind::Int => FieldType::Int,
+                FieldKind::Float => FieldType::Float,
+                FieldKind::Bool => FieldType::Bool,
+            };
+            Some((field.name.as_str(), kind))
+        });
+        typed.collect::<Option<Vec<_>>>().filter(|_| self.complete)
     }
 
     fn required(&self, index: usize) -> Option<bool> {

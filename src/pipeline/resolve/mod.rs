@@ -1,9 +1,10 @@
 //! Turns names into indices, and checks what one key says about another. A function gives `None` only
 //! when a mistake has been found; then the other parts are still looked at, for theirs.
 
-mod check;
 mod field;
 mod event;
+mod expression;
+mod check;
 mod feature;
 mod server;
 mod lookup;
@@ -44,6 +45,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         input::record_time(section, source, findings);
     }
     let checks = check::checks(root.tables("check"), &fields, event.as_ref(), findings);
+    let filters = check::filters(root.tables("filter"), &fields, findings);
     let kept = root
         .table("history")
         .map(|section| event::history(section, &fields, findings));
@@ -72,12 +74,14 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         Some(kept) => Some(kept.spec?),
         None => None,
     };
-    let recovery = recovery?;
+    let (recovery, checks) = (recovery?, checks?);
     Some(Pipeline {
         job: job?,
         source: source?,
         event: event?,
-        checks: checks?,
+        checks: checks.of_fields,
+        conditions: checks.conditions,
+        filters: filters?,
         history,
         features: features.into_specs()?,
         lookups: lookups.into_specs()?,

@@ -314,7 +314,7 @@ pub(super) const BAD: &[Bad] = &[
     bad("", "[[check]]\nfield = \"user\"\nrule = \"min\"\nvalue = 1\n[[check]]\nfield = \"at\"\nrule = \"one_of\"\nvalues = [1, \"x\"]\n[[check]]\nwhen = \"price > 1\"\n", &[
         "41:8: rule \"min\" is for ints and floats, the field is a string",
         "46:14: the field is of type int, got \"x\"",
-        "48:1: `when` in [[check]] is not supported in this version",
+        "47:1: [[check]] needs `message` with `when`",
     ]),
     bad("", "[[check]]\nfield = \"at\"\nrule = \"max_length\"\nvalue = 2\n[[check]]\nfield = \"at\"\nrule = \"max\"\nvalue = 1.5\n[[check]]\nfield = \"at\"\nrule = \"max\"\n", &[
         "41:8: rule \"max_length\" is for strings and lists, at is of type int",
