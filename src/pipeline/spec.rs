@@ -7,6 +7,7 @@ mod feature;
 mod server;
 mod lookup;
 mod mirror;
+mod when;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use self::feature::{Condition, FeatureKind, FeatureSpec, Over, Transform, Wi
 pub use self::lookup::{LookupRead, LookupSpec};
 pub use self::mirror::MirrorSpec;
 pub use self::server::{Hidden, ServerSpec};
+pub use self::when::WhenSpec;
 
 /// One job: what a pipeline file says, with defaults filled in and references resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,19 +248,6 @@ pub struct CheckSpec {
     pub message: String,
     /// Which stage rejects, and so which stream gets the dead letter.
     pub stage: CheckStage,
-}
-
-/// A check of all fields together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WhenSpec {
-    /// What must hold. Its names are those of [`EventSpec::fields`].
-    pub condition: Expression,
-    /// What the dead letter says.
-    pub message: String,
-    /// Which stage rejects.
-    pub stage: CheckStage,
-    /// How many of [`Pipeline::checks`] stand before it in the file.
-    pub after: usize,
 }
 
 /// What must hold for the value of a field.

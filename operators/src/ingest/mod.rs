@@ -214,34 +214,10 @@ impl EventIngest {
             check(&plan.conditions, &values())?;
         }
         let clock = self.clocks.entry(partition).or_default();
-        let order_time = match clock.judge(time, origin.time, &plan.time) {
-            Verdict::OnTime { order_time } => order_time,
-            Verdict::TooFarAhead {
-                ahead_ms,
-                max_ahead_ms,
-            } => {
-                return Err(Refusal {
-                    reason: too_far_ahead(plan, ahead_ms, max_ahead_ms),
-                    event_time: Some(time),
-                    lateness: None,
-                });
-            }
-            Verdict::Late { order_time, .. } if plan.late == LatePolicy::Process => order_time,
-            Verdict::Late { .. } if plan.late == LatePolicy::Drop => {
-                self.dropped += 1;
-                return Ok(());
-            }
-            Verdict::Late {
-                lateness,
-                before_found,
-                ..
-            } => {
-                return Err(Refusal {
-                    reason: late(lateness, before_found),
-                    event_time: Some(time),
-                    lateness: Some(lateness),
-                });
-            }
+        let verdict = clock.judge(time, origin.time, &plan.time);
+        let Some(order_time) = handled_at(plan, time, verdict)? else {
+            self.dropped += 1;
+            return Ok(());
         };
         if !plan.filters.is_empty() && !keeps(&plan.filters, &values(), time)? {
             self.filtered += 1;
@@ -424,6 +400,39 @@ fn check(conditions: &[When], values: &RecordValues<'_>) -> Result<(), Refusal> 
         .iter()
         .filter_map(|condition| condition.refuses(values, Stage::Validate));
     refused.next().map_or(Ok(()), |reason| Err(reason.into()))
+}
+
+/// When an event counts as having happened that time has judged so; `None` if it is dropped.
+#[inline]
+fn handled_at(
+    plan: &IngestPlan,
+    time: EventTime,
+    verdict: Verdict,
+) -> Result<Option<EventTime>, Refusal> {
+    match verdict {
+        Verdict::OnTime { order_time } => Ok(Some(order_time)),
+        Verdict::TooFarAhead {
+            ahead_ms,
+            max_ahead_ms,
+        } => Err(Refusal {
+            reason: too_far_ahead(plan, ahead_ms, max_ahead_ms),
+            event_time: Some(time),
+            lateness: None,
+        }),
+        Verdict::Late {
+            lateness,
+            order_time,
+            before_found,
+        } => match plan.late {
+            LatePolicy::Process => Ok(Some(order_time)),
+            LatePolicy::Drop => Ok(None),
+            LatePolicy::DeadLetter => Err(Refusal {
+                reason: late(lateness, before_found),
+                event_time: Some(time),
+                lateness: Some(lateness),
+            }),
+        },
+    }
 }
 
 /// Whether all filters keep an event of this time.
