@@ -81,6 +81,7 @@ const EDGES: [(&str, &[&str], &[&str]); 11] = [
     (
         "fuzz/Cargo.toml",
         &[
+            "slackwater",
             "slackwater-dataflow",
             "slackwater-operators",
             "slackwater-connectors",

@@ -57,7 +57,7 @@ const COMMANDS: [(&str, &str, &str); 7] = [
     ),
     (
         "campaign",
-        "fuzz [--runs N] [--seed S] | kafka [--scale N] | kill [--n KILLS] | redis [--scale N] | stall",
+        "fuzz [--cases N] [--seed S] [--target NAME] | kafka [--scale N] | kill [--n KILLS] | redis [--scale N] | stall",
         "a long run with a stored report under docs/reports/",
     ),
     (

@@ -1,6 +1,7 @@
-//! The decoder on inputs that a fuzzer makes up.
+//! Whatever reads what others wrote, on inputs that a fuzzer makes up.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -13,39 +14,80 @@ use crate::campaign::{commit, write_report};
 use crate::process::{self, shell_line};
 use crate::tools;
 
-/// Runs of the fuzzer when nothing is said.
-const FUZZ_RUNS: u64 = 1_000_000;
+/// Inputs for each target when nothing is said.
+const CASES: u64 = 1_000_000;
 /// Seed of the fuzzer when nothing is said.
-const FUZZ_SEED: u64 = 1;
-/// The fuzz target and the folder of its stored corpus, from the root of the repository.
-const FUZZ_TARGET: &str = "decode";
-const FUZZ_CORPUS: &str = "fuzz/corpus/decode";
-/// New inputs go here, not into the stored corpus: what is kept for the gate is chosen by a person.
-const FUZZ_SCRATCH: &str = "target/fuzz-corpus/decode";
-/// Where the fuzzer puts an input that broke the target.
-const FUZZ_ARTIFACTS: &str = "fuzz/artifacts/decode";
+const SEED: u64 = 1;
+/// Seconds that one input may take: longer is a finding.
+const SECONDS_MAX: u32 = 10;
+/// The feature of targets that bring all of the program along.
+const WHOLE: &str = "whole";
 /// The report, from the root of the repository.
-const FUZZ_REPORT: &str = "docs/reports/fuzz.md";
+const REPORT: &str = "docs/reports/fuzz.md";
 /// How the fuzzer's last report says how many inputs it ran.
 const EXECUTED: &str = "stat::number_of_executed_units:";
 
-/// What one fuzz campaign is asked to do.
-#[derive(Debug, PartialEq, Eq)]
-struct Fuzz {
-    /// Inputs to run.
-    runs: u64,
-    /// The fuzzer's seed; never 0, which it takes for "any".
-    seed: u64,
+/// A fuzz target, `fuzz/fuzz_targets/NAME.rs`. Its stored corpus is in `fuzz/corpus/NAME`.
+struct Target {
+    name: &'static str,
+    /// What it is about.
+    subject: &'static str,
 }
 
-/// What came out of one.
+/// All targets, in the order in which they run.
+static TARGETS: [Target; 3] = [
+    Target {
+        name: "decode",
+        subject: "the scanner of records, raced against `serde_json`",
+    },
+    Target {
+        name: "expression",
+        subject: "any text as an expression, compiled and evaluated",
+    },
+    Target {
+        name: "pipeline_file",
+        subject: "any bytes as a pipeline file",
+    },
+];
+
+impl Target {
+    /// What is chosen by a person and kept.
+    fn corpus(&self) -> String {
+        format!("fuzz/corpus/{}", self.name)
+    }
+
+    /// New inputs go here, not into the stored corpus.
+    fn scratch(&self) -> String {
+        format!("target/fuzz-corpus/{}", self.name)
+    }
+
+    /// Where the fuzzer puts an input that broke the target.
+    fn artifacts(&self) -> String {
+        format!("fuzz/artifacts/{}", self.name)
+    }
+}
+
+/// What one campaign is asked to do.
+struct Fuzz {
+    /// Inputs for each target.
+    cases: u64,
+    /// The fuzzer's seed; never 0, which it takes for "any".
+    seed: u64,
+    /// Only this target.
+    only: Option<&'static Target>,
+}
+
+/// What came out of one target.
 struct Outcome {
+    target: &'static Target,
     /// Inputs that were run, by the fuzzer's own count.
     executed: u64,
     /// Seconds, building excluded.
     seconds: u64,
     /// Names of the inputs that broke the target.
     findings: Vec<String>,
+    /// What is wrong with the run, and how it is repeated.
+    complaint: Option<String>,
 }
 
 /// Fuzzes as the options say.
@@ -56,32 +98,40 @@ pub fn run(options: &[String]) -> Result<()> {
     fuzz(&parse(options)?)
 }
 
-/// Reads `--runs N` and `--seed S`.
+/// Reads `--cases N`, `--seed S` and `--target NAME`.
 fn parse(options: &[String]) -> Result<Fuzz> {
     let mut fuzz = Fuzz {
-        runs: FUZZ_RUNS,
-        seed: FUZZ_SEED,
+        cases: CASES,
+        seed: SEED,
+        only: None,
     };
     for pair in options.chunks(2) {
-        let (target, value) = match pair {
-            [name, value] if name == "--runs" => (&mut fuzz.runs, value),
-            [name, value] if name == "--seed" => (&mut fuzz.seed, value),
+        match pair {
+            [name, value] if name == "--cases" => fuzz.cases = number(value)?,
+            [name, value] if name == "--seed" => fuzz.seed = number(value)?,
+            [name, value] if name == "--target" => {
+                let found = TARGETS.iter().find(|target| target.name == value);
+                let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+                let unknown = || format!("no target `{value}`; there are {}", names.join(", "));
+                fuzz.only = Some(found.with_context(unknown)?);
+            }
             _ => bail!(
-                "campaign fuzz takes `--runs N` and `--seed S`, not `{}`",
+                "campaign fuzz takes `--cases N`, `--seed S` and `--target NAME`, not `{}`",
                 pair.join(" ")
             ),
-        };
-        *target = value
-            .replace(['_', ','], "")
-            .parse()
-            .ok()
-            .filter(|number| *number > 0)
-            .with_context(|| format!("`{value}` is not a whole number above 0"))?;
+        }
     }
     Ok(fuzz)
 }
 
-/// Builds the target, runs it, writes the report.
+fn number(value: &str) -> Result<u64> {
+    let number = value.replace(['_', ','], "").parse().ok();
+    number
+        .filter(|number| *number > 0)
+        .with_context(|| format!("`{value}` is not a whole number above 0"))
+}
+
+/// Builds and runs each target, writes the report.
 fn fuzz(wanted: &Fuzz) -> Result<()> {
     let program = tools::program(&tools::FUZZ)?;
     let nightly = process::command("rustup")
@@ -90,48 +140,81 @@ fn fuzz(wanted: &Fuzz) -> Result<()> {
     if !nightly.is_ok_and(|output| output.status.success()) {
         bail!("fuzzing needs a nightly toolchain: rustup toolchain install nightly");
     }
+    let targets = TARGETS.iter();
+    let targets = targets.filter(|it| wanted.only.is_none_or(|only| only.name == it.name));
+    let mut outcomes = Vec::new();
+    for target in targets {
+        outcomes.push(fuzz_target(&program, target, wanted)?);
+    }
+    // One target alone is for a look: the report is about all of them.
+    if wanted.only.is_none() {
+        write_report(REPORT, &report(wanted, &outcomes, &commit()?))?;
+    }
+    for outcome in &outcomes {
+        let (name, executed, seconds) = (outcome.target.name, outcome.executed, outcome.seconds);
+        let findings = outcome.findings.len();
+        println!("campaign fuzz: {name}: {executed} inputs in {seconds} s, {findings} findings");
+    }
+    let complaints = outcomes.into_iter().filter_map(|it| it.complaint);
+    let complaints: Vec<String> = complaints.collect();
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", complaints.join("\n"))
+}
+
+/// Builds a target and runs it.
+fn fuzz_target(program: &Path, target: &'static Target, wanted: &Fuzz) -> Result<Outcome> {
+    let (corpus, scratch) = (target.corpus(), target.scratch());
     // Left from another run, they would make this one something that no seed can repeat.
-    tools::remove_folder(&process::root().join(FUZZ_SCRATCH))?;
-    for folder in [FUZZ_SCRATCH, FUZZ_CORPUS] {
+    tools::remove_folder(&process::root().join(&scratch))?;
+    for folder in [&scratch, &corpus] {
         fs::create_dir_all(process::root().join(folder))
             .with_context(|| format!("cannot make {folder}"))?;
     }
-    let before = artifacts()?;
-    process::run(nightly_fuzz(&program).args(["build", FUZZ_TARGET]))?;
+    let before = artifacts(target)?;
+    let features = ["--features", WHOLE];
+    process::run(
+        nightly_fuzz(program)
+            .arg("build")
+            .args(features)
+            .arg(target.name),
+    )?;
 
-    let mut command = nightly_fuzz(&program);
-    command.args(["run", FUZZ_TARGET, FUZZ_SCRATCH, FUZZ_CORPUS, "--"]);
-    command.arg(format!("-runs={}", wanted.runs));
+    let mut command = nightly_fuzz(program);
+    command.arg("run").args(features);
+    command.args([target.name, &scratch, &corpus, "--"]);
+    command.arg(format!("-runs={}", wanted.cases));
     command.arg(format!("-seed={}", wanted.seed));
+    command.arg(format!("-timeout={SECONDS_MAX}"));
     command.arg("-print_final_stats=1");
     let start = Instant::now();
     let (status, executed) = watched(&mut command)?;
-    let outcome = Outcome {
-        executed,
-        seconds: start.elapsed().as_secs(),
-        findings: artifacts()?.difference(&before).cloned().collect(),
-    };
-    write_report(FUZZ_REPORT, &report(wanted, &outcome, &commit()?))?;
-    if !status.success() || !outcome.findings.is_empty() {
-        bail!(
-            "{status} after {} inputs, {} findings in {FUZZ_ARTIFACTS} (report: {FUZZ_REPORT}); repeat it with\n    {}",
-            outcome.executed,
-            outcome.findings.len(),
+    let seconds = start.elapsed().as_secs();
+    let findings: Vec<String> = artifacts(target)?.difference(&before).cloned().collect();
+    let complaint = if !status.success() || !findings.is_empty() {
+        Some(format!(
+            "{}: {status} after {executed} inputs, {} findings in {}; repeat it with\n    {}",
+            target.name,
+            findings.len(),
+            target.artifacts(),
             shell_line(&command)
-        );
-    }
-    if outcome.executed < wanted.runs {
-        bail!(
-            "the fuzzer stopped after {} of {} inputs without a finding",
-            outcome.executed,
-            wanted.runs
-        );
-    }
-    println!(
-        "campaign fuzz: {} inputs in {} s, 0 findings (report: {FUZZ_REPORT})",
-        outcome.executed, outcome.seconds
-    );
-    Ok(())
+        ))
+    } else if executed < wanted.cases {
+        Some(format!(
+            "{}: the fuzzer stopped after {executed} of {} inputs without a finding",
+            target.name, wanted.cases
+        ))
+    } else {
+        None
+    };
+    Ok(Outcome {
+        target,
+        executed,
+        seconds,
+        findings,
+        complaint,
+    })
 }
 
 /// cargo-fuzz under the nightly toolchain, which the sanitizer and coverage flags need.
@@ -165,9 +248,9 @@ fn watched(command: &mut Command) -> Result<(ExitStatus, u64)> {
     Ok((status, executed))
 }
 
-/// Names of the inputs that broke the target so far.
-fn artifacts() -> Result<BTreeSet<String>> {
-    let folder = process::root().join(FUZZ_ARTIFACTS);
+/// Names of the inputs that broke a target so far.
+fn artifacts(target: &Target) -> Result<BTreeSet<String>> {
+    let folder = process::root().join(target.artifacts());
     let mut names = BTreeSet::new();
     if folder.is_dir() {
         for entry in fs::read_dir(&folder)? {
@@ -178,70 +261,110 @@ fn artifacts() -> Result<BTreeSet<String>> {
 }
 
 /// The report's text.
-fn report(wanted: &Fuzz, outcome: &Outcome, commit: &str) -> String {
-    let Fuzz { runs, seed } = wanted;
-    let Outcome {
-        executed,
-        seconds,
-        findings,
-    } = outcome;
-    let verdict = if findings.is_empty() {
-        format!("0 failures in {executed}; 95 % upper bound 3/{executed}")
-    } else {
-        let names = findings.join("`, `");
-        format!("{} failures in {executed}: `{names}`", findings.len())
-    };
-    format!(
-        "# Fuzzing the decoder\n\n\
-         Target `{FUZZ_TARGET}` (`fuzz/fuzz_targets/{FUZZ_TARGET}.rs`), starting from the stored corpus in\n\
-         `{FUZZ_CORPUS}`. Written by `cargo xtask campaign fuzz`; each run replaces it.\n\n\
+fn report(wanted: &Fuzz, outcomes: &[Outcome], commit: &str) -> String {
+    let Fuzz { cases, seed, .. } = wanted;
+    let mut text = format!(
+        "# Fuzzing\n\n\
+         Each target starts from its stored corpus in `fuzz/corpus`; an input that takes more than {SECONDS_MAX} s is a failure.\n\
+         Written by `cargo xtask campaign fuzz`; each run replaces it.\n\n\
          | | |\n| --- | --- |\n\
-         | result | {verdict} |\n\
-         | inputs run | {executed} of {runs} asked for |\n\
-         | seconds | {seconds} |\n\
+         | inputs asked for | {cases} for each target |\n\
          | seed | {seed} |\n\
          | commit | {commit} |\n\
-         | again | `cargo xtask campaign fuzz --runs {runs} --seed {seed}` |\n"
-    )
+         | again | `cargo xtask campaign fuzz --cases {cases} --seed {seed}` |\n"
+    );
+    for outcome in outcomes {
+        let Outcome {
+            target,
+            executed,
+            seconds,
+            findings,
+            ..
+        } = outcome;
+        let verdict = if findings.is_empty() {
+            format!("0 failures in {executed}; 95 % upper bound 3/{executed}")
+        } else {
+            let names = findings.join("`, `");
+            format!("{} failures in {executed}: `{names}`", findings.len())
+        };
+        let Target { name, subject } = target;
+        let _ = write!(
+            text,
+            "\n## `{name}`\nTarget `fuzz/fuzz_targets/{name}.rs`: {subject}.\n\n\
+             | | |\n| --- | --- |\n\
+             | result | {verdict} |\n\
+             | inputs run | {executed} of {cases} asked for |\n\
+             | seconds | {seconds} |\n"
+        );
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fuzz, Outcome, parse, report};
+    use super::{Fuzz, Outcome, TARGETS, parse, report};
+    use crate::process;
 
     #[test]
     fn what_does_a_campaign_run() {
-        let check = |options: &[&str], expected: Option<(u64, u64)>| {
-            let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-            let expected = expected.map(|(runs, seed)| Fuzz { runs, seed });
-            assert_eq!(parse(&options).ok(), expected, "{options:?}");
+        let check = |options: &[&str], expected: Option<(u64, u64, Option<&str>)>| {
+            let parsed = parse(&options.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let found = parsed
+                .ok()
+                .map(|it| (it.cases, it.seed, it.only.map(|it| it.name)));
+            assert_eq!(found, expected, "{options:?}");
         };
-        check(&[], Some((1_000_000, 1)));
-        check(&["--runs", "5_000"], Some((5_000, 1)));
-        check(&["--seed", "9", "--runs", "10"], Some((10, 9)));
-        check(&["--runs"], None);
-        check(&["--runs", "many"], None);
-        check(&["--runs", "0"], None);
+        check(&[], Some((1_000_000, 1, None)));
+        check(&["--cases", "5_000"], Some((5_000, 1, None)));
+        check(&["--seed", "9", "--cases", "10"], Some((10, 9, None)));
+        check(
+            &["--target", "decode"],
+            Some((1_000_000, 1, Some("decode"))),
+        );
+        check(&["--cases"], None);
+        check(&["--cases", "many"], None);
+        check(&["--cases", "0"], None);
         check(&["--seed", "0"], None);
-        check(&["--target", "decode"], None);
+        check(&["--target", "decoder"], None);
+        check(&["--runs", "5"], None);
     }
 
     #[test]
     fn does_the_report_say_what_was_found() {
         let check = |findings: &[&str], expected: &str| {
-            let outcome = Outcome {
+            let outcomes = TARGETS.iter().map(|target| Outcome {
+                target,
                 executed: 900,
                 seconds: 4,
                 findings: findings.iter().map(ToString::to_string).collect(),
+                complaint: None,
+            });
+            let outcomes: Vec<Outcome> = outcomes.collect();
+            let wanted = Fuzz {
+                cases: 900,
+                seed: 3,
+                only: None,
             };
-            let text = report(&Fuzz { runs: 900, seed: 3 }, &outcome, "abc");
-            assert!(text.contains(expected), "{text}");
-            assert!(text.contains("--runs 900 --seed 3"), "{text}");
+            let text = report(&wanted, &outcomes, "abc");
+            assert_eq!(text.matches(expected).count(), TARGETS.len(), "{text}");
+            assert!(text.contains("--cases 900 --seed 3"), "{text}");
         };
         check(&[], "0 failures in 900; 95 % upper bound 3/900");
         check(
             &["crash-1", "oom-2"],
             "2 failures in 900: `crash-1`, `oom-2`",
         );
+    }
+
+    #[test]
+    fn does_every_target_run() {
+        let folder = process::root().join("fuzz/fuzz_targets");
+        let mut found: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        let known = TARGETS.iter().map(|target| format!("{}.rs", target.name));
+        assert_eq!(found, known.collect::<Vec<_>>());
     }
 }
