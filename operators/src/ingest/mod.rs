@@ -3,7 +3,7 @@
 //! All of it looks at borrowed bytes; an event is copied once, into the batch of the worker that owns its
 //! key. The order of the steps is part of what users rely on, since the first that fails names the
 //! reason: size, UTF-8, depth, JSON, object; then each field in schema order, presence and type, then its
-//! checks; then conditions over all fields; then its time; then `max_ahead`; then lateness. Filters come last: an event that one leaves out
+//! checks; then its time; then conditions over all fields; then `max_ahead`; then lateness. Filters come last: an event that one leaves out
 //! was judged on time, and has moved its partition's clock.
 
 mod fields;
