@@ -385,7 +385,10 @@ fn constant(constant: &Constant) -> String {
 }
 
 fn refusing(plans: &Plans, checks: &[RowCheck]) -> Vec<Fact> {
-    checks.iter().map(|check| row_checked(plans, check)).collect()
+    checks
+        .iter()
+        .map(|check| row_checked(plans, check))
+        .collect()
 }
 
 fn features(plans: &Plans) -> Vec<Fact> {
