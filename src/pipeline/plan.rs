@@ -8,7 +8,7 @@ use std::time::Duration;
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
 use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
-use slackwater_operators::event::{EventSchema, Field, FieldIndex, FieldType, TimeFrom};
+use slackwater_operators::event::{EventSchema, Field, FieldIndex, TimeFrom};
 use slackwater_operators::expression::Expression;
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
 use slackwater_operators::infer::InferPlan;
@@ -264,14 +264,7 @@ fn ingest(pipeline: &Pipeline, spread: Spread) -> IngestPlan {
     let field = |field: &spec::FieldSpec| Field {
         name: field.name.clone(),
         path: field.path.clone(),
-        kind: match field.kind {
-            spec::FieldKind::String => FieldType::Text,
-            spec::FieldKind::Int => FieldType::Int,
-            spec::FieldKind::Float => FieldType::Float,
-            spec::FieldKind::Bool => FieldType::Bool,
-            spec::FieldKind::Floats => FieldType::Floats,
-            spec::FieldKind::Strings => FieldType::Texts,
-        },
+        kind: field.kind.into(),
         required: field.required,
         default: field.default.clone(),
     };

@@ -71,6 +71,7 @@ impl From<FieldType> for Kind {
             FieldType::Int => Kind::Int,
             FieldType::Float => Kind::Double,
             FieldType::Bool => Kind::Bool,
+            FieldType::Floats | FieldType::Texts => Kind::List,
         }
     }
 }

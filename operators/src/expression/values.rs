@@ -1,11 +1,12 @@
 //! What an event gives an expression.
 
-use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString};
-use cel::common::value::CowVal;
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelNull, CelString};
+use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 
 use crate::batch::{Cell, Row, Rows, Span, content};
 use crate::event::FieldIndex;
+use crate::json::Elements;
 
 /// The names that an expression uses, each with its place among all names that it may use.
 pub(super) type Names = Vec<(String, usize)>;
@@ -23,6 +24,8 @@ pub enum Given<'v> {
     Float(f64),
     /// A truth value.
     Bool(bool),
+    /// A list of numbers or of texts: the JSON text of it, which was checked to be one.
+    List(&'v [u8]),
 }
 
 impl<'v> Given<'v> {
@@ -35,6 +38,7 @@ impl<'v> Given<'v> {
             Cell::Int(number) => Given::Int(number),
             Cell::Float(number) => Given::Float(number),
             Cell::Bool(truth) => Given::Bool(truth),
+            Cell::List { span, .. } => Given::List(bytes(span)),
         }
     }
 
@@ -46,8 +50,18 @@ impl<'v> Given<'v> {
             Given::Int(number) => CowVal::owned(CelInt::from(number)),
             Given::Float(number) => CowVal::owned(CelDouble::from(number)),
             Given::Bool(truth) => CowVal::owned(CelBool::from(truth)),
+            Given::List(list) => CowVal::owned(CelList::from(elements(list))),
         }
     }
+}
+
+/// The elements of a list, which are of one kind.
+fn elements(list: &[u8]) -> Vec<Box<dyn Val + '_>> {
+    let numbers = Elements::of(list).numbers().map(CelDouble::from);
+    let numbers = numbers.map(|number| -> Box<dyn Val> { Box::new(number) });
+    let texts = Elements::of(list).texts();
+    let texts = texts.map(|text| -> Box<dyn Val> { Box::new(CelString::from(text.into_owned())) });
+    numbers.chain(texts).collect()
 }
 
 /// What the names of an expression stand for.

@@ -97,13 +97,7 @@ impl Fields {
     /// All fields with their types; none if one could not be read.
     pub(super) fn typed(&self) -> Option<Vec<(&str, FieldType)>> {
         let typed = self.list.iter().map(|field| {
-            let kind = match field.kind? {
-                FieldKind::String => FieldType::Text,
-                FieldKind::Int => FieldType::Int,
-                FieldKind::Float => FieldType::Float,
-                FieldKind::Bool => FieldType::Bool,
-            };
-            Some((field.name.as_str(), kind))
+            Some((field.name.as_str(), FieldType::from(field.kind?)))
         });
         typed.collect::<Option<Vec<_>>>().filter(|_| self.complete)
     }

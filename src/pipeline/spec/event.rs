@@ -1,6 +1,6 @@
 //! What an event is: its fields, what identifies it, and when it was.
 
-use slackwater_operators::event::{DefaultValue, TimeUnit};
+use slackwater_operators::event::{DefaultValue, FieldType, TimeUnit};
 
 use crate::pipeline::spec::Late;
 
@@ -83,6 +83,19 @@ pub enum FieldKind {
     Floats,
     /// A list of strings.
     Strings,
+}
+
+impl From<FieldKind> for FieldType {
+    fn from(kind: FieldKind) -> Self {
+        match kind {
+            FieldKind::String => FieldType::Text,
+            FieldKind::Int => FieldType::Int,
+            FieldKind::Float => FieldType::Float,
+            FieldKind::Bool => FieldType::Bool,
+            FieldKind::Floats => FieldType::Floats,
+            FieldKind::Strings => FieldType::Texts,
+        }
+    }
 }
 
 impl FieldKind {
