@@ -125,7 +125,9 @@ impl Ingest for Doorkeeper {
 
     fn on_record(&mut self, door: PartitionId, _: Offset, payload: Payload<'_>, _: Origin<'_>) {
         // A source gives records that are too large only in part; the one here has no limit.
-        let (Payload::Whole(bytes) | Payload::Oversize { head: bytes, .. }) = payload;
+        let (Payload::Whole(bytes)
+        | Payload::Oversize { head: bytes, .. }
+        | Payload::Malformed { bytes, .. }) = payload;
         let line = String::from_utf8_lossy(bytes);
         let Some(visit) = parse(&line) else {
             let refused = (door, OutputStream::ValidationErrors, line.into_owned());

@@ -19,7 +19,7 @@ use slackwater_dataflow::source::{
     Demand, Payload, Polled, Readiness, Share, Source, SourceReader, Start, Starts, Wake,
 };
 
-use crate::file::{FileConfig, FileSource};
+use crate::file::{CellKinds, FileConfig, FileSource};
 use crate::generator::{Generator, GeneratorConfig, GeneratorSource};
 use crate::memory::{MemorySource, Schedule};
 
@@ -44,7 +44,9 @@ impl Seen {
             } => {
                 assert!(!self.ended.contains(&partition), "a record after the end");
                 let found = match payload {
-                    Payload::Whole(record) => (record.to_vec(), record.len() as u64, None),
+                    Payload::Whole(record) | Payload::Malformed { bytes: record, .. } => {
+                        (record.to_vec(), record.len() as u64, None)
+                    }
                     Payload::Oversize {
                         head,
                         length,
@@ -218,6 +220,8 @@ fn files(pattern: PathBuf, follow: bool, max_bytes: usize) -> FileSource {
         silent_after: None,
         not_below: Vec::new(),
         max_bytes,
+        cells: CellKinds::new(),
+        tables: None,
     };
     FileSource::new(config, Arc::new(ManualClock::default())).unwrap()
 }
@@ -415,6 +419,8 @@ fn is_a_file_of_other_bytes_refused() {
                 silent_after: None,
                 not_below: Vec::new(),
                 max_bytes: 100,
+                cells: CellKinds::new(),
+                tables: None,
             };
             let clock = Arc::new(ManualClock::default());
             let source = FileSource::resumed(config, &known, &starts, clock);

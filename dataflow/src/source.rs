@@ -100,6 +100,14 @@ pub enum Payload<'a> {
         /// SHA-256 of the whole record.
         sha256: [u8; 32],
     },
+    /// What stands where a record should be and is none, as the source knows: a row of a table with other cells than its
+    /// header, say.
+    Malformed {
+        /// Its bytes, at most `max_bytes`.
+        bytes: &'a [u8],
+        /// What is wrong with it, for people.
+        reason: &'a str,
+    },
 }
 
 impl<'a> Payload<'a> {

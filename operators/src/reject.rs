@@ -63,6 +63,8 @@ pub enum Code {
     NotJson,
     /// JSON that is not an object.
     NotObject,
+    /// What is no row of the table in which it stands.
+    BadRow,
     /// More than `max_bytes`.
     TooLarge,
     /// Nested deeper than `max_depth`.
@@ -106,6 +108,7 @@ impl Code {
             Code::NotUtf8 => "not_utf8",
             Code::NotJson => "not_json",
             Code::NotObject => "not_object",
+            Code::BadRow => "bad_row",
             Code::TooLarge => "too_large",
             Code::TooDeep => "too_deep",
             Code::Empty => "empty",
@@ -164,7 +167,9 @@ impl Original {
 impl From<Payload<'_>> for Original {
     fn from(payload: Payload<'_>) -> Self {
         match payload {
-            Payload::Whole(record) => Original::Record(record.to_vec()),
+            Payload::Whole(bytes) | Payload::Malformed { bytes, .. } => {
+                Original::Record(bytes.to_vec())
+            }
             Payload::Oversize {
                 head,
                 length,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use slackwater_connectors::discard::DiscardSink;
 use slackwater_connectors::file::{
-    Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError, StdinSource,
-    StreamFolders,
+    CellKind, CellKinds, Existing, FileConfig, FileSink, FileSinkConfig, FileSource, OpenError,
+    StdinSource, StreamFolders,
 };
 use slackwater_connectors::generator::{Generator, GeneratorConfig, GeneratorSource};
 use slackwater_connectors::stdout::StdoutSink;
@@ -164,7 +164,22 @@ fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
         silent_after: idle_timeout_ms.map(Duration::from_millis),
         not_below: outputs,
         max_bytes: pipeline.event.max_bytes,
+        cells: cells(pipeline),
+        tables: None,
     }
+}
+
+/// What columns of CSV are, by the declared fields of their names.
+fn cells(pipeline: &Pipeline) -> CellKinds {
+    let fields = pipeline.event.fields.iter();
+    let kind = |field: &spec::FieldSpec| match field.kind {
+        spec::FieldKind::Int | spec::FieldKind::Float => Some(CellKind::Number),
+        spec::FieldKind::Bool => Some(CellKind::Bool),
+        _ => None,
+    };
+    fields
+        .filter_map(|field| Some((field.name.clone(), kind(field)?)))
+        .collect()
 }
 
 /// The generator's settings of a pipeline; the defaults where the pipeline reads files, which says

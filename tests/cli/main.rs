@@ -9,7 +9,7 @@
 //! - `scores`: models that give no usable score;
 //! - `garbage`: many events, many of them wrong, none lost and none doubled;
 //! - `mistakes`: pipelines and arguments that are wrong; `preflight`: what a pipeline names is wrong;
-//! - `compressed`: input in gzip and Zstandard; `stdin`: from the standard input; `follow`: from files that grow;
+//! - `compressed`: input in gzip and Zstandard; `tables`: in CSV and Parquet; `stdin`: from the standard input; `follow`: from files that grow;
 //! - `supervised`: the process above a job with checkpoints; `poison`: an event that kills its worker each time;
 //!   `full_disk`: no room for a checkpoint; `fallback`: a checkpoint that is damaged; `faults`: none but those there are;
 //! - `terminal`: what a person sees while a job runs;
@@ -54,6 +54,7 @@ mod stdin;
 mod stall;
 mod stdout;
 mod supervised;
+mod tables;
 mod terminal;
 mod waiting;
 mod wanted;

@@ -124,6 +124,13 @@ fn shorter(length: u64, read: u64) -> io::Error {
     ))
 }
 
+/// Why a table is not gone on with that says other things of itself.
+pub(super) fn other_table(row: u64) -> io::Error {
+    io::Error::other(format!(
+        "it is not the table that was read to row {row}: {WHAT_TO_DO}"
+    ))
+}
+
 const NO_RECORD: &str = "no record begins there";
 
 fn changed(read: u64, here: &str) -> io::Error {

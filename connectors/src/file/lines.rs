@@ -36,12 +36,31 @@ pub(super) enum Lines {
     Ended,
 }
 
+/// Where lines end.
+pub(super) trait Ends {
+    /// The first line feed of `bytes` that ends a line. The next call gets what is behind it; if there was none, what is
+    /// behind all of `bytes`.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize>;
+}
+
+/// Every line feed ends a line.
+#[derive(Debug)]
+pub(super) struct Feeds;
+
+impl Ends for Feeds {
+    #[inline]
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        memchr(b'\n', bytes)
+    }
+}
+
 /// Reads lines in blocks and hands out slices of its buffer.
 ///
 /// Invariant: `start <= scanned <= filled <= buffer.len()`; every slice below rests on it. The buffer
 /// never holds more than `max_bytes` and a block, and shrinks to a block after a longer line.
-pub(super) struct LineReader<R> {
+pub(super) struct LineReader<R, E = Feeds> {
     input: R,
+    ends: E,
     max_bytes: usize,
     buffer: Vec<u8>,
     /// Ordinary size of the buffer.
@@ -67,9 +86,17 @@ pub(super) struct LineReader<R> {
 impl<R: Read> LineReader<R> {
     /// A reader of `input` from its beginning, in blocks of `block_bytes` (at least 1).
     pub(super) fn new(input: R, max_bytes: usize, block_bytes: usize) -> Self {
+        LineReader::cut_at(Feeds, input, max_bytes, block_bytes)
+    }
+}
+
+impl<R: Read, E: Ends> LineReader<R, E> {
+    /// The same, of lines that end elsewhere.
+    pub(super) fn cut_at(ends: E, input: R, max_bytes: usize, block_bytes: usize) -> Self {
         let block_bytes = block_bytes.max(1);
         LineReader {
             input,
+            ends,
             max_bytes,
             buffer: vec![0; block_bytes],
             block_bytes,
@@ -126,7 +153,7 @@ impl<R: Read> LineReader<R> {
         let mut records = 0;
         let mut long_bytes = 0;
         while records < limit && long_bytes < LONG_BYTES_PER_READ {
-            match memchr(b'\n', &self.buffer[self.scanned..self.filled]) {
+            match self.ends.find(&self.buffer[self.scanned..self.filled]) {
                 Some(found) => {
                     let end = self.scanned + found;
                     records += 1;

@@ -11,6 +11,7 @@ use slackwater_dataflow::source::{Partition, SourceError, Start, Starts};
 
 use crate::file::again;
 use crate::file::compressed::is_compressed;
+use crate::file::form::{FileForm, form};
 
 /// Files of one source. Every one is open with a block of its own while it is read, which makes 256 MiB,
 /// and more only while a record longer than a block is put together; the usual limit of 1,024 open files
@@ -131,9 +132,9 @@ fn check_outside(path: &Path, not: &[PathBuf]) -> Result<(), SourceError> {
     Err(failed("follow", &path.to_string_lossy(), invalid(message)))
 }
 
-/// Whether a file still is the one that was read so far. Of one that is compressed it is seen when it is opened.
+/// Whether a file still is the one that was read so far. Of one that is compressed, or a table, it is seen when it is opened.
 fn check_again(path: &Path, read: u64, mark: Option<Mark>, follow: bool) -> io::Result<()> {
-    if is_compressed(path) {
+    if is_compressed(path) || form(path) == FileForm::Parquet {
         return Ok(());
     }
     again::seek(&mut File::open(path)?, read, mark, follow).map(drop)
@@ -236,6 +237,10 @@ fn check(path: &Path, follow: bool) -> Result<(), SourceError> {
     if follow && is_compressed(path) {
         let message = "it is compressed: where its records end is known when it has ended, so it \
                        cannot be followed";
+        return Err(failed("follow", &subject, invalid(message.to_owned())));
+    }
+    if follow && form(path) == FileForm::Parquet {
+        let message = "it is a table of Parquet: it is whole or none, so it cannot be followed";
         return Err(failed("follow", &subject, invalid(message.to_owned())));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! JSONL files as a source: each file is one partition, in the order of their paths. A file has ended where it
+//! Files as a source: each is one partition, in the order of their paths. A file has ended where it
 //! ends, or is followed: then its reader waits there for more, and says when it has been silent for long.
 
 use std::collections::BTreeMap;
@@ -19,16 +19,18 @@ use slackwater_dataflow::source::{
 
 use crate::file::again::{self, Tail};
 use crate::file::compressed::{decompressed, is_compressed};
+use crate::file::form::{FileForm, OpenTable, Records, TableReader, form};
 use crate::file::growing::{Growing, Pause};
 use crate::file::lines::{BLOCK_BYTES, LineReader, Lines};
 use crate::file::listing::{self, Listing, failed};
+use crate::file::rows::{CellKinds, Header, RowReader};
 
 /// How often to look for new files in a followed folder: soon enough that nobody waits, and a look at a thousand
 /// names takes a millisecond.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Which files are read, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FileConfig {
     /// A path, or a pattern like `events/*.jsonl` (`*`, `?`, `[..]`, `**`). A file whose name has these
     /// characters in it is found by its name first.
@@ -42,11 +44,16 @@ pub struct FileConfig {
     pub not_below: Vec<PathBuf>,
     /// Longest record that is handed out whole, in bytes.
     pub max_bytes: usize,
+    /// What columns of CSV are.
+    pub cells: CellKinds,
+    /// Opens tables of Parquet; none if they cannot be read.
+    pub tables: Option<OpenTable>,
 }
 
-/// Files of JSON lines, decompressed where their names end in `.gz` or `.zst`. The offset of a record is
-/// the position of its first byte in its file; of a compressed file, in what it decompresses to. To open one
-/// elsewhere than at its beginning takes as long as to decompress all that is before.
+/// Files of JSON lines, of CSV where their names end in `.csv`, both decompressed where these end in `.gz` or `.zst`, and
+/// tables where they end in `.parquet`. The offset of a record is the position of its first byte in its file; of a
+/// compressed file, in what it decompresses to; of a table its row. To open a compressed file elsewhere than at its
+/// beginning takes as long as to decompress all that is before.
 pub struct FileSource {
     /// Those of the start.
     partitions: Vec<Partition>,
@@ -79,8 +86,8 @@ impl FileSource {
     /// The `clock` says when to look at a followed file again, and how long it has been silent.
     ///
     /// # Errors
-    /// No file matches and none is waited for, one is a folder or can't be opened, one is compressed and is to be
-    /// followed, or there are more than 1,000.
+    /// No file matches and none is waited for, one is a folder or can't be opened, one is compressed or a table and is to be
+    /// followed, one of CSV has no header, or there are more than 1,000.
     pub fn new(config: FileConfig, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         FileSource::resumed(config, &[], &Starts::beginning(), clock)
     }
@@ -98,6 +105,11 @@ impl FileSource {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
         let numbered = listing::list(&config.path, config.follow, known, starts)?;
+        for (&id, path) in &numbered {
+            if !starts.has_ended(id) {
+                check_form(&config, path)?;
+            }
+        }
         let partitions = numbered.iter();
         let partitions: Vec<_> = partitions
             .map(|(&id, path)| listing::partition(id, path))
@@ -185,16 +197,35 @@ impl Files {
         path: &Path,
         read: (u64, Option<Mark>),
     ) -> Result<OpenFile, SourceError> {
-        let (content, tail) = self
-            .content(path, read)
+        let records = self
+            .records(path, read)
             .map_err(|error| failed("open", &partition.topic, error))?;
-        let lines = LineReader::new(content, self.config.max_bytes, BLOCK_BYTES);
         Ok(OpenFile {
             partition: partition.clone(),
-            lines: lines.beginning_at(read.0, tail),
+            records,
             pause: Pause::default(),
             silence: None,
         })
+    }
+
+    /// A reader of the file at `path` from where it was read to.
+    fn records(&self, path: &Path, read: (u64, Option<Mark>)) -> io::Result<Records> {
+        let max_bytes = self.config.max_bytes;
+        let form = form(path);
+        if form == FileForm::Parquet {
+            return table(&self.config, path, read).map(Records::Table);
+        }
+        let (content, tail) = self.content(path, read)?;
+        if form == FileForm::Lines {
+            let lines = LineReader::new(content, max_bytes, BLOCK_BYTES);
+            return Ok(Records::Lines(lines.beginning_at(read.0, tail)));
+        }
+        let mut rows = RowReader::new(content, max_bytes, self.config.cells.clone());
+        if read.0 > 0 {
+            let header = header(&self.config, path)?.ok_or_else(header_gone)?;
+            rows = rows.beginning_at(read.0, tail, header);
+        }
+        Ok(Records::Rows(Box::new(rows)))
     }
 
     /// What the file at `path` stands for, from the byte that it was read to, and what stands before that.
@@ -220,9 +251,64 @@ impl Files {
     }
 }
 
+/// Looks whether a file is what its name says, as far as that is seen at its beginning.
+fn check_form(config: &FileConfig, path: &Path) -> Result<(), SourceError> {
+    let checked = match form(path) {
+        FileForm::Lines => Ok(()),
+        FileForm::Csv => header(config, path).map(drop),
+        FileForm::Parquet => table(config, path, (0, None)).map(drop),
+    };
+    checked.map_err(|error| failed("open", &path.to_string_lossy(), error))
+}
+
+/// The header of a file of CSV; none if it is not there yet, of one that is followed.
+fn header(config: &FileConfig, path: &Path) -> io::Result<Option<Header>> {
+    let content = decompressed(path, File::open(path)?)?;
+    let content: Box<dyn Read> = match config.follow {
+        true => Box::new(Unended(content)),
+        false => content,
+    };
+    RowReader::new(content, config.max_bytes, config.cells.clone()).header()
+}
+
+fn header_gone() -> io::Error {
+    io::Error::other(
+        "its header is gone, which was there: restore it, or start over with `--fresh`",
+    )
+}
+
+/// The rows of a table from the one that it was read to.
+fn table(
+    config: &FileConfig,
+    path: &Path,
+    (row, mark): (u64, Option<Mark>),
+) -> io::Result<TableReader> {
+    let OpenTable(open) = config.tables.ok_or_else(|| {
+        let message = "this program cannot read tables of Parquet: it needs one that was built with `--features parquet`";
+        io::Error::new(io::ErrorKind::Unsupported, message)
+    })?;
+    let table = open(path, row)?;
+    if mark.is_some_and(|mark| mark != table.mark()) {
+        return Err(again::other_table(row));
+    }
+    Ok(TableReader::new(table, row, config.max_bytes))
+}
+
+/// A file that may have more later.
+struct Unended(Box<dyn Read>);
+
+impl Read for Unended {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            read => Ok(read),
+        }
+    }
+}
+
 struct OpenFile {
     partition: Partition,
-    lines: LineReader<Box<dyn Read>>,
+    records: Records,
     /// Until when it need not be looked at; never ahead of a file that is not followed.
     pause: Pause,
     /// Since when nothing new has come, by looks; none if something has at the last one.
@@ -241,7 +327,7 @@ struct Silence {
 impl OpenFile {
     /// A look at `now` has come to the file's end; whether something was `found` before. How long nothing has come.
     fn look(&mut self, now: Duration, found: bool) -> Duration {
-        let unfinished = self.lines.unfinished();
+        let unfinished = self.records.unfinished();
         // A writer that is inside a line is not silent.
         let before = self.silence.filter(|it| it.unfinished == unfinished);
         let since = before.filter(|_| !found).map_or(now, |it| it.since);
@@ -300,7 +386,7 @@ impl SourceReader for FileReader {
         let partition = file.partition.id;
         let mut found = false;
         let lines = file
-            .lines
+            .records
             .read(demand.limit, &mut |offset, payload| {
                 found = true;
                 emit(Polled::Record {
@@ -326,7 +412,7 @@ impl SourceReader for FileReader {
             }
             Lines::Ended => {
                 // The next file slides into this one's place.
-                self.ended.insert(partition, file.lines.position());
+                self.ended.insert(partition, file.records.position());
                 self.files.remove(turn);
                 let _ = emit(Polled::Finished(partition));
                 return Ok(if self.files.is_empty() {
@@ -344,14 +430,14 @@ impl SourceReader for FileReader {
     fn position(&self, partition: PartitionId) -> Option<Offset> {
         let mut files = self.files.iter();
         let open = files.find(|file| file.partition.id == partition);
-        open.map(|file| file.lines.position())
+        open.map(|file| file.records.position())
             .or_else(|| self.ended.get(&partition).copied())
     }
 
     fn mark(&self, partition: PartitionId) -> Option<Mark> {
         let mut files = self.files.iter();
         let open = files.find(|file| file.partition.id == partition)?;
-        open.lines.mark()
+        open.records.mark()
     }
 
     fn begin(&mut self, partition: &Partition) -> Result<(), SourceError> {

@@ -325,6 +325,9 @@ impl Ingest for EventIngest {
                 );
                 Err(reason(Stage::Decode, Code::TooLarge, message).into())
             }
+            Payload::Malformed { reason: why, .. } => {
+                Err(reason(Stage::Decode, Code::BadRow, why.to_owned()).into())
+            }
         };
         if let Err(Refusal {
             reason,

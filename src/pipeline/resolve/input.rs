@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use slackwater_connectors::file::is_compressed;
+use slackwater_connectors::file::{FileForm, form, is_compressed};
 use slackwater_kafka::client::reserved;
 use slackwater_kafka::security::{HAS_TLS, lacking};
 
@@ -19,9 +19,9 @@ pub(super) fn source(section: &Section, findings: &mut Findings) -> Option<Sourc
     let path = section.text("path");
     let follow = section.boolean("follow");
     if let Some(path) = &path
-        && let Some(message) = unreadable(path.value)
+        && let Some(message) = unreadable(path.value, HAS_PARQUET)
     {
-        findings.add(path.at, message);
+        findings.add(path.at, message.to_owned());
     }
     if let (Some(path), Some(true), Some((at, _))) = (&path, follow, section.get("follow"))
         && let Some(message) = not_followed(path.value)
@@ -153,19 +153,14 @@ pub(super) fn record_time(event: &Section, source: &SourceSpec, findings: &mut F
     findings.add(word.at, message);
 }
 
-/// Why this version cannot read a source file of that name.
-fn unreadable(path: &str) -> Option<String> {
-    /// What comes with later versions, by the end of the name.
-    const LATER: [(&str, &str); 2] = [(".csv", "CSV"), (".parquet", "Parquet")];
-    let content = if is_compressed(Path::new(path)) {
-        path.rsplit_once('.')?.0
-    } else {
-        path
-    };
-    let (end, form) = LATER.iter().find(|(end, _)| content.ends_with(end))?;
-    Some(format!(
-        "`path`: {end} files ({form}) are not supported in this version, only JSON lines"
-    ))
+/// Whether this program reads tables of Parquet.
+const HAS_PARQUET: bool = cfg!(feature = "parquet");
+
+/// Why a source file of that name cannot be read.
+fn unreadable(path: &str, has_parquet: bool) -> Option<&'static str> {
+    (form(Path::new(path)) == FileForm::Parquet && !has_parquet).then_some(
+        "`path`: tables of Parquet are read by a program that was built with `cargo build --release --features parquet`",
+    )
 }
 
 /// Why an input of that name cannot be followed.
@@ -175,8 +170,34 @@ fn not_followed(path: &str) -> Option<&'static str> {
             "`follow`: the standard input is read until it ends, whenever that is: leave `follow` out",
         );
     }
+    if form(Path::new(path)) == FileForm::Parquet {
+        return Some(
+            "`follow`: a table of Parquet is whole or none, nothing is added to it: leave `follow` out",
+        );
+    }
     is_compressed(Path::new(path)).then_some(
         "`follow`: where the records of a compressed file end is known when it has ended: \
          follow a plain file, or leave `follow` out",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::resolve::input::{not_followed, unreadable};
+
+    #[test]
+    fn is_a_table_read_where_it_can_be_and_never_followed() {
+        let check = |path: &str, expected: [bool; 3]| {
+            let found = [
+                unreadable(path, true).is_none(),
+                unreadable(path, false).is_none(),
+                not_followed(path).is_none(),
+            ];
+            assert_eq!(found, expected, "{path}");
+        };
+        check("in/*.parquet", [true, false, false]);
+        check("a.csv", [true, true, true]);
+        check("a.csv.gz", [true, true, false]);
+        check("a.jsonl", [true, true, true]);
+    }
 }

@@ -16,7 +16,9 @@ type Found = (u64, Vec<u8>, usize, Option<[u8; 32]>);
 
 fn owned(offset: Offset, payload: Payload<'_>) -> Found {
     match payload {
-        Payload::Whole(bytes) => (offset.0, bytes.to_vec(), bytes.len(), None),
+        Payload::Whole(bytes) | Payload::Malformed { bytes, .. } => {
+            (offset.0, bytes.to_vec(), bytes.len(), None)
+        }
         Payload::Oversize {
             head,
             length,

@@ -10,6 +10,8 @@ use slackwater_dataflow::source::Payload;
 
 use super::*;
 
+mod tables;
+
 fn config(path: &Path) -> FileConfig {
     FileConfig {
         path: path.to_str().unwrap().to_owned(),
@@ -17,6 +19,8 @@ fn config(path: &Path) -> FileConfig {
         silent_after: None,
         not_below: Vec::new(),
         max_bytes: 1024,
+        cells: CellKinds::new(),
+        tables: None,
     }
 }
 

@@ -70,7 +70,7 @@ impl Poll {
                 }
                 self.records += 1;
                 self.bytes += match payload {
-                    Payload::Whole(bytes) => bytes.len() as u64,
+                    Payload::Whole(bytes) | Payload::Malformed { bytes, .. } => bytes.len() as u64,
                     Payload::Oversize { head, .. } => head.len() as u64,
                 };
                 // They may travel with the record, and whoever writes it decides how long they are.

@@ -1,0 +1,143 @@
+//! Tables as input: the outputs of the same events as JSON lines, and a reason for each row that is none.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::canonical::mask;
+use crate::scene::{START, Scene, conserved};
+
+const EVENTS: i64 = 1_000;
+
+/// What one event has beside its user: product, category and type.
+fn texts(number: i64) -> [String; 3] {
+    let category = if number % 7 == 0 {
+        "a \"b\",\nc".to_owned()
+    } else {
+        format!("c{}", number % 5)
+    };
+    let kind = ["view", "click", "purchase", ""][(number % 4) as usize];
+    [format!("p{}", number % 11), category, kind.to_owned()]
+}
+
+fn lines() -> String {
+    let line = |number: i64| {
+        let [product, category, kind] = texts(number);
+        let kind = if kind.is_empty() {
+            Value::Null
+        } else {
+            kind.into()
+        };
+        let event = serde_json::json!({
+            "user_id": format!("u{}", number % 37),
+            "product_id": product,
+            "category": category,
+            "event_type": kind,
+            "timestamp_ms": START + 10 * number,
+        });
+        format!("{event}\n")
+    };
+    (0..EVENTS).map(line).collect()
+}
+
+/// The same with another column, and columns in another order.
+fn csv() -> String {
+    let row = |number: i64| {
+        let [product, category, kind] = texts(number);
+        let category = category.replace('"', "\"\"");
+        let (user, time) = (number % 37, START + 10 * number);
+        format!("{time},u{user},{number},{product},\"{category}\",{kind}\r\n")
+    };
+    let rows: String = (0..EVENTS).map(row).collect();
+    format!("timestamp_ms,user_id,extra,product_id,category,event_type\r\n{rows}")
+}
+
+/// The records of a whole run that reads this file, without times, the file's name and offsets.
+fn outputs(name: &str, bytes: &[u8]) -> Vec<Value> {
+    let path = format!("path = \"{name}\"");
+    let changes = [
+        ("path = \"in.jsonl\"", path.as_str()),
+        ("workers = 0 ", "workers = 2 "),
+    ];
+    let scene = Scene::with(&changes, b"");
+    scene.write(name, bytes);
+    assert_eq!(conserved(&scene.summary()), EVENTS as u64, "{name}");
+    let records = scene.records();
+    let canonical = records.iter().map(|record| {
+        let mut value = mask(&record.line);
+        if let Some(value) = value.as_object_mut() {
+            value.remove("source");
+        }
+        value
+    });
+    canonical.collect()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn are_rows_the_events_that_lines_are() {
+    let expected = outputs("in.jsonl", lines().as_bytes());
+    let errors = expected.iter().filter(|it| it.get("code").is_some());
+    assert_eq!(errors.count(), EVENTS as usize / 4);
+    let csv = csv();
+    assert_eq!(outputs("in.csv", csv.as_bytes()), expected);
+    assert_eq!(outputs("in.csv.gz", &gzip(&csv)), expected);
+    let zstandard = zstd::encode_all(csv.as_bytes(), 1).unwrap();
+    assert_eq!(outputs("in.csv.zst", &zstandard), expected);
+}
+
+#[test]
+fn does_a_row_that_is_none_say_why() {
+    let changes = [
+        ("path = \"in.jsonl\"", "path = \"in.csv\""),
+        ("workers = 0 ", "workers = 1 "),
+    ];
+    let scene = Scene::with(&changes, b"");
+    let head = "user_id,product_id,category,event_type,timestamp_ms\n";
+    let rows = [
+        format!("u,p,c,view,{START}\n"),
+        "u,p,c\n".to_owned(),
+        "u,p,c,view,noon\n".to_owned(),
+        "u,p,c,\"view,1\n".to_owned(),
+    ];
+    scene.write("in.csv", (head.to_owned() + &rows.concat()).as_bytes());
+    assert_eq!(conserved(&scene.summary()), 4);
+    let records = scene.records();
+    let errors = records.iter().filter(|it| it.stream == "validation_errors");
+    let errors: Vec<Value> = errors.map(|it| mask(&it.line)).collect();
+    let found: Vec<_> = errors
+        .iter()
+        .map(|it| {
+            (
+                it["code"].as_str().unwrap(),
+                it["message"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (
+            "bad_row",
+            "row has 3 cells, the header names 5 columns: \"user_id\", \"product_id\", \"category\", ...",
+        ),
+        (
+            "wrong_type",
+            "timestamp_ms must be an integer, got \"noon\"",
+        ),
+        (
+            "bad_row",
+            "a quote at the beginning of a cell has no other at its end",
+        ),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(errors[0]["original_event"], "u,p,c");
+    assert_eq!(errors[1]["original_event"][4], "noon");
+    let offset = head.len() + rows[0].len();
+    assert_eq!(errors[0]["source"]["offset"], offset);
+}
