@@ -112,8 +112,16 @@ pub fn replay(pipeline: &Pipeline, wish: &Wish) -> Result<Outcome, LettersError>
 /// The cluster of a pipeline that reads topics and writes topics, and what it reads.
 fn places(pipeline: &Pipeline) -> Result<(Cluster, &KafkaSourceSpec), LettersError> {
     let refused = |why| LettersError::NotTopics { what: WHAT, why };
-    let SinkKind::Kafka(sink) = &pipeline.sink.kind else {
-        return Err(refused("dead letters of this pipeline go elsewhere"));
+    let sink = match &pipeline.sink.kind {
+        SinkKind::Kafka(sink) => sink,
+        SinkKind::File { .. } => {
+            let why = "dead letters of this pipeline go to files: put the records that are to be read again into a new input; \
+                       `dlq show PIPELINE PLACE --json` has each as `value`, whole with `form = \"raw\"`";
+            return Err(refused(why));
+        }
+        SinkKind::Stdout | SinkKind::Discard => {
+            return Err(refused("dead letters of this pipeline are not kept"));
+        }
     };
     let SourceSpec::Kafka(source) = &pipeline.source else {
         return Err(refused("this pipeline reads something else"));

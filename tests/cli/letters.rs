@@ -1,8 +1,10 @@
 //! Dead letters of files, looked at: in both forms, of jobs with and without checkpoints.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, event};
+use crate::scene::{Scene, TO_STDOUT, event, files};
 
 /// A good event, one without a field, one that is no JSON, bytes that are no text.
 fn input() -> Vec<u8> {
@@ -94,9 +96,18 @@ fn is_what_there_is_not_said() {
         1,
         "those of this pipeline are `validation_errors`, `processing_errors`, `late_events_dlq`",
     );
-    refused(&["dlq", "replay", "job.toml"], 1, "replay is for topics");
+    let replay = ["dlq", "replay", "job.toml"];
+    refused(
+        &replay,
+        1,
+        "replay is for topics: dead letters of this pipeline go to files: put the records",
+    );
     let purge = ["dlq", "purge", "job.toml", "--stream", "validation_errors"];
-    refused(&purge, 1, "purge is for topics");
+    refused(
+        &purge,
+        1,
+        "purge is for topics: the files of a job are its own",
+    );
     refused(
         &["dlq", "show", "job.toml", "x"],
         2,
@@ -104,4 +115,58 @@ fn is_what_there_is_not_said() {
     );
     let offsets = ["dlq", "list", "job.toml", "--offsets", "7"];
     refused(&offsets, 2, "expected FROM..TO");
+}
+
+#[test]
+fn does_what_is_not_published_yet_not_count() {
+    let scene = scene(&format!("{RAW}{STORE}"));
+    let folder = scene.path("out/validation_errors");
+    let parts = files(&folder).into_iter();
+    let part = parts.filter(|it| it.extension().is_some_and(|it| it == "jsonl"));
+    let part = part.max_by_key(|it| it.metadata().unwrap().len()).unwrap();
+    let text = fs::read_to_string(&part).unwrap();
+    // A run that has ended before its epoch was published leaves such lines.
+    let again = format!("{text}{text}");
+    fs::write(&part, again).unwrap();
+    let total = |listed: &Value| {
+        codes(listed)
+            .iter()
+            .map(|(_, records)| records)
+            .sum::<u64>()
+    };
+    assert_eq!(total(&list(&scene, &[])), 3);
+    let shard = part.file_stem().unwrap().to_str().unwrap();
+    let shard = shard.strip_prefix("shard-").unwrap();
+    let behind = format!("validation_errors/{shard}/{}", text.len());
+    let shown = scene.run(&["dlq", "show", "job.toml", &behind]).ended(1);
+    assert!(shown.stderr.contains("`dlq list` shows which there are"));
+}
+
+/// Key, headers and value of a record stand in a line as they stand in a record of a topic, bytes that are no text too.
+#[test]
+fn is_a_raw_dead_letter_whole_on_the_standard_output_too() {
+    let scene = Scene::with(&[(ENVELOPE, RAW), TO_STDOUT], &input());
+    let ran = scene.run(&["run", "job.toml"]).ended(0);
+    let lines = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let letters: Vec<Value> = lines
+        .filter(|it: &Value| it["stream"] == "validation_errors")
+        .map(|it| it["record"].clone())
+        .collect();
+    assert_eq!(letters.len(), 3);
+    for (letter, (code, value)) in letters.iter().zip([
+        ("missing", json!("{\"user_id\":\"u\"}")),
+        ("not_json", json!("{\"user")),
+        ("not_utf8", json!({ "base64": "/w==" })),
+    ]) {
+        assert_eq!((&letter["key"], &letter["value"]), (&Value::Null, &value));
+        let headers = letter["headers"].as_array().unwrap();
+        assert!(
+            headers.contains(&json!(["slackwater.code", code])),
+            "{letter}"
+        );
+        assert!(headers.contains(&json!(["__streams.errors.topic", "in.jsonl"])));
+    }
 }

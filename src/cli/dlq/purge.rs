@@ -44,8 +44,8 @@ impl Purge {
         };
         check(&pipeline, &selection)?;
         let SinkKind::Kafka(spec) = &pipeline.sink.kind else {
-            let why =
-                "files belong to the job, which knows their lengths; `--fresh` moves them aside";
+            let why = "the files of a job are its own, and it knows their lengths; `run --fresh` moves all its outputs aside, \
+                       or without `[checkpoint]` `run --overwrite` replaces them";
             let what = "purge";
             return Err(LettersError::NotTopics { what, why }.into());
         };
