@@ -23,13 +23,14 @@ use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::worker::{WORKERS_MAX, WorkerGroup};
 use slackwater_models::ModelInfo;
+use slackwater_operators::encode::Form;
 
 use self::epochs::{Begun, Blocked, begin};
 pub use self::epochs::{Refusal, Resuming};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{
-    Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source,
+    Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source, open_source_of,
 };
 use crate::pipeline::lookups::{self, Lookups};
 use crate::pipeline::mirror;
@@ -69,8 +70,17 @@ impl From<Blocked> for JobError {
 pub enum Product {
     /// Predictions, to the pipeline's sink.
     Predictions,
-    /// Feature vectors instead, to files below this folder.
-    Features(PathBuf),
+    /// Feature vectors instead.
+    Features(FeatureFiles),
+}
+
+/// Where feature vectors go, and what stands beside them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureFiles {
+    /// Folder below which the files are.
+    pub root: PathBuf,
+    /// Names of values that are passed through, declared fields or others.
+    pub labels: Vec<String>,
 }
 
 /// Folder of feature vectors, beside those of the dead letters.
@@ -87,7 +97,7 @@ impl Product {
     /// The folder that it goes to; none if it goes to no files.
     fn root(&self, pipeline: &Pipeline) -> Option<PathBuf> {
         match (self, &pipeline.sink.kind) {
-            (Product::Features(root), _) => Some(root.clone()),
+            (Product::Features(files), _) => Some(files.root.clone()),
             (Product::Predictions, SinkKind::File { path }) => Some(path.into()),
             (Product::Predictions, SinkKind::Stdout | SinkKind::Discard | SinkKind::Kafka(_)) => {
                 None
@@ -153,7 +163,11 @@ impl Job {
             Product::Predictions => Ending::Score(load_model(pipeline)?),
             Product::Features(_) => Ending::WriteFeatures,
         };
-        let source = open_source(pipeline, &clock)?;
+        let labels = match product {
+            Product::Predictions => &[],
+            Product::Features(files) => files.labels.as_slice(),
+        };
+        let source = open_source_of(pipeline, labels, &clock)?;
         let output = match product.root(pipeline) {
             None if pipeline.sink.kind == SinkKind::Stdout => OpenSink::stdout(pipeline),
             None => OpenSink::discard(),
@@ -167,7 +181,8 @@ impl Job {
             }
         };
         let blueprint =
-            Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock));
+            Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock))
+                .writing_rows(labels, Form::Lines);
         let lookups = Lookups::of(pipeline, blueprint.spread(), &clock)?;
         Ok(Job {
             subject: subject(pipeline, product),

@@ -6,7 +6,7 @@ use slackwater_connectors::file::Existing;
 
 use crate::cli::run::{announce, folder, run_live, show};
 use crate::cli::{Failure, PipelineArgument, load};
-use crate::job::{Job, Product};
+use crate::job::{FeatureFiles, Job, Product};
 use crate::status::warnings::Warnings;
 
 /// Writes the feature vector of each event to `<folder>/features/shard-<n>.jsonl`, and rejected
@@ -18,6 +18,9 @@ pub struct Features {
     /// Folder to write to
     #[arg(long)]
     out: PathBuf,
+    /// Pass this value of each record through: a field, or any other name of the JSON object; may be given more than once
+    #[arg(long = "label", value_name = "FIELD")]
+    labels: Vec<String>,
     /// Replace what an earlier run left there
     #[arg(long)]
     overwrite: bool,
@@ -36,11 +39,26 @@ impl Features {
         };
         let to = folder(&self.out.display().to_string(), self.overwrite);
         let warnings = Warnings::listen();
-        let job = Job::prepare(&pipeline, &Product::Features(self.out), existing)?;
+        let product = Product::Features(FeatureFiles {
+            root: self.out,
+            labels: distinct(self.labels),
+        });
+        let job = Job::prepare(&pipeline, &product, existing)?;
         announce(&pipeline, &to);
         show(
             &run_live(&pipeline, job, &warnings, false, None)?,
             self.json,
         )
     }
+}
+
+/// Each label once, where it stands first.
+fn distinct(labels: Vec<String>) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::new();
+    for label in labels {
+        if !distinct.contains(&label) {
+            distinct.push(label);
+        }
+    }
+    distinct
 }

@@ -91,6 +91,15 @@ pub(crate) fn open_source(
     pipeline: &Pipeline,
     clock: &Arc<dyn Clock>,
 ) -> Result<OpenSource, PreflightError> {
+    open_source_of(pipeline, &[], clock)
+}
+
+/// The same where more is read of each event than its fields: `labels`, of which nobody says what they are.
+pub(crate) fn open_source_of(
+    pipeline: &Pipeline,
+    labels: &[String],
+    clock: &Arc<dyn Clock>,
+) -> Result<OpenSource, PreflightError> {
     let max_bytes = pipeline.event.max_bytes;
     Ok(match &pipeline.source {
         spec::SourceSpec::Stdin => OpenSource {
@@ -98,7 +107,13 @@ pub(crate) fn open_source(
             files: Vec::new(),
         },
         spec::SourceSpec::File { path, follow } => {
-            let config = file_config(pipeline, path, *follow);
+            let mut config = file_config(pipeline, path, *follow);
+            for label in labels {
+                let declared = config.cells.entry(label.clone());
+                if !pipeline.event.fields.iter().any(|it| it.name == *label) {
+                    declared.or_insert(CellKind::Either);
+                }
+            }
             let source = FileSource::new(config, Arc::clone(clock))?;
             OpenSource {
                 files: source.paths().to_vec(),
@@ -390,6 +405,14 @@ impl Blueprint {
             plan.form = form.clone();
         }
         self.dead_letters.form = form;
+        self
+    }
+
+    /// The same, but rows of features have these labels, and are written in this form.
+    #[must_use]
+    pub(crate) fn writing_rows(mut self, labels: &[String], form: Form) -> Self {
+        self.plans.feature_rows.labels = labels.to_vec();
+        self.plans.feature_rows.form = form;
         self
     }
 

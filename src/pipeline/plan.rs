@@ -112,7 +112,13 @@ impl Plans {
                 spread,
             },
             prediction: prediction(pipeline, spread),
-            feature_rows: FeatureRowPlan { names, spread },
+            feature_rows: FeatureRowPlan {
+                names,
+                labels: Vec::new(),
+                max_depth: u32::try_from(pipeline.event.max_depth).unwrap_or(u32::MAX),
+                spread,
+                form: Form::Lines,
+            },
             features: Arc::new(features),
         }
     }

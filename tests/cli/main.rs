@@ -16,7 +16,7 @@
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
-//! - `letters`: dead letters, looked at;
+//! - `letters`: dead letters, looked at; `training`: features, written for training;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C;
 //! - `examples`: the programs in `examples/`, which are run in the same way.
 
@@ -56,5 +56,6 @@ mod stdout;
 mod supervised;
 mod tables;
 mod terminal;
+mod training;
 mod waiting;
 mod wanted;

@@ -54,8 +54,9 @@ fn csv() -> String {
     format!("timestamp_ms,user_id,extra,product_id,category,event_type\r\n{rows}")
 }
 
-/// The records of a whole run that reads this file, without times, the file's name and offsets.
-fn outputs(name: &str, bytes: &[u8]) -> Vec<Value> {
+/// The records of a whole run that reads this file, without times, the file's name and offsets, sorted: in which order
+/// those of two workers come is chance.
+fn outputs(name: &str, bytes: &[u8]) -> Vec<String> {
     let path = format!("path = \"{name}\"");
     let changes = [
         ("path = \"in.jsonl\"", path.as_str()),
@@ -70,9 +71,19 @@ fn outputs(name: &str, bytes: &[u8]) -> Vec<Value> {
         if let Some(value) = value.as_object_mut() {
             value.remove("source");
         }
-        value
+        value.to_string()
     });
-    canonical.collect()
+    let mut canonical: Vec<String> = canonical.collect();
+    canonical.sort();
+    canonical
+}
+
+/// As [`assert_eq`] of both, which would print all of them.
+fn assert_same(found: &[String], expected: &[String], name: &str) {
+    assert_eq!(found.len(), expected.len(), "{name}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -84,13 +95,14 @@ fn gzip(text: &str) -> Vec<u8> {
 #[test]
 fn are_rows_the_events_that_lines_are() {
     let expected = outputs("in.jsonl", lines().as_bytes());
-    let errors = expected.iter().filter(|it| it.get("code").is_some());
+    let errors = expected.iter().filter(|it| it.contains("\"code\""));
     assert_eq!(errors.count(), EVENTS as usize / 4);
     let csv = csv();
-    assert_eq!(outputs("in.csv", csv.as_bytes()), expected);
-    assert_eq!(outputs("in.csv.gz", &gzip(&csv)), expected);
+    let check = |name: &str, bytes: &[u8]| assert_same(&outputs(name, bytes), &expected, name);
+    check("in.csv", csv.as_bytes());
+    check("in.csv.gz", &gzip(&csv));
     let zstandard = zstd::encode_all(csv.as_bytes(), 1).unwrap();
-    assert_eq!(outputs("in.csv.zst", &zstandard), expected);
+    check("in.csv.zst", &zstandard);
 }
 
 #[test]

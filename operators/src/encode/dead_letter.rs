@@ -259,24 +259,25 @@ impl EncodeDeadLetters {
     fn fields(&self, out: &mut Vec<u8>, record: &[u8]) {
         for (at, value) in self.values.iter().enumerate() {
             out.push(if at == 0 { b'[' } else { b',' });
-            match value {
-                Value::Missing | Value::Null | Value::Blocked => out.extend_from_slice(b"null"),
-                Value::True => out.extend_from_slice(b"true"),
-                Value::False => out.extend_from_slice(b"false"),
-                Value::Number { .. } => {
-                    out.extend_from_slice(value.span(record).unwrap_or_default())
-                }
-                Value::Text { .. } => {
-                    out.push(b'"');
-                    out.extend_from_slice(value.span(record).unwrap_or_default());
-                    out.push(b'"');
-                }
-                Value::Composite { .. } => {
-                    json::compact(out, value.span(record).unwrap_or_default());
-                }
-            }
+            as_it_came(out, value, record);
         }
         out.push(b']');
+    }
+}
+
+/// The value of a field as it stands in its record; null for none.
+pub(super) fn as_it_came(out: &mut Vec<u8>, value: &Value, record: &[u8]) {
+    match value {
+        Value::Missing | Value::Null | Value::Blocked => out.extend_from_slice(b"null"),
+        Value::True => out.extend_from_slice(b"true"),
+        Value::False => out.extend_from_slice(b"false"),
+        Value::Number { .. } => out.extend_from_slice(value.span(record).unwrap_or_default()),
+        Value::Text { .. } => {
+            out.push(b'"');
+            out.extend_from_slice(value.span(record).unwrap_or_default());
+            out.push(b'"');
+        }
+        Value::Composite { .. } => json::compact(out, value.span(record).unwrap_or_default()),
     }
 }
 

@@ -26,13 +26,15 @@ pub enum Form {
     Lines,
     /// Each with the address where it goes.
     Addressed(Destinations),
+    /// Each as a row of a table, with its key and event time.
+    Rows,
 }
 
 impl Form {
     fn framing(&self) -> Framing {
         match self {
             Form::Lines => Framing::Lines,
-            Form::Addressed(_) => Framing::Addressed,
+            Form::Addressed(_) | Form::Rows => Framing::Addressed,
         }
     }
 
@@ -109,7 +111,7 @@ impl<'f> Chunks<'f> {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), TooLarge> {
         let most = match self.form {
-            Form::Lines => usize::MAX,
+            Form::Lines | Form::Rows => usize::MAX,
             Form::Addressed(destinations) => destinations.record_bytes_max,
         };
         self.record_of(most, sender, write)
@@ -143,6 +145,16 @@ impl<'f> Chunks<'f> {
             Form::Lines => {
                 write(bytes);
                 bytes.push(b'\n');
+            }
+            Form::Rows => {
+                let address = Address {
+                    time_ms: sender.event_time.map_or(0, |time| time.0),
+                    partition: 0,
+                    key: sender.key,
+                };
+                let mut record = OpenRecord::begin(bytes, address);
+                write(record.value());
+                record.end();
             }
             Form::Addressed(destinations) => {
                 let destination = destinations.of(self.stream);

@@ -4,7 +4,7 @@
 //! - [`EncodeDeadLetters`]: rejected events, in the envelope that says why, or raw, as they were read.
 //! - [`EncodeFeatures`]: feature vectors, for training.
 //!
-//! Records are compact JSON, one a line or each with its address ([`Form`]). The clock is read once per batch, never per event.
+//! Records are compact JSON, one a line or each with its address, or rows of a table ([`Form`]). The clock is read once per batch, never per event.
 
 mod json;
 mod form;
@@ -14,7 +14,7 @@ mod features;
 mod prediction;
 
 pub use self::dead_letter::{DeadLetterPlan, EncodeDeadLetters};
-pub use self::features::{EncodeFeatures, FeatureRowPlan};
+pub use self::features::{EncodeFeatures, FeatureRow, FeatureRowPlan};
 pub use self::form::Form;
 pub use self::prediction::{EncodePredictions, ModelIdentity, PredictionPlan};
 pub use self::raw::RawPlan;

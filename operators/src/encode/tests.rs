@@ -1,8 +1,9 @@
 //! Are the bytes of each record exactly what the job promises?
 //!
-//! - `predictions`: scored events and feature rows. `dead_letters`: the envelope. `raw`: the record itself.
+//! - `predictions`: scored events. `features`: feature vectors. `dead_letters`: the envelope. `raw`: the record itself.
 
 mod dead_letters;
+mod features;
 mod predictions;
 mod raw;
 

@@ -1,11 +1,12 @@
 """Makes the small ONNX models of tests/cli, and checks that the committed ones are what it makes.
 
 The models are not trained and have no random numbers: what matters is for which events they give no
-usable score. All but `twelve` take the sixteen features of the reference job and look at one:
+usable score. All but `twelve` take the sixteen features of the reference job, and all but `identity` look at one:
 
     reciprocal  1 / event_type_index: click 1, add_to_cart 0.5, unknown -1; view gives infinity
     logarithm   ln(event_type_index): click 0; view gives -infinity, an unknown type NaN
     gather      [0.25, 0.5, 0.75][events]: the run fails for a user's third event and later ones
+    identity    all sixteen features, as they are
     twelve      has twelve inputs, which no pipeline of the tests declares
 
     python make.py            write the models here
@@ -33,13 +34,13 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def model(name, nodes, tensors, features=FEATURES):
-    """A model from `input` [batch, features] to `output` [batch, 1], checked."""
+def model(name, nodes, tensors, features=FEATURES, outputs=1):
+    """A model from `input` [batch, features] to `output` [batch, outputs], checked."""
     graph = helper.make_graph(
         nodes,
         name,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", features])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", outputs])],
         initializer=tensors,
     )
     made = helper.make_model(
@@ -76,6 +77,11 @@ def gather():
     return model("gather", nodes, tensors)
 
 
+def identity():
+    """What it is given."""
+    return model("identity", [helper.make_node("Identity", ["input"], ["output"])], [], outputs=FEATURES)
+
+
 def twelve():
     """The sum of twelve inputs."""
     weight = numpy_helper.from_array(np.ones((12, 1), np.float32), "weight")
@@ -89,6 +95,7 @@ def models():
         "reciprocal": of_one_feature("reciprocal", "Reciprocal", EVENT_TYPE_INDEX),
         "logarithm": of_one_feature("logarithm", "Log", EVENT_TYPE_INDEX),
         "gather": gather(),
+        "identity": identity(),
         "twelve": twelve(),
     }
 

@@ -10,12 +10,9 @@ use slackwater_dataflow::sink::destinations::{Destination, Destinations, Timesta
 
 use crate::batch::{Cell, NewRow, RowBatch, Rows, Span};
 use crate::encode::tests::{clock, encode, text};
-use crate::encode::{
-    EncodeFeatures, EncodePredictions, FeatureRowPlan, Form, ModelIdentity, PredictionPlan,
-};
+use crate::encode::{EncodePredictions, Form, ModelIdentity, PredictionPlan};
 use crate::enrichment::{Enrichment, Provenance};
 use crate::event::FieldIndex;
-use crate::features::FeatureBatch;
 use crate::infer::ScoredBatch;
 use crate::reject::Stage;
 
@@ -251,26 +248,6 @@ fn is_each_record_in_the_chunk_of_its_shard_in_order() {
         .map(|publication| publication.chunk.shard.0)
         .collect();
     assert_eq!((shards, found[0].chunk.records), (vec![1], 2));
-}
-
-#[test]
-fn is_a_row_of_features_exactly_what_it_should_be() {
-    let plan = FeatureRowPlan {
-        names: ["count", "a \"b\""].map(str::to_owned).to_vec(),
-        spread: SPREAD,
-    };
-    let input = FeatureBatch {
-        batch: batch(&[(5, -12, vec![], ""), (8, 9, vec![], "")]),
-        vectors: vec![3.0, 0.1, f32::NAN, f32::INFINITY],
-        enrichment: Enrichment::default(),
-    };
-    let found = encode(&mut EncodeFeatures::new(&plan), input);
-    assert_eq!(found.len(), 1);
-    let expected = "{\"partition\":4,\"offset\":500,\"key\":\"an\\\"a\",\"event_time\":-12,\
-        \"features\":{\"count\":3.0,\"a \\\"b\\\"\":0.1}}\n\
-        {\"partition\":4,\"offset\":800,\"key\":\"an\\\"a\",\"event_time\":9,\
-        \"features\":{\"count\":null,\"a \\\"b\\\"\":null}}\n";
-    assert_eq!(text(&found[0]), expected);
 }
 
 #[test]

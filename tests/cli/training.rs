@@ -1,0 +1,183 @@
+//! What `features` writes for training: is it what serving computes, and what training is to predict beside it?
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::scene::{START, Scene, conserved, model, number};
+
+/// Events of few users in two files, out of order between them and within each.
+fn input(file: i64) -> String {
+    let line = |number: i64| {
+        let user = (number * 7 + file) % 5;
+        let kind = ["view", "click", "add_to_cart", "purchase"][((number * 3 + file) % 4) as usize];
+        let time = START + 1_000 * number + file * 300 - 700 * (number % 3);
+        let delay = number as f64 / 4.0;
+        format!(
+            "{{\"user_id\":\"u{user}\",\"product_id\":\"p{}\",\"category\":\"c{}\",\"event_type\":\"{kind}\",\
+             \"timestamp_ms\":{time},\"delay\":{delay:?}}}\n",
+            number % 9,
+            number % 4,
+        )
+    };
+    (0..150).map(line).collect()
+}
+
+const EVENTS: usize = 300;
+
+/// A pipeline in event-time order on two workers, whose model says feature `at`.
+fn scene(at: usize) -> Scene {
+    let path = format!("path = {:?}", model("identity.onnx"));
+    let index = format!("output = {{ name = \"prediction\", index = {at} }}");
+    let changes = [
+        ("path = \"in.jsonl\"", "path = \"in/*.jsonl\""),
+        ("path = \"builtin:user-events\"", path.as_str()),
+        ("output = { name = \"prediction\" }", index.as_str()),
+        ("workers = 0 ", "workers = 2 "),
+        ("order = \"arrival\"", "order = \"event_time\""),
+        ("provenance = false", "provenance = true"),
+    ];
+    let scene = Scene::with(&changes, b"");
+    for file in 0..2 {
+        scene.write(&format!("in/{file}.jsonl"), input(file).as_bytes());
+    }
+    scene
+}
+
+/// Where an event comes from.
+type Place = (u64, u64);
+
+fn place(value: &Value) -> Place {
+    let number = |key: &str| value[key].as_u64().unwrap();
+    (number("partition"), number("offset"))
+}
+
+/// Runs `features` with these arguments.
+fn features(scene: &Scene, arguments: &[&str]) {
+    let command = [
+        "features",
+        "job.toml",
+        "--out",
+        "rows",
+        "--json",
+        "--overwrite",
+    ];
+    let ran = scene.run(&[&command[..], arguments].concat()).ended(0);
+    assert_eq!(number(&ran.object(), "features"), EVENTS as u64);
+}
+
+/// The bits of each feature of each event, as lines have them.
+fn of_lines(scene: &Scene) -> BTreeMap<Place, Vec<u32>> {
+    let rows = scene.records_below("rows").into_iter().map(|record| {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let vector = value["features"].as_object().unwrap().values();
+        let bits = vector.map(|it| it.to_string().parse::<f32>().unwrap().to_bits());
+        (place(&value), bits.collect())
+    });
+    rows.collect()
+}
+
+/// The bits of the score of each event.
+fn scores(scene: &Scene) -> BTreeMap<Place, u32> {
+    assert_eq!(conserved(&scene.summary()), EVENTS as u64);
+    let records = scene.records_by_place().into_values().map(|record| {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let score = value["prediction"].to_string().parse::<f32>().unwrap();
+        (place(&value), score.to_bits())
+    });
+    records.collect()
+}
+
+/// Features in the order of the file, not of their names.
+fn names(scene: &Scene) -> Vec<String> {
+    let text = std::fs::read_to_string(scene.path("job.toml")).unwrap();
+    let features = text.split("[[feature]]").skip(1);
+    let name = |feature: &str| {
+        let (_, name) = feature.split_once("name = \"").unwrap();
+        name.split_once('"').unwrap().0.to_owned()
+    };
+    features.map(name).collect()
+}
+
+#[test]
+fn does_training_read_to_the_bit_what_the_model_is_given() {
+    let scene_0 = scene(0);
+    features(&scene_0, &[]);
+    let by_name = of_lines(&scene_0);
+    assert_eq!(by_name.len(), EVENTS);
+    let names = names(&scene_0);
+    let mut sorted = names.clone();
+    sorted.sort();
+    let mut different = 0;
+    // Those of the history among them.
+    for (at, name) in names.iter().enumerate() {
+        let column = sorted.iter().position(|it| it == name).unwrap();
+        let written: BTreeMap<_, _> = by_name
+            .iter()
+            .map(|(place, it)| (*place, it[column]))
+            .collect();
+        different += usize::from(
+            written
+                .values()
+                .any(|it| Some(it) != written.values().next()),
+        );
+        assert_eq!(scores(&scene(at)), written, "{name}");
+    }
+    assert!(
+        different >= 12,
+        "{different} of {} features vary",
+        names.len()
+    );
+}
+
+#[test]
+fn are_labels_passed_through_that_serving_does_not_read() {
+    let scene = scene(0);
+    features(
+        &scene,
+        &[
+            "--label",
+            "delay",
+            "--label",
+            "event_type",
+            "--label",
+            "none",
+            "--label",
+            "delay",
+        ],
+    );
+    for record in scene.records_below("rows") {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let (file, offset) = place(&value);
+        let line = &input(file as i64)[offset as usize..];
+        let event: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+        let expected =
+            json!({ "delay": event["delay"], "event_type": event["event_type"], "none": null });
+        assert_eq!(value["labels"], expected);
+    }
+}
+
+#[test]
+fn is_an_undeclared_label_of_csv_a_number_where_it_is_one() {
+    let scene = Scene::with(&[("path = \"in.jsonl\"", "path = \"in.csv\"")], b"");
+    let rows = [
+        ("12.5", json!(12.5)),
+        ("late", json!("late")),
+        ("", Value::Null),
+        ("TRUE", json!(true)),
+    ];
+    let mut text = "user_id,product_id,category,event_type,timestamp_ms,delay\n".to_owned();
+    for (cell, _) in &rows {
+        text += &format!("u,p,c,view,{START},{cell}\n");
+    }
+    scene.write("in.csv", text.as_bytes());
+    let command = ["features", "job.toml", "--out", "rows", "--label", "delay"];
+    scene.run(&command).ended(0);
+    let records = scene.records_below("rows").into_iter();
+    let labels: Vec<Value> = records
+        .map(|record| {
+            serde_json::from_str::<Value>(&record.line).unwrap()["labels"]["delay"].clone()
+        })
+        .collect();
+    assert_eq!(labels, rows.map(|(_, expected)| expected));
+}
