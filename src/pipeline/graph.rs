@@ -39,6 +39,7 @@ use crate::pipeline::lookups::Lookups;
 use crate::pipeline::plan::{Plans, model_name, stage, width};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
+use crate::pipeline::tables;
 use crate::pipeline::topics;
 
 /// The model of a pipeline, checked, optimised and run once.
@@ -180,7 +181,7 @@ fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
         not_below: outputs,
         max_bytes: pipeline.event.max_bytes,
         cells: cells(pipeline),
-        tables: None,
+        tables: tables::opener(),
     }
 }
 
@@ -274,16 +275,25 @@ pub fn files_at(pipeline: &Pipeline, root: &Path, existing: Existing) -> FileSin
 
 /// Opens a file sink.
 pub fn open_files(config: &FileSinkConfig) -> Result<OpenSink, PreflightError> {
-    let sink = FileSink::open(config).map_err(|error| match error {
+    let sink = open_file_sink(config)?;
+    Ok(OpenSink {
+        places: places(&sink),
+        sink: Box::new(sink),
+    })
+}
+
+/// The same, for who puts something around it.
+pub(crate) fn open_file_sink(config: &FileSinkConfig) -> Result<FileSink, PreflightError> {
+    FileSink::open(config).map_err(|error| match error {
         OpenError::Exists { path } => PreflightError::OutputsExist { path },
         OpenError::Failed(error) => PreflightError::Sink(error),
-    })?;
-    let place = |stream| (stream, sink.folder(stream).display().to_string());
-    let places = OutputStream::ALL.into_iter().map(place).collect();
-    Ok(OpenSink {
-        sink: Box::new(sink),
-        places,
     })
+}
+
+/// Where the streams of a file sink go.
+pub(crate) fn places(sink: &FileSink) -> Vec<(OutputStream, String)> {
+    let place = |stream| (stream, sink.folder(stream).display().to_string());
+    OutputStream::ALL.into_iter().map(place).collect()
 }
 
 /// What stands behind the features.

@@ -18,6 +18,7 @@ pub mod mistakes;
 pub mod keys;
 mod value;
 pub(crate) mod saved;
+pub(crate) mod tables;
 mod read;
 pub mod spec;
 mod resolve;

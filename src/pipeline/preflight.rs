@@ -104,6 +104,12 @@ pub enum PreflightError {
         /// Why not.
         source: io::Error,
     },
+    /// Tables of Parquet are wanted of a program without them.
+    #[error(
+        "this program writes no tables of Parquet: it needs one that was built with \
+         `cargo build --release --features parquet`"
+    )]
+    NoParquet,
     /// The checkpoint store can't be used.
     #[error("{0}")]
     Store(String),

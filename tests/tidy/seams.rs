@@ -7,7 +7,7 @@ use crate::{File, finding, is_manifest, is_rust};
 
 /// Who may use whom: manifest, ours that it may use, others that it must never know. "Never" does
 /// not bind tests and benches: they may compare with the real thing.
-const EDGES: [(&str, &[&str], &[&str]); 11] = [
+const EDGES: [(&str, &[&str], &[&str]); 12] = [
     (
         "dataflow/Cargo.toml",
         &[],
@@ -42,6 +42,11 @@ const EDGES: [(&str, &[&str], &[&str]); 11] = [
         &["timely", "differential", "tract", "rdkafka"],
     ),
     (
+        "columns/Cargo.toml",
+        &[],
+        &["timely", "differential", "tract", "rdkafka", "redis"],
+    ),
+    (
         "kafka/Cargo.toml",
         &["slackwater-dataflow"],
         &["timely", "differential", "tract", "object_store", "tokio"],
@@ -68,9 +73,18 @@ const EDGES: [(&str, &[&str], &[&str]); 11] = [
             "slackwater-kafka",
             "slackwater-redis",
             "slackwater-buckets",
+            "slackwater-columns",
             SERVICES,
         ],
-        &["tract", "object_store", "rdkafka", "tokio", "redis"],
+        &[
+            "tract",
+            "object_store",
+            "rdkafka",
+            "tokio",
+            "redis",
+            "parquet",
+            "arrow",
+        ],
     ),
     (
         "services/Cargo.toml",
@@ -124,7 +138,7 @@ pub fn knows_only_whom_it_may(file: &File) -> Vec<String> {
 
 /// Each thing that only some paths may touch: the words, the paths, what it is. Tests,
 /// benches and examples may touch anything.
-const TOUCH: [(&[&str], &[&str], &str); 9] = [
+const TOUCH: [(&[&str], &[&str], &str); 10] = [
     (
         &[
             "tract",
@@ -136,6 +150,11 @@ const TOUCH: [(&[&str], &[&str], &str); 9] = [
         ],
         &["models/"],
         "the ONNX runtime",
+    ),
+    (
+        &["parquet", "arrow_array", "arrow_buffer", "arrow_schema"],
+        &["columns/"],
+        "Parquet and Arrow",
     ),
     (
         &["object_store", "reqwest", "tokio"],

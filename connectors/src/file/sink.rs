@@ -18,7 +18,7 @@ const NEW_SUFFIX: &str = ".new";
 pub enum Existing {
     /// Touch nothing and say so.
     Refuse,
-    /// Delete all `shard-<n>.jsonl` of the four streams and write anew.
+    /// Delete all `shard-<n>.jsonl` and `shard-<n>.parquet` of the four streams and write anew.
     Replace,
 }
 
@@ -116,6 +116,18 @@ impl FileSink {
             }
         }
         Ok(sink)
+    }
+
+    /// The same without the files of one stream, which something else writes; they are deleted again.
+    ///
+    /// # Errors
+    /// One can't be deleted.
+    pub fn without(mut self, stream: OutputStream) -> Result<Self, SinkError> {
+        for (path, file) in self.streams[stream.index()].shards.drain(..) {
+            drop(file);
+            fs::remove_file(&path).map_err(|error| failed("delete", &path, error))?;
+        }
+        Ok(self)
     }
 
     /// Checks as much as can be told without writing; the first output of an earlier run, if there is
@@ -280,7 +292,7 @@ pub(super) fn outputs_in(folder: &Path) -> Result<Vec<PathBuf>, SinkError> {
         if entry
             .file_name()
             .to_str()
-            .is_some_and(|name| is_of_shard(name, ".jsonl"))
+            .is_some_and(|name| is_of_shard(name, ".jsonl") || is_of_shard(name, ".parquet"))
         {
             outputs.push(entry.path());
         }

@@ -71,7 +71,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("source.late", Kind::Float(0.0, 1.0), "Share of events that come late.").only(GENERATOR).or("0.01"),
     Key::new("source.path", Kind::Text,
         "File of JSON lines, relative to the current folder, or a pattern such as `dir/*.jsonl`: each file is a partition. \
-         A name that ends in `.csv` is a table with a header. \
+         A name that ends in `.csv` is a table with a header; one that ends in `.parquet` is read by a program that was built with `--features parquet`. \
          One that ends in `.gz` (gzip) or `.zst` (Zstandard) is decompressed. `-` is the standard input, as one partition, \
          and never decompressed.")
         .only(FILE).needed_for(FILE),

@@ -9,6 +9,7 @@ use slackwater_kafka::security::{HAS_TLS, lacking};
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::spec::{ClusterSpec, KafkaSourceSpec, PropertySpec, SourceSpec};
+use crate::pipeline::tables::HAS_PARQUET;
 use crate::pipeline::value::quoted;
 
 /// The path that stands for the standard input.
@@ -152,9 +153,6 @@ pub(super) fn record_time(event: &Section, source: &SourceSpec, findings: &mut F
     );
     findings.add(word.at, message);
 }
-
-/// Whether this program reads tables of Parquet.
-const HAS_PARQUET: bool = cfg!(feature = "parquet");
 
 /// Why a source file of that name cannot be read.
 fn unreadable(path: &str, has_parquet: bool) -> Option<&'static str> {

@@ -27,8 +27,8 @@ pub(super) fn run(tests: &str, environment: &[(&str, &str)]) -> Result<String> {
         fs::remove_file(&found).with_context(|| format!("cannot remove {}", found.display()))?;
     }
     let mut command = process::command(tools::program(&tools::NEXTEST)?);
-    // Features as in the gate, so that little is built twice, but for TLS: what is killed are the release builds, which
-    // do without it.
+    // Features as in the gate, so that little is built twice, but for TLS and Parquet: what is killed are the release builds,
+    // which do without them.
     command.args(["nextest", "run", "--locked", "--workspace"]);
     command.args(["--features", "faults,s3"]);
     // Much is random in time: two tests at once would each measure the other's load.
