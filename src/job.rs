@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use slackwater_connectors::file::Existing;
+use slackwater_connectors::file::{Existing, FileSinkConfig};
 use slackwater_dataflow::adapter::Graph;
 use slackwater_dataflow::checkpoint::log::newest_claim;
 use slackwater_dataflow::checkpoint::recovery::Recovered;
@@ -29,11 +29,15 @@ use self::epochs::{Begun, Blocked, begin};
 pub use self::epochs::{Refusal, Resuming};
 
 use crate::pipeline::Pipeline;
+#[cfg(feature = "parquet")]
+use crate::pipeline::feature_tables;
 use crate::pipeline::graph::{
     Blueprint, Ending, OpenSink, files_at, load_model, open_files, open_source, open_source_of,
 };
 use crate::pipeline::lookups::{self, Lookups};
 use crate::pipeline::mirror;
+#[cfg(feature = "parquet")]
+use crate::pipeline::plan::Plans;
 use crate::pipeline::preflight::{self, PreflightError};
 use crate::pipeline::spec::{CheckpointSpec, ClusterSpec, SinkKind, SourceSpec, StorePlace};
 use crate::pipeline::topics::SinkTopics;
@@ -81,6 +85,18 @@ pub struct FeatureFiles {
     pub root: PathBuf,
     /// Names of values that are passed through, declared fields or others.
     pub labels: Vec<String>,
+    /// What they hold.
+    pub form: RowForm,
+}
+
+/// How feature vectors are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RowForm {
+    /// As lines of JSON.
+    #[default]
+    Jsonl,
+    /// As a table in columns.
+    Parquet,
 }
 
 /// Folder of feature vectors, beside those of the dead letters.
@@ -163,9 +179,9 @@ impl Job {
             Product::Predictions => Ending::Score(load_model(pipeline)?),
             Product::Features(_) => Ending::WriteFeatures,
         };
-        let labels = match product {
-            Product::Predictions => &[],
-            Product::Features(files) => files.labels.as_slice(),
+        let (labels, rows) = match product {
+            Product::Predictions => (&[][..], RowForm::Jsonl),
+            Product::Features(files) => (files.labels.as_slice(), files.form),
         };
         let source = open_source_of(pipeline, labels, &clock)?;
         let output = match product.root(pipeline) {
@@ -177,12 +193,21 @@ impl Job {
                     outputs.folders.predictions = FEATURES_FOLDER.to_owned();
                 }
                 preflight::inputs_outside(&source.files, &outputs)?;
-                open_files(&outputs)?
+                match rows {
+                    RowForm::Jsonl => open_files(&outputs)?,
+                    RowForm::Parquet => open_tables(pipeline, &outputs, labels)?,
+                }
             }
         };
         let blueprint =
             Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock))
-                .writing_rows(labels, Form::Lines);
+                .writing_rows(
+                    labels,
+                    match rows {
+                        RowForm::Jsonl => Form::Lines,
+                        RowForm::Parquet => Form::Rows,
+                    },
+                );
         let lookups = Lookups::of(pipeline, blueprint.spread(), &clock)?;
         Ok(Job {
             subject: subject(pipeline, product),
@@ -342,6 +367,22 @@ impl Job {
             lookups: lookups.iter().map(AskWatch::look).collect(),
         })
     }
+}
+
+/// Opens a sink that writes features as tables.
+#[cfg(feature = "parquet")]
+fn open_tables(
+    pipeline: &Pipeline,
+    outputs: &FileSinkConfig,
+    labels: &[String],
+) -> Result<OpenSink, PreflightError> {
+    let names = Plans::new(pipeline, 1).feature_rows.names;
+    feature_tables::open(pipeline, outputs, &names, labels)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_tables(_: &Pipeline, _: &FileSinkConfig, _: &[String]) -> Result<OpenSink, PreflightError> {
+    Err(PreflightError::NoParquet)
 }
 
 fn subject(pipeline: &Pipeline, product: &Product) -> Subject {

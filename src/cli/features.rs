@@ -6,10 +6,10 @@ use slackwater_connectors::file::Existing;
 
 use crate::cli::run::{announce, folder, run_live, show};
 use crate::cli::{Failure, PipelineArgument, load};
-use crate::job::{FeatureFiles, Job, Product};
+use crate::job::{FeatureFiles, Job, Product, RowForm};
 use crate::status::warnings::Warnings;
 
-/// Writes the feature vector of each event to `<folder>/features/shard-<n>.jsonl`, and rejected
+/// Writes the feature vector of each event to `<folder>/features/shard-<n>.jsonl`, or `.parquet`, and rejected
 /// events beside them.
 #[derive(Debug, clap::Args)]
 pub struct Features {
@@ -21,6 +21,9 @@ pub struct Features {
     /// Pass this value of each record through: a field, or any other name of the JSON object; may be given more than once
     #[arg(long = "label", value_name = "FIELD")]
     labels: Vec<String>,
+    /// What to write: lines of JSON, or tables in columns
+    #[arg(long, value_enum, default_value_t)]
+    format: RowForm,
     /// Replace what an earlier run left there
     #[arg(long)]
     overwrite: bool,
@@ -42,6 +45,7 @@ impl Features {
         let product = Product::Features(FeatureFiles {
             root: self.out,
             labels: distinct(self.labels),
+            form: self.format,
         });
         let job = Job::prepare(&pipeline, &product, existing)?;
         announce(&pipeline, &to);

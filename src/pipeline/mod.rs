@@ -30,6 +30,8 @@ pub(crate) mod servers;
 pub(crate) mod lookups;
 pub(crate) mod mirror;
 pub mod graph;
+#[cfg(feature = "parquet")]
+pub(crate) mod feature_tables;
 pub mod outline;
 
 #[cfg(test)]

@@ -181,3 +181,173 @@ fn is_an_undeclared_label_of_csv_a_number_where_it_is_one() {
         .collect();
     assert_eq!(labels, rows.map(|(_, expected)| expected));
 }
+
+#[cfg(feature = "parquet")]
+mod columns {
+    use std::fs;
+    use std::path::Path;
+
+    use slackwater_columns::reading::Rows;
+
+    use super::*;
+
+    fn rows(path: &Path) -> Vec<Value> {
+        let mut rows = Rows::open(path, 0).unwrap();
+        let (mut all, mut record) = (Vec::new(), Vec::new());
+        while rows.read(&mut record).unwrap() {
+            all.push(serde_json::from_slice(&record).unwrap());
+            record.clear();
+        }
+        all
+    }
+
+    /// The rows of all shards.
+    fn all_rows(scene: &Scene) -> Vec<Value> {
+        (0..2)
+            .flat_map(|shard| rows(&scene.path(format!("rows/features/shard-{shard}.parquet"))))
+            .collect()
+    }
+
+    #[test]
+    fn are_tables_to_the_bit_what_lines_are() {
+        let scene = scene(0);
+        features(&scene, &["--label", "delay"]);
+        let lines = of_lines(&scene);
+        features(
+            &scene,
+            &[
+                "--format",
+                "parquet",
+                "--label",
+                "delay",
+                "--label",
+                "timestamp_ms",
+            ],
+        );
+        // The lines of the run before are gone, and nothing is left unfinished.
+        let names = fs::read_dir(scene.path("rows/features")).unwrap();
+        let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["shard-0.parquet", "shard-1.parquet"]);
+        let mut sorted = super::names(&scene);
+        sorted.sort();
+        let mut found = BTreeMap::new();
+        for row in all_rows(&scene) {
+            let bits = sorted
+                .iter()
+                .map(|name| (row[name].as_f64().unwrap() as f32).to_bits());
+            found.insert(place(&row), bits.collect::<Vec<_>>());
+            let number = row["delay"].as_f64().unwrap();
+            assert!((0.0..40.0).contains(&number));
+            assert_eq!(row["timestamp_ms"], row["event_time"]);
+            assert!(row["key"].as_str().unwrap().starts_with('u'));
+        }
+        assert_eq!(found, lines);
+    }
+
+    #[test]
+    fn are_tables_events_like_lines() {
+        let scene = scene(3);
+        let expected: BTreeMap<_, _> = predictions(&scene);
+        let fields = [
+            "user_id",
+            "product_id",
+            "category",
+            "event_type",
+            "timestamp_ms",
+        ];
+        let labels: Vec<&str> = fields.iter().flat_map(|field| ["--label", field]).collect();
+        features(&scene, &[&["--format", "parquet"][..], &labels].concat());
+        let text = fs::read_to_string(scene.path("job.toml")).unwrap();
+        // Two workers write each table, and one may be ahead.
+        let text = crate::scene::changed(
+            &text,
+            &[
+                ("in/*.jsonl", "rows/features/*.parquet"),
+                (
+                    "max_out_of_orderness = \"2s\"",
+                    "max_out_of_orderness = \"1h\"",
+                ),
+            ],
+        );
+        scene.write("job.toml", text.as_bytes());
+        assert_eq!(predictions(&scene), expected);
+        // With a store it is read once.
+        let stored = format!("{text}\n[checkpoint]\nstore = \"file:state\"\n");
+        scene.write("job.toml", stored.as_bytes());
+        scene.run(&["run", "job.toml", "--fresh"]).ended(0);
+        let again = scene.run(&["run", "job.toml"]).ended(0);
+        assert!(
+            again.stderr.contains("already complete"),
+            "{}",
+            again.stderr
+        );
+    }
+
+    /// Score by key and event time, of which there is one each.
+    fn predictions(scene: &Scene) -> BTreeMap<(String, i64), String> {
+        assert_eq!(conserved(&scene.summary()), EVENTS as u64);
+        let records = scene.records().into_iter().map(|record| {
+            let value: Value = serde_json::from_str(&record.line).unwrap();
+            let key = value["user_id"].as_str().unwrap().to_owned();
+            (
+                (key, value["event_time"].as_i64().unwrap()),
+                value["prediction"].to_string(),
+            )
+        });
+        let records: BTreeMap<_, _> = records.collect();
+        assert_eq!(records.len(), EVENTS);
+        records
+    }
+
+    #[test]
+    fn is_a_label_of_two_kinds_told_where_it_is() {
+        let scene = Scene::new();
+        let lines = [("1", 0), ("\"x\"", 1)].map(|(delay, at)| {
+            crate::scene::event("u", at).replace('{', &format!("{{\"delay\":{delay},"))
+        });
+        scene.write("in.jsonl", lines.concat().as_bytes());
+        scene.write("job.toml", crate::scene::pipeline(&[]).as_bytes());
+        let command = [
+            "features", "job.toml", "--out", "rows", "--format", "parquet", "--label", "delay",
+        ];
+        let ran = scene.run(&command).ended(1);
+        let offset = lines[0].len();
+        let expected = format!(
+            "of the event at partition 0, offset {offset}, label `delay` is \"x\", where others are numbers"
+        );
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        // Nothing that looks whole.
+        let names = fs::read_dir(scene.path("rows/features")).unwrap();
+        for name in names {
+            let name = name.unwrap().file_name();
+            assert!(name.to_str().unwrap().ends_with(".parquet.tmp"), "{name:?}");
+        }
+        let clash = [
+            "features", "job.toml", "--out", "rows", "--format", "parquet", "--label", "views",
+        ];
+        let ran = scene.run(&clash).ended(3);
+        assert!(
+            ran.stderr.contains("two would be named `views`"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn is_a_table_refused_by_a_program_that_cannot_write_it() {
+    let scene = Scene::with(&[], b"");
+    let command = [
+        "features", "job.toml", "--out", "rows", "--format", "parquet",
+    ];
+    let ran = scene.run(&command).ended(3);
+    assert!(
+        ran.stderr
+            .contains("`cargo build --release --features parquet`"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!scene.path("rows").exists());
+}
