@@ -58,13 +58,17 @@ pub(crate) fn open(
 
 /// What the field of a name is, if there is one whose values are a column.
 fn declared(pipeline: &Pipeline, name: &str) -> Option<LabelKind> {
+    const KINDS: [(FieldKind, LabelKind); 4] = [
+        (FieldKind::String, LabelKind::Text),
+        (FieldKind::Int, LabelKind::Int),
+        (FieldKind::Float, LabelKind::Float),
+        (FieldKind::Bool, LabelKind::Bool),
+    ];
     let mut fields = pipeline.event.fields.iter();
-    match fields.find(|field| field.name == name)?.kind {
-        FieldKind::String => Some(LabelKind::Text),
-        FieldKind::Int => Some(LabelKind::Int),
-        FieldKind::Float => Some(LabelKind::Float),
-        FieldKind::Bool => Some(LabelKind::Bool),
-    }
+    let field = fields.find(|field| field.name == name)?;
+    let mut kinds = KINDS.iter();
+    let (_, kind) = kinds.find(|(declared, _)| *declared == field.kind)?;
+    Some(*kind)
 }
 
 fn failed(action: &'static str, subject: String, source: io::Error) -> SinkError {

@@ -191,6 +191,7 @@ const TOUCH: [(&[&str], &[&str], &str); 10] = [
         &["std::fs", "std::net"],
         &[
             "connectors/",
+            "columns/",
             "redis/",
             "models/",
             "dataflow/",
