@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
+use crate::cli::{Failure, PipelineArgument, PipelineText, counted, print, say};
 use crate::job::{Findings, examine, workers};
 use crate::pipeline::Pipeline;
+use crate::pipeline::effective::effective;
+use crate::pipeline::layers::Layers;
 use crate::pipeline::preflight::written_secrets;
 
 /// Checks a pipeline file and what it names: its model, its golden vector, its input files, the place of
@@ -13,6 +15,10 @@ use crate::pipeline::preflight::written_secrets;
 pub struct Check {
     #[command(flatten)]
     pipeline: PipelineArgument,
+    /// Print the pipeline file that says all that the job follows: what is said above it and the defaults as well, and
+    /// no secrets. What it names is not looked at then
+    #[arg(long, conflicts_with_all = ["json", "create_topics"])]
+    show: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -23,7 +29,10 @@ pub struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
+        if self.show {
+            return self.show(&pipeline);
+        }
         let found = examine(&pipeline, self.create_topics);
         for topic in found.created.iter().filter(|_| !self.json) {
             say(&format!("made topic `{topic}`"));
@@ -49,6 +58,16 @@ impl Check {
             return Ok(());
         }
         print(&sentence(&pipeline, &found))
+    }
+
+    fn show(&self, pipeline: &Pipeline) -> Result<(), Failure> {
+        for note in written_secrets(pipeline) {
+            say(&format!("note: {note}"));
+        }
+        let text = PipelineText::read(self.pipeline.pipeline.as_deref())?;
+        let layers = Layers::here(&self.pipeline.above.set);
+        let shown = effective(&text.name, &text.bytes, &layers);
+        print(shown.map_err(Failure::Mistakes)?.trim_end())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli::{Failure, PipelineArgument, load, print};
+use crate::cli::{Failure, PipelineArgument, print};
 use crate::job::workers;
 use crate::pipeline::outline::Outline;
 
@@ -33,7 +33,7 @@ enum Format {
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let outline = Outline::new(&pipeline, workers(&pipeline));
         let text = match self.format {
             // Texts and numbers always serialise.

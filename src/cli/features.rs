@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use slackwater_connectors::file::Existing;
 
 use crate::cli::run::{announce, folder, run_live, show};
-use crate::cli::{Failure, PipelineArgument, load};
+use crate::cli::{Failure, PipelineArgument};
 use crate::job::{FeatureFiles, Job, Product, RowForm};
 use crate::status::warnings::Warnings;
 
@@ -34,7 +34,7 @@ pub struct Features {
 
 impl Features {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let existing = if self.overwrite {
             Existing::Replace
         } else {

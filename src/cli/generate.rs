@@ -8,7 +8,7 @@ use slackwater_connectors::generator::{EVENTS_MAX, Generator};
 use slackwater_dataflow::place::PartitionId;
 use slackwater_dataflow::sink::SinkError;
 
-use crate::cli::{Failure, PipelineArgument, counted, load, output_error, print, say};
+use crate::cli::{Failure, PipelineArgument, counted, output_error, print, say};
 use crate::pipeline::graph::generator_config;
 use crate::pipeline::preflight::{PreflightError, generated_fields, not_generated};
 
@@ -36,7 +36,7 @@ pub struct Generate {
 
 impl Generate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let mut config = generator_config(&pipeline);
         config.events = self.events.unwrap_or(config.events);
         config.seed = self.seed.unwrap_or(config.seed);

@@ -16,6 +16,7 @@ mod status;
 mod stop;
 mod version;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::job::{JobError, Refusal};
 use crate::letters::streams::LettersError;
+use crate::pipeline::layers::Layers;
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::{MAX_FILE_BYTES, Mistakes, Pipeline};
 use crate::supervisor::SuperviseError;
@@ -272,29 +274,50 @@ impl From<JobError> for Failure {
     }
 }
 
-/// Reads and checks a pipeline file, or the embedded one. With `json`, mistakes also go to stdout as one
-/// object.
-fn load(path: Option<&Path>, json: bool) -> Result<Pipeline, Failure> {
-    let parsed = match path {
-        None => Pipeline::parse(REFERENCE_NAME, REFERENCE),
-        Some(path) => {
-            let name = path.display().to_string();
-            let bytes = read(path).map_err(|source| Failure::NoPipeline {
-                path: name.clone(),
-                source,
-            })?;
-            Pipeline::parse_bytes(&name, &bytes)
+/// Reads and checks a pipeline file, or the embedded one, with what is said above it. With `json`, mistakes also go to
+/// stdout as one object.
+fn load(path: Option<&Path>, above: &Above, json: bool) -> Result<Pipeline, Failure> {
+    let text = PipelineText::read(path)?;
+    let layers = Layers::here(&above.set);
+    let parsed = Pipeline::parse_layered(&text.name, &text.bytes, &layers);
+    parsed.map_err(|mistakes| mistaken(mistakes, json))
+}
+
+/// Says the mistakes of a pipeline.
+fn mistaken(mistakes: Mistakes, json: bool) -> Failure {
+    if json
+        && let Ok(object) = serde_json::to_string(&mistakes)
+        && let Err(failure) = print(&object)
+    {
+        return failure;
+    }
+    Failure::Mistakes(mistakes)
+}
+
+/// What a pipeline file says, and how messages call it.
+struct PipelineText {
+    name: String,
+    bytes: Cow<'static, [u8]>,
+}
+
+impl PipelineText {
+    /// The text of a file, or of the embedded one.
+    fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            return Ok(PipelineText {
+                name: REFERENCE_NAME.to_owned(),
+                bytes: REFERENCE.as_bytes().into(),
+            });
+        };
+        let name = path.display().to_string();
+        match read(path) {
+            Ok(bytes) => Ok(PipelineText {
+                name,
+                bytes: bytes.into(),
+            }),
+            Err(source) => Err(Failure::NoPipeline { path: name, source }),
         }
-    };
-    parsed.map_err(|mistakes| {
-        if json
-            && let Ok(object) = serde_json::to_string(&mistakes)
-            && let Err(failure) = print(&object)
-        {
-            return failure;
-        }
-        Failure::Mistakes(mistakes)
-    })
+    }
 }
 
 /// Reads a pipeline file, or as much of it as shows that it is too long to be one.
@@ -339,9 +362,27 @@ fn output_error(path: &Path, source: io::Error) -> Failure {
     }
 }
 
-/// The pipeline argument that most commands share.
+/// The pipeline arguments that most commands share.
 #[derive(Debug, Default, clap::Args)]
 struct PipelineArgument {
     /// Pipeline file (TOML); the embedded reference pipeline if none is named
     pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    above: Above,
+}
+
+impl PipelineArgument {
+    /// The pipeline, read and checked.
+    fn load(&self, json: bool) -> Result<Pipeline, Failure> {
+        load(self.pipeline.as_deref(), &self.above, json)
+    }
+}
+
+/// What is said above a pipeline file.
+#[derive(Debug, Default, clap::Args)]
+struct Above {
+    /// Set a key above the file and the environment, as in `job.workers=4`; may be repeated. Everybody on this machine
+    /// may see it, so no secrets
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
 }

@@ -15,7 +15,7 @@ use slackwater_dataflow::checkpoint::settle::Choice;
 use slackwater_dataflow::run::{RunError, Stopper};
 
 use crate::cli::supervised::{Worker, supervise};
-use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
+use crate::cli::{Failure, PipelineArgument, counted, print, say};
 use crate::job::{Job, Prepared, Product, Resuming, workers};
 use crate::pipeline::Pipeline;
 use crate::pipeline::preflight::written_secrets;
@@ -82,22 +82,23 @@ impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.worker.live_with_supervisor()?;
         let path = self.pipeline.pipeline.as_deref();
-        let pipeline = load(path, self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         if self.worker.is_one() {
             let reporter = self.worker.connect(&pipeline)?;
             let ran = self.work(&pipeline, Some(&reporter));
             return Worker::report(&reporter, ran);
         }
-        match (&pipeline.checkpoint, path) {
-            (Some(checkpoint), Some(path)) => supervise(&pipeline, checkpoint, path),
-            _ => self.work(&pipeline, None),
+        match &pipeline.checkpoint {
+            Some(checkpoint) => supervise(&pipeline, checkpoint, path),
+            None => self.work(&pipeline, None),
         }
     }
 
     /// Runs the job in this process.
     fn work(&self, pipeline: &Pipeline, reporter: Option<&Reporter>) -> Result<(), Failure> {
-        // The embedded pipeline is a demonstration: it starts over each time, and says so.
-        let is_reference = self.pipeline.pipeline.is_none();
+        // The embedded pipeline is a demonstration: it starts over each time, and says so, unless it was given
+        // checkpoints to go on from.
+        let is_reference = self.pipeline.pipeline.is_none() && pipeline.checkpoint.is_none();
         let replace = self.overwrite || is_reference;
         let existing = if replace {
             Existing::Replace

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use slackwater_operators::reject::grouped;
 
 use crate::cli::supervised::ask;
-use crate::cli::{Failure, PipelineArgument, counted, load, print};
+use crate::cli::{Failure, PipelineArgument, counted, print};
 use crate::report::seldom;
 use crate::supervisor::attempts::seconds;
 use crate::supervisor::protocol::{
@@ -28,7 +28,7 @@ pub struct Status {
 
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         match ask(&pipeline, Ask::Status, Some(PATIENCE))? {
             // Texts and numbers always serialise.
             Answer::Status(status) if self.json => {

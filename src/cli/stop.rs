@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::supervised::ask;
-use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::cli::{Failure, PipelineArgument, print, say};
 use crate::supervisor::protocol::{Answer, Ask};
 
 /// Stops a job with checkpoints that `run` runs: after a final checkpoint, from which it goes on when it is run again.
@@ -18,7 +18,7 @@ pub struct Stop {
 
 impl Stop {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let job = &pipeline.job.name;
         say(&format!("stopping job `{job}`, waiting for its end"));
         // As long as it takes: whoever waits no longer can end this, and the job stops all the same.

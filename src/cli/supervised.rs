@@ -90,20 +90,14 @@ impl Worker {
     }
 }
 
-/// Runs a job with checkpoints: starts workers until it has ended.
+/// Runs a job with checkpoints: starts workers until it has ended. `path` is the pipeline file's; none for the embedded
+/// one.
 pub(super) fn supervise(
     pipeline: &Pipeline,
     checkpoint: &CheckpointSpec,
-    path: &Path,
+    path: Option<&Path>,
 ) -> Result<(), Failure> {
-    let no_pipeline = |source| Failure::NoPipeline {
-        path: path.display().to_string(),
-        source,
-    };
-    if !fs::metadata(path).map_err(no_pipeline)?.is_file() {
-        let why = "it is no file, and a job with [checkpoint] reads it again at each restart: write it to one";
-        return Err(no_pipeline(io::Error::other(why)));
-    }
+    path.map_or(Ok(()), can_be_read_again)?;
     let room = room::of(&checkpoint.store);
     room::prepare(&checkpoint.store)
         .map_err(|error| SuperviseError::Control(ControlError::path("make", &room, error)))?;
@@ -120,7 +114,7 @@ pub(super) fn supervise(
             if goes_on {
                 command.arg("--goes-on");
             }
-            // All that was said behind `run`.
+            // All that was said behind `run`, `--set` too; the environment it has anyway.
             command.args(env::args_os().skip(2));
             command
         },
@@ -134,6 +128,19 @@ pub(super) fn supervise(
             Err(Failure::Said { code: 1 })
         }
     }
+}
+
+/// Workers read the pipeline file themselves, so it must be there more than once.
+fn can_be_read_again(path: &Path) -> Result<(), Failure> {
+    let no_pipeline = |source| Failure::NoPipeline {
+        path: path.display().to_string(),
+        source,
+    };
+    if fs::metadata(path).map_err(no_pipeline)?.is_file() {
+        return Ok(());
+    }
+    let why = "it is no file, and a job with [checkpoint] reads it again at each restart: write it to one";
+    Err(no_pipeline(io::Error::other(why)))
 }
 
 /// Asks the supervisor of a job.

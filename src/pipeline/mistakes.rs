@@ -1,6 +1,9 @@
 //! Mistakes of a pipeline file: collected while reading, then settled into a sorted list with lines
 //! and columns. Settling drops what only follows from a syntax mistake, so that one slip of the
 //! keyboard is one mistake.
+//!
+//! What is said above the file, by the environment or on the command line, has places too: they go on where the
+//! file's end.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,17 +19,44 @@ const SHOWN: usize = 50;
 /// file named by accident.
 const LISTED: usize = 1_000;
 
-/// One mistake in a pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One mistake in a pipeline file, or in what is said above it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The file's name, as it was given.
     pub file: String,
-    /// Line, counted from 1.
+    /// Line, counted from 1; 0 if it stands in a layer.
     pub line: usize,
-    /// Column in characters, counted from 1.
+    /// Column in characters, counted from 1; 0 if it stands in a layer.
     pub column: usize,
+    /// What says it above the file, if it does not stand in the file: `--set job.workers`. Never a value, which may be
+    /// a secret.
+    pub layer: Option<String>,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+impl Serialize for Mistake {
+    /// A place in a file, or a layer and no place.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            file: Option<&'a str>,
+            line: Option<usize>,
+            column: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            layer: Option<&'a str>,
+            message: &'a str,
+        }
+        let in_file = self.layer.is_none();
+        let shown = Shown {
+            file: in_file.then_some(&self.file),
+            line: in_file.then_some(self.line),
+            column: in_file.then_some(self.column),
+            layer: self.layer.as_deref(),
+            message: &self.message,
+        };
+        shown.serialize(serializer)
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -35,9 +65,13 @@ impl fmt::Display for Mistake {
             file,
             line,
             column,
+            layer,
             message,
         } = self;
-        write!(f, "{file}:{line}:{column}: {message}")
+        match layer {
+            Some(layer) => write!(f, "{layer}: {message}"),
+            None => write!(f, "{file}:{line}:{column}: {message}"),
+        }
     }
 }
 
@@ -49,7 +83,7 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
-    /// The mistakes, sorted by line and column; never empty.
+    /// The mistakes, sorted by line and column, those of layers above the file behind them; never empty.
     pub fn list(&self) -> &[Mistake] {
         &self.list
     }
@@ -116,9 +150,16 @@ pub(super) struct Findings {
     line: Range<usize>,
     /// The first line that a list or inline table swallowed because it is not closed.
     swallowed_from: Option<usize>,
+    /// Where each layer above the file starts, behind all of the file, and how it is called.
+    layers: Vec<(usize, String)>,
 }
 
 impl Findings {
+    /// From byte `at` on, which is behind the file and behind all layers so far, something is said by `layer`.
+    pub(super) fn begin_layer(&mut self, at: usize, layer: String) {
+        self.layers.push((at, layer));
+    }
+
     /// Adds a mistake in something that is written at byte `at`.
     pub(super) fn add(&mut self, at: usize, message: impl Into<String>) {
         self.push(at, Nature::Written, message.into());
@@ -205,6 +246,7 @@ impl Findings {
     /// first stays; other mistakes on such a line, keys missing in its section and missing tables
     /// are dropped: they may only be its echo.
     pub(super) fn settle(mut self, file_name: &str, text: &str) -> Mistakes {
+        let layered = self.layered(file_name);
         let places = Places::new(text);
         // Cached: finding a line is a search of its own, and there may be a million findings.
         self.list.sort_by_cached_key(|finding| {
@@ -245,11 +287,12 @@ impl Findings {
                     file: file_name.to_owned(),
                     line,
                     column,
+                    layer: None,
                     message,
                 });
             }
         }
-        if list.is_empty() {
+        if list.is_empty() && layered.is_empty() {
             // Dropping needs a syntax mistake, and the first of those stays; so this is a pipeline
             // that was not built although nothing was found, which no known file causes.
             let message = "this file cannot be read, and no mistake was found: please report it";
@@ -257,12 +300,43 @@ impl Findings {
                 file: file_name.to_owned(),
                 line: 1,
                 column: 1,
+                layer: None,
                 message: message.into(),
             });
         }
         // Stable: of two mistakes at one place, the one that was found first stays first.
         list.sort_by_key(|mistake| (mistake.line, mistake.column));
+        list.extend(layered);
         Mistakes { list }
+    }
+
+    /// Takes out what stands above the file. What is missing there may be in a part of the file that could not be read.
+    fn layered(&mut self, file_name: &str) -> Vec<Mistake> {
+        let Some(first) = self.layers.first().map(|(at, _)| *at) else {
+            return Vec::new();
+        };
+        let is_broken = self.list.iter().any(|it| it.nature == Nature::Syntax);
+        let (mut above, in_file) = std::mem::take(&mut self.list)
+            .into_iter()
+            .partition::<Vec<_>, _>(|finding| finding.at >= first);
+        self.list = in_file;
+        above.retain(|finding| !is_broken || finding.nature == Nature::Written);
+        above.sort_by_key(|finding| finding.at);
+        let mistake = |finding: Finding| Mistake {
+            file: file_name.to_owned(),
+            line: 0,
+            column: 0,
+            layer: self.layer(finding.at).map(str::to_owned),
+            message: finding.message,
+        };
+        above.into_iter().map(mistake).collect()
+    }
+
+    /// What says, above the file, what stands at byte `at`; none if it stands in the file.
+    fn layer(&self, at: usize) -> Option<&str> {
+        let next = self.layers.partition_point(|(start, _)| *start <= at);
+        let (_, shown) = self.layers.get(next.checked_sub(1)?)?;
+        Some(shown)
     }
 }
 

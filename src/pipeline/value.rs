@@ -1,12 +1,17 @@
 //! One value of the file held against the kind its key declares: a typed value, or the sentence that
 //! says what was expected and what was found.
 
+use std::borrow::Cow;
+
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use crate::pipeline::keys::{Choice, Key, Kind, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS};
 use crate::pipeline::spec::{Literal, PropertySpec, StartSpec};
 use crate::pipeline::units::{duration_ms, show_bytes, show_ms, size_bytes};
+
+/// What is shown instead of a secret.
+pub(super) const HIDDEN: &str = "***";
 
 /// A value and the byte where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -459,10 +464,26 @@ pub(super) fn show_literal(literal: &Literal) -> String {
     }
 }
 
+/// A URL without the password that it may hold, and any other text as it is.
+pub(super) fn without_password(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let Some((who, server)) = rest.rsplit_once('@') else {
+        return text.into();
+    };
+    // Without a colon, what stands there may be one as well.
+    match who.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{server}").into(),
+        None => format!("{scheme}://{HIDDEN}@{server}").into(),
+    }
+}
+
 /// A string in quotes, escaped and cut after a few words.
 pub(super) fn quoted(text: &str) -> String {
     /// Enough to recognise what was written.
     const SHOWN_CHARS: usize = 40;
+    let text = &*without_password(text);
     let shown: String = text.chars().take(SHOWN_CHARS).collect();
     let more = if shown.len() < text.len() { "..." } else { "" };
     format!("\"{}{more}\"", shown.escape_debug())

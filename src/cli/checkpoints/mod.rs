@@ -14,7 +14,7 @@ use slackwater_dataflow::checkpoint::log::{Found, manifests};
 use slackwater_dataflow::checkpoint::manifest::Manifest;
 use slackwater_dataflow::store::Store;
 
-use crate::cli::{Failure, PipelineArgument, load};
+use crate::cli::{Failure, PipelineArgument};
 use crate::pipeline::Pipeline;
 use crate::pipeline::spec::StorePlace;
 use crate::stores::open_to_read;
@@ -58,7 +58,7 @@ struct Opened {
 }
 
 fn open(argument: &PipelineArgument, json: bool) -> Result<Opened, Failure> {
-    let pipeline = load(argument.pipeline.as_deref(), json)?;
+    let pipeline = argument.load(json)?;
     let Some(checkpoint) = &pipeline.checkpoint else {
         return Err(Failure::NoCheckpoints(pipeline.job.name));
     };

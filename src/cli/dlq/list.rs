@@ -10,7 +10,7 @@ use slackwater_operators::reject::grouped;
 
 use crate::cli::checkpoints::time;
 use crate::cli::dlq::Selected;
-use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::cli::{Failure, PipelineArgument, print, say};
 use crate::letters::letter::{Letter, Place};
 use crate::letters::streams;
 use crate::pipeline::outline::plain;
@@ -86,7 +86,7 @@ impl Found {
 
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let selection = self.selected.selection();
         let mut found = Found::default();
         streams::read(&pipeline, &selection, &mut |place, record| {

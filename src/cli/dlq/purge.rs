@@ -5,7 +5,7 @@ use slackwater_kafka::letters::{Extent, TopicReader};
 use slackwater_kafka::topics::Topics;
 use slackwater_operators::reject::grouped;
 
-use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::cli::{Failure, PipelineArgument, print, say};
 use crate::letters::selection::Selection;
 use crate::letters::streams::{LettersError, check};
 use crate::pipeline::spec::SinkKind;
@@ -35,7 +35,7 @@ pub struct Purge {
 
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let selection = Selection {
             streams: vec![self.stream.clone()],
             partition: self.partition,

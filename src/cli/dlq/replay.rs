@@ -4,7 +4,7 @@ use serde_json::json;
 use slackwater_operators::reject::grouped;
 
 use crate::cli::dlq::Selected;
-use crate::cli::{Failure, PipelineArgument, counted, load, print, say};
+use crate::cli::{Failure, PipelineArgument, counted, print, say};
 use crate::letters::again::{Left, Outcome, Wish, replay};
 
 /// Sends the records behind dead letters to the topic and partition that they were read from, each once: the job reads them
@@ -33,7 +33,7 @@ pub struct Replay {
 
 impl Replay {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let wish = Wish {
             selection: self.selected.selection(),
             replays_max: self.max_replays,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use slackwater_kafka::letters::StoredRecord;
 
 use crate::cli::dlq::list::letter_object;
-use crate::cli::{Failure, load, print};
+use crate::cli::{Above, Failure, load, print};
 use crate::letters::letter::{Letter, Place};
 use crate::letters::selection::Selection;
 use crate::letters::streams;
@@ -21,6 +21,8 @@ pub struct Show {
     /// Pipeline file
     #[arg(value_name = "PIPELINE")]
     pipeline: PathBuf,
+    #[command(flatten)]
+    above: Above,
     /// Where it is: STREAM/PARTITION/OFFSET, as `dlq list` prints it
     place: Place,
     /// Print one JSON object
@@ -30,7 +32,7 @@ pub struct Show {
 
 impl Show {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(Some(&self.pipeline), self.json)?;
+        let pipeline = load(Some(&self.pipeline), &self.above, self.json)?;
         let only = Selection {
             streams: vec![self.place.stream.clone()],
             partition: Some(self.place.partition),

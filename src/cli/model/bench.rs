@@ -7,7 +7,7 @@ use serde::Serialize;
 use slackwater_dataflow::run::RunError;
 use slackwater_models::{LoadError, Model, ScoreError};
 
-use crate::cli::{Failure, PipelineArgument, load, print, say};
+use crate::cli::{Failure, PipelineArgument, print, say};
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{load_model, scorer};
 use crate::pipeline::plan::stage;
@@ -50,7 +50,7 @@ struct Measured {
 
 impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let mut pipeline = self.pipeline.load(self.json)?;
         let started = Instant::now();
         let own = pipeline.model.batch;
         let model = load_model(&pipeline)?;

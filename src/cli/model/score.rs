@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use slackwater_models::Scorer;
 
-use crate::cli::{Failure, PipelineArgument, counted, load, print_some, say};
+use crate::cli::{Failure, PipelineArgument, counted, print_some, say};
 use crate::pipeline::graph::{load_model, scorer};
 use crate::pipeline::plan::Plans;
 use crate::pipeline::preflight::PreflightError;
@@ -37,7 +37,7 @@ enum Answer {
 
 impl Score {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), false)?;
+        let pipeline = self.pipeline.load(false)?;
         let model = load_model(&pipeline)?;
         let (mut input, what): (Box<dyn BufRead>, _) = match &self.input {
             None => (Box::new(io::stdin().lock()), "stdin".to_owned()),

@@ -6,7 +6,7 @@ use serde_json::json;
 use slackwater_models::Model;
 use slackwater_models::spec::GOLDEN_TOLERANCE;
 
-use crate::cli::{Failure, PipelineArgument, counted, load, print};
+use crate::cli::{Failure, PipelineArgument, counted, print};
 use crate::pipeline::graph::load_model;
 use crate::pipeline::plan::Plans;
 
@@ -22,7 +22,7 @@ pub struct Show {
 
 impl Show {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = load(self.pipeline.pipeline.as_deref(), self.json)?;
+        let pipeline = self.pipeline.load(self.json)?;
         let model = load_model(&pipeline)?;
         let features = Plans::new(&pipeline, 1).infer.features;
         print(&if self.json {
