@@ -273,6 +273,46 @@ fn does_a_job_whose_worker_was_killed_lose_and_double_nothing() {
 }
 
 #[test]
+fn is_what_is_said_above_the_file_said_to_each_worker() {
+    let scene = paced();
+    let shards = [("SLACKWATER_SINK__SHARDS", "1")];
+    let set = ["--json", "--set", "sink.path=elsewhere"];
+    let running = Running::with(&scene, &set, &shards);
+    kill(running.healthy(1));
+    let output = running.end();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(conserved(&summary), EVENTS);
+    assert_eq!(number(&summary, "restarts"), 1);
+    assert_eq!(scene.records_below("elsewhere").len() as u64, EVENTS);
+    assert!(!scene.path("out").exists());
+    let predictions = scene.path("elsewhere/ml_predictions");
+    assert!(predictions.join("shard-0.jsonl").exists());
+    assert!(!predictions.join("shard-1.jsonl").exists());
+}
+
+#[test]
+fn does_the_embedded_pipeline_go_on_where_it_was_with_checkpoints_from_above() {
+    let scene = Scene::new();
+    let set = [
+        "run",
+        "--json",
+        "--set",
+        "checkpoint.interval=50ms",
+        "--set",
+        "source.events=1000",
+    ];
+    let ran = scene.run(&set).ended(0);
+    assert_eq!(conserved(&ran.object()), 1_000);
+    let ran = scene.run(&set).ended(0);
+    assert!(
+        ran.stderr.starts_with("already complete: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn does_a_job_that_was_stopped_go_on_where_it_was() {
     let scene = paced();
     let running = Running::start(&scene, &["--json"]);
