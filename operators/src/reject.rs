@@ -95,9 +95,9 @@ pub enum Code {
     LookupMissing,
     /// The model gave an error.
     ModelFailed,
-    /// The model gave NaN or an infinity.
+    /// The model, or a feature that goes out by itself, is NaN or an infinity.
     NotFinite,
-    /// A prediction that is larger than what its topic takes.
+    /// A prediction, or what stands for it, that is larger than what its topic takes.
     OutputTooLarge,
 }
 

@@ -1,11 +1,12 @@
 //! Are the bytes of each record exactly what the job promises?
 //!
-//! - `predictions`: scored events. `features`: feature vectors. `dead_letters`: the envelope. `raw`: the record itself.
+//! - `predictions`: scored events. `features`: feature vectors, `vectors`: these as results. `dead_letters`: the envelope. `raw`: the record itself.
 
 mod dead_letters;
 mod features;
 mod predictions;
 mod raw;
+mod vectors;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::event::FieldIndex;
 use crate::infer::ScoredBatch;
 use crate::reject::Stage;
 
-const SPREAD: Spread = Spread {
+pub(super) const SPREAD: Spread = Spread {
     key_groups: 64,
     workers: 1,
     shards: 3,
@@ -33,7 +33,7 @@ fn unescaped(len: u32) -> Cell {
     Cell::Text { span, plain: false }
 }
 
-fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
+pub(super) fn batch(rows: &[(u64, i64, Vec<Cell>, &str)]) -> RowBatch {
     let fields = rows.first().map_or(0, |row| row.2.len());
     let mut all = Rows::with_capacity(fields, rows.len(), 0);
     for (hash, time, cells, scratch) in rows {
