@@ -22,7 +22,7 @@ use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::OutputStream;
 use slackwater_dataflow::worker::{WORKERS_MAX, WorkerGroup};
-use slackwater_models::ModelInfo;
+use slackwater_models::{Model, ModelInfo};
 use slackwater_operators::encode::Form;
 
 use self::epochs::{Begun, Blocked, begin};
@@ -72,9 +72,9 @@ impl From<Blocked> for JobError {
 /// What a job is to produce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Product {
-    /// Predictions, to the pipeline's sink.
+    /// Predictions, or features of a pipeline without a model, to the pipeline's sink.
     Predictions,
-    /// Feature vectors instead.
+    /// Feature vectors for training instead.
     Features(FeatureFiles),
 }
 
@@ -103,10 +103,11 @@ pub enum RowForm {
 const FEATURES_FOLDER: &str = "features";
 
 impl Product {
-    fn name(&self) -> ProductName {
+    /// What a job of this pipeline makes: without a model, its results are features.
+    fn name(&self, pipeline: &Pipeline) -> ProductName {
         match self {
-            Product::Predictions => ProductName::Predictions,
-            Product::Features(_) => ProductName::Features,
+            Product::Predictions if pipeline.model.is_some() => ProductName::Predictions,
+            Product::Predictions | Product::Features(_) => ProductName::Features,
         }
     }
 
@@ -176,7 +177,7 @@ impl Job {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let workers = workers(pipeline);
         let ending = match product {
-            Product::Predictions => Ending::Score(load_model(pipeline)?),
+            Product::Predictions => ending(model(pipeline)?),
             Product::Features(_) => Ending::WriteFeatures,
         };
         let (labels, rows) = match product {
@@ -189,7 +190,7 @@ impl Job {
             None => OpenSink::discard(),
             Some(root) => {
                 let mut outputs = files_at(pipeline, &root, existing);
-                if product.name() == ProductName::Features {
+                if matches!(product, Product::Features(_)) {
                     outputs.folders.predictions = FEATURES_FOLDER.to_owned();
                 }
                 preflight::inputs_outside(&source.files, &outputs)?;
@@ -227,14 +228,15 @@ impl Job {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let started = clock.monotonic();
         let workers = workers(pipeline);
-        let model = load_model(pipeline)?;
+        let model = model(pipeline)?;
         let spread = Spread {
             key_groups: u16::try_from(pipeline.job.key_groups).unwrap_or(u16::MAX),
             workers,
             shards: u16::try_from(pipeline.sink.shards).unwrap_or(u16::MAX),
         };
         mirror::check_if_there(pipeline)?;
-        let begun = begin(pipeline, checkpoint, model.info(), spread, resuming, &clock)?;
+        let info = model.as_ref().map(Model::info);
+        let begun = begin(pipeline, checkpoint, info, spread, resuming, &clock)?;
         let Begun {
             source,
             recovered,
@@ -267,7 +269,7 @@ impl Job {
                 lookups: Vec::new(),
             })));
         }
-        let ending = Ending::Score(model);
+        let ending = ending(model);
         let blueprint =
             Blueprint::new(pipeline, workers, source.source, ending, Arc::clone(&clock));
         let lookups = Lookups::of(pipeline, spread, &clock)?;
@@ -385,6 +387,16 @@ fn open_tables(_: &Pipeline, _: &FileSinkConfig, _: &[String]) -> Result<OpenSin
     Err(PreflightError::NoParquet)
 }
 
+/// The model of a pipeline that has one.
+fn model(pipeline: &Pipeline) -> Result<Option<Model>, PreflightError> {
+    let model = pipeline.model.as_ref();
+    model.map(|_| load_model(pipeline)).transpose()
+}
+
+fn ending(model: Option<Model>) -> Ending {
+    model.map_or(Ending::GiveFeatures, Ending::Score)
+}
+
 fn subject(pipeline: &Pipeline, product: &Product) -> Subject {
     let (expected, as_they_happen) = match &pipeline.source {
         SourceSpec::Generator(generator) => (Some(generator.events), false),
@@ -393,7 +405,7 @@ fn subject(pipeline: &Pipeline, product: &Product) -> Subject {
     };
     Subject {
         job: pipeline.job.name.clone(),
-        product: product.name(),
+        product: product.name(pipeline),
         expected,
         max_out_of_orderness_ms: pipeline.event.max_out_of_orderness_ms,
         as_they_happen,
@@ -407,7 +419,7 @@ pub struct Findings {
     pub faults: Vec<PreflightError>,
     /// An output of an earlier run: no fault, but `run` needs `--overwrite`.
     pub existing: Option<PathBuf>,
-    /// What is known of the model, if it could be loaded.
+    /// What is known of the model, if there is one and it could be loaded.
     pub model: Option<ModelInfo>,
     /// Partitions of the source, if it could be opened.
     pub partitions: Option<usize>,
@@ -418,8 +430,8 @@ pub struct Findings {
 /// Does the preflight of a job that makes predictions, without writing anything but, if asked to, topics that are missing.
 pub fn examine(pipeline: &Pipeline, create_topics: bool) -> Findings {
     let mut found = Findings::default();
-    match load_model(pipeline) {
-        Ok(model) => found.model = Some(model.info().clone()),
+    match model(pipeline) {
+        Ok(model) => found.model = model.map(|model| model.info().clone()),
         Err(fault) => found.faults.push(fault),
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());

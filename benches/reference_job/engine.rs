@@ -133,7 +133,7 @@ pub fn begin(
         shards: outputs.shards,
     };
     let asked = Asked {
-        job: identity(pipeline, model),
+        job: identity(pipeline, Some(model)),
         spread,
         partitions,
         settings,

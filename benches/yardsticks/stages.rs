@@ -64,13 +64,15 @@ impl Stages {
         let pipeline = Pipeline::parse("user-events.toml", text)
             .map_err(|_| "the reference pipeline has mistakes")?;
         let plans = Plans::new(&pipeline, 1);
+        let scoring = plans.scoring.as_ref();
+        let scoring = scoring.ok_or("the reference pipeline has no model")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let plan = DeadLetterPlan::new(&plans.ingest, Arc::default());
         Ok(Stages {
             ingest: EventIngest::new(Arc::clone(&plans.ingest)),
             features: FeatureStage::new(Arc::clone(&plans.features)),
-            infer: Infer::new(plans.infer.clone(), load_model(&pipeline)?.scorer()?),
-            encode: EncodePredictions::new(&plans.prediction, Arc::clone(&clock)),
+            infer: Infer::new(scoring.infer.clone(), load_model(&pipeline)?.scorer()?),
+            encode: EncodePredictions::new(&scoring.prediction, Arc::clone(&clock)),
             dead_letters: EncodeDeadLetters::new(plan, clock),
             spent: [Duration::ZERO; STAGES.len()],
         })

@@ -82,7 +82,7 @@ fn object(pipeline: &Pipeline, found: &Findings, notes: &[String]) -> Value {
         "workers": workers(pipeline),
         "partitions": found.partitions,
         "created_topics": found.created,
-        "features": pipeline.model.features.len(),
+        "features": pipeline.outgoing_features().count(),
         "model": model.map(|model| json!({ "name": model.name, "digest": model.digest.as_str() })),
     })
 }
@@ -91,7 +91,7 @@ fn sentence(pipeline: &Pipeline, found: &Findings) -> String {
     let job = &pipeline.job.name;
     let partitions = counted(found.partitions.unwrap_or_default() as u64, "partition");
     let workers = counted(workers(pipeline) as u64, "worker");
-    let features = counted(pipeline.model.features.len() as u64, "feature");
+    let features = counted(pipeline.outgoing_features().count() as u64, "feature");
     let model = found.model.as_ref().map_or_else(String::new, |model| {
         format!(", model `{}` ({})", model.name, model.digest.as_str())
     });

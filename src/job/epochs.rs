@@ -156,7 +156,7 @@ fn fallen_back(manifest: Option<&Manifest>, damaged: &[String]) -> Option<String
 pub(super) fn begin(
     pipeline: &Pipeline,
     checkpoint: &CheckpointSpec,
-    model: &ModelInfo,
+    model: Option<&ModelInfo>,
     spread: Spread,
     resuming: Resuming,
     clock: &Arc<dyn Clock>,

@@ -26,8 +26,8 @@ use slackwater_dataflow::source::{Partition, Source, Starts};
 use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
 use slackwater_operators::encode::{
-    DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, Form, ModelIdentity,
-    PredictionPlan, RawPlan,
+    DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, EncodeVectors, Form,
+    ModelIdentity, RawPlan, VectorPlan,
 };
 use slackwater_operators::event::FieldIndex;
 use slackwater_operators::features::FeatureBatch;
@@ -36,7 +36,7 @@ use slackwater_operators::ingest::EventIngest;
 use slackwater_operators::reject::RejectBatch;
 
 use crate::pipeline::lookups::Lookups;
-use crate::pipeline::plan::{Plans, model_name, stage, width};
+use crate::pipeline::plan::{Plans, ScoringPlans, model_name, stage, width};
 use crate::pipeline::preflight::{PreflightError, fits_generator};
 use crate::pipeline::spec::{self, Pipeline};
 use crate::pipeline::tables;
@@ -44,7 +44,7 @@ use crate::pipeline::topics;
 
 /// The model of a pipeline, checked, optimised and run once.
 pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
-    let wanted = &pipeline.model;
+    let wanted = pipeline.model.as_ref().ok_or(PreflightError::NoModel)?;
     let name = model_name(&wanted.path);
     let mut spec = match &wanted.path {
         spec::ModelPath::Builtin(name) => builtin::spec(name, wanted.batch)
@@ -300,7 +300,9 @@ pub(crate) fn places(sink: &FileSink) -> Vec<(OutputStream, String)> {
 pub enum Ending {
     /// Scores become predictions.
     Score(Model),
-    /// Features are written as they are.
+    /// Features go out in place of predictions: there is no model.
+    GiveFeatures,
+    /// Features are written for training.
     WriteFeatures,
 }
 
@@ -318,7 +320,8 @@ pub struct Blueprint {
 
 enum Last {
     /// One scorer per worker is made when its graph is built.
-    Predict(Model, Box<PredictionPlan>),
+    Predict(Model, Box<ScoringPlans>),
+    Give(Box<VectorPlan>),
     Features,
 }
 
@@ -341,12 +344,13 @@ impl Blueprint {
         }
         let last = match ending {
             Ending::WriteFeatures => Last::Features,
+            Ending::GiveFeatures => Last::Give(Box::new(plans.vectors.clone())),
             Ending::Score(model) => {
                 let identity = identity(&model);
                 if let Some(raw) = &mut dead_letters.raw {
                     raw.model = Some(identity.digest.clone());
                 }
-                Last::Predict(model, Box::new(plans.prediction_by(pipeline, identity)))
+                scored(pipeline, &plans, model, identity)
             }
         };
         let limits = PaceLimits {
@@ -411,8 +415,10 @@ impl Blueprint {
     /// The same, but outputs are written in this form.
     #[must_use]
     pub fn in_form(mut self, form: Form) -> Self {
-        if let Last::Predict(_, plan) = &mut self.last {
-            plan.form = form.clone();
+        match &mut self.last {
+            Last::Predict(_, plans) => plans.prediction.form = form.clone(),
+            Last::Give(plan) => plan.form = form.clone(),
+            Last::Features => {}
         }
         self.dead_letters.form = form;
         self
@@ -482,17 +488,35 @@ impl Blueprint {
                 none.none();
                 records
             }
-            Last::Predict(model, plan) => {
-                let infer = Infer::new(self.plans.infer.clone(), scorer(model)?);
+            Last::Give(plan) => {
+                let encode = EncodeVectors::new(plan, Arc::clone(&self.clock));
+                let (records, refused) = graph.apply(stage::ENCODE_FEATURES, vectors, encode);
+                rejects.push(refused.into_stream());
+                records
+            }
+            Last::Predict(model, plans) => {
+                let infer = Infer::new(plans.infer.clone(), scorer(model)?);
                 let (scored, refused) = graph.apply(stage::INFER, vectors, infer);
                 rejects.push(refused.into_stream());
-                let encode = EncodePredictions::new(plan, Arc::clone(&self.clock));
+                let encode = EncodePredictions::new(&plans.prediction, Arc::clone(&self.clock));
                 let (records, refused) = graph.apply(stage::ENCODE_PREDICTIONS, scored, encode);
                 rejects.push(refused.into_stream());
                 records
             }
         };
         Ok(records)
+    }
+}
+
+/// What scores and says so. Of a pipeline without a model nothing does, whatever model there is.
+fn scored(pipeline: &Pipeline, plans: &Plans, model: Model, identity: ModelIdentity) -> Last {
+    match &plans.scoring {
+        Some(scoring) => {
+            let prediction = scoring.prediction_by(pipeline, identity);
+            let infer = scoring.infer.clone();
+            Last::Predict(model, Box::new(ScoringPlans { infer, prediction }))
+        }
+        None => Last::Give(Box::new(plans.vectors.clone())),
     }
 }
 

@@ -15,8 +15,11 @@ use crate::pipeline::spec::{
     TimeSpec, WindowSpec,
 };
 
-/// The identity of a job that scores with `model`.
-pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
+/// What stands for the digest of a model where there is none.
+const NO_MODEL: &str = "none";
+
+/// The identity of a job that scores with `model`, or whose features go out as they are.
+pub fn identity(pipeline: &Pipeline, model: Option<&ModelInfo>) -> JobIdentity {
     let event = &pipeline.event;
     let key = event
         .key
@@ -54,16 +57,17 @@ pub fn identity(pipeline: &Pipeline, model: &ModelInfo) -> JobIdentity {
             .map(feature)
             .collect::<BTreeMap<_, _>>(),
         history: history(pipeline),
-        model: model.digest.as_str().to_owned(),
+        model: model
+            .map_or(NO_MODEL, |model| model.digest.as_str())
+            .to_owned(),
     }
 }
 
 /// What is kept of each key's events: its history, and what windows need. That means something to the same windows only, in
 /// the same order.
 fn history(pipeline: &Pipeline) -> String {
-    let wanted = pipeline.model.features.iter();
-    let wanted = wanted.filter_map(|&at| pipeline.features.get(at));
-    let windows: Vec<_> = wanted
+    let windows: Vec<_> = pipeline
+        .outgoing_features()
         .filter(|feature| feature.is_of_window())
         .map(|feature| (&feature.kind, &feature.window, &feature.conditions))
         .collect();

@@ -30,8 +30,8 @@ use slackwater_operators::reject::{Stage as Rejecting, grouped};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{files_at, stream_folders};
-use crate::pipeline::plan::{Plans, checks, lookups, stage};
-use crate::pipeline::spec::{CheckStage, ModelPath, Order, SinkKind, SourceSpec};
+use crate::pipeline::plan::{Plans, ScoringPlans, checks, lookups, stage};
+use crate::pipeline::spec::{CheckStage, ModelPath, ModelSpec, Order, SinkKind, SourceSpec};
 use crate::pipeline::units::{show_bytes, show_ms};
 use crate::pipeline::value::quoted;
 
@@ -110,8 +110,19 @@ impl Outline {
                 .map(|lookup| fact("lookup", looked_up(lookup)));
             add(stage::LOOKUP, named.collect());
         }
-        add(stage::INFER, infer(pipeline, &plans));
-        add(stage::ENCODE_PREDICTIONS, predictions(pipeline, &plans));
+        match (&pipeline.model, &plans.scoring) {
+            (Some(model), Some(scoring)) => {
+                add(stage::INFER, infer(model, scoring));
+                let plan = &scoring.prediction;
+                let told = outgoing(pipeline, &plan.fields, &plan.output, &plan.lookups);
+                add(stage::ENCODE_PREDICTIONS, told);
+            }
+            _ => {
+                let plan = &plans.vectors;
+                let told = outgoing(pipeline, &plan.fields, "features", &plan.lookups);
+                add(stage::ENCODE_FEATURES, told);
+            }
+        }
         let form = fact("form", "envelope");
         add(stage::ENCODE_DEAD_LETTERS, vec![form]);
         let kind = match &pipeline.sink.kind {
@@ -169,21 +180,31 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         (stage::INGEST, letters, early),
     ];
     let vectors = |from, to| (from, to, "vectors".to_owned());
+    let taker = match plans.scoring {
+        Some(_) => stage::INFER,
+        None => stage::ENCODE_FEATURES,
+    };
     let filled = match looks_up {
-        false => vec![vectors(stage::FEATURES, stage::INFER)],
+        false => vec![vectors(stage::FEATURES, taker)],
         true => vec![
             vectors(stage::FEATURES, stage::LOOKUP),
-            vectors(stage::LOOKUP, stage::INFER),
+            vectors(stage::LOOKUP, taker),
             (stage::LOOKUP, letters, rejects(&[Rejecting::Lookup])),
         ],
     };
-    let after = [
-        (first, letters, rejects(&[Rejecting::Feature])),
-        (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
-        (stage::INFER, letters, rejects(&[Rejecting::Infer])),
-        (stage::ENCODE_PREDICTIONS, stage::PUBLISH, records()),
-        (letters, stage::PUBLISH, records()),
-    ];
+    let mut after = vec![(first, letters, rejects(&[Rejecting::Feature]))];
+    after.extend(match plans.scoring {
+        Some(_) => vec![
+            (stage::INFER, stage::ENCODE_PREDICTIONS, "scores".to_owned()),
+            (stage::INFER, letters, rejects(&[Rejecting::Infer])),
+            (stage::ENCODE_PREDICTIONS, stage::PUBLISH, records()),
+        ],
+        None => vec![
+            (taker, letters, rejects(&[Rejecting::Feature])),
+            (taker, stage::PUBLISH, records()),
+        ],
+    });
+    after.push((letters, stage::PUBLISH, records()));
     let published = OutputStream::ALL.map(|stream| (stage::PUBLISH, stream.name(), records()));
     let edge = |(from, to, carries)| Edge { from, to, carries };
     let all = before.into_iter().chain(in_order).chain(windowed);
@@ -425,9 +446,8 @@ fn looked_up(lookup: &Lookup) -> String {
     )
 }
 
-fn infer(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
-    let model = &pipeline.model;
-    let mut facts = vec![fact("model", plans.infer.model.clone())];
+fn infer(model: &ModelSpec, scoring: &ScoringPlans) -> Vec<Fact> {
+    let mut facts = vec![fact("model", scoring.infer.model.clone())];
     facts.push(match &model.path {
         ModelPath::Builtin(_) => fact("file", "embedded"),
         ModelPath::File(path) => fact("file", path.clone()),
@@ -435,7 +455,7 @@ fn infer(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     if let Some(digest) = &model.digest {
         facts.push(fact("digest", format!("sha256:{digest}")));
     }
-    let inputs = plans.infer.features.len();
+    let inputs = scoring.infer.features.len();
     facts.push(fact(
         "rows",
         format!("{inputs} features, {} rows at a time", model.batch),
@@ -443,17 +463,19 @@ fn infer(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     facts
 }
 
-fn predictions(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
-    let plan = &plans.prediction;
-    let fields = plan.fields.iter().map(|(name, _)| name.as_str());
-    let mut facts = vec![fact("fields", joined(fields.chain([plan.output.as_str()])))];
+/// What records of the predictions stream say: fields of the event, a value, and where that comes from.
+fn outgoing(
+    pipeline: &Pipeline,
+    fields: &[(String, FieldIndex)],
+    value: &str,
+    lookups: &[String],
+) -> Vec<Fact> {
+    let fields = fields.iter().map(|(name, _)| name.as_str());
+    let mut facts = vec![fact("fields", joined(fields.chain([value])))];
     if pipeline.sink.provenance {
-        let lookups = if plan.lookups.is_empty() {
-            ""
-        } else {
-            ", lookups"
-        };
-        let added = format!("partition, offset, epoch, model{lookups}");
+        let model = pipeline.model.as_ref().map_or("", |_| ", model");
+        let lookups = if lookups.is_empty() { "" } else { ", lookups" };
+        let added = format!("partition, offset, epoch{model}{lookups}");
         facts.push(fact("provenance", added));
     }
     facts

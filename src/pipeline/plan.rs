@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
-use slackwater_operators::encode::{FeatureRowPlan, Form, ModelIdentity, PredictionPlan};
+use slackwater_operators::encode::{
+    FeatureRowPlan, Form, ModelIdentity, PredictionPlan, VectorPlan,
+};
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, TimeFrom};
 use slackwater_operators::expression::Expression;
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
@@ -63,12 +65,33 @@ pub struct Plans {
     pub hops: Vec<HopPlan>,
     /// Features of each event, in the order in which the model takes them.
     pub features: Arc<FeaturePlan>,
+    /// Scores; `None` without a model.
+    pub scoring: Option<ScoringPlans>,
+    /// Features in place of predictions.
+    pub vectors: VectorPlan,
+    /// Rows of features, for training.
+    pub feature_rows: FeatureRowPlan,
+}
+
+/// The plans of what only a pipeline with a model has.
+#[derive(Clone, Debug)]
+pub struct ScoringPlans {
     /// Scoring.
     pub infer: InferPlan,
     /// Predictions, without provenance.
     pub prediction: PredictionPlan,
-    /// Rows of features.
-    pub feature_rows: FeatureRowPlan,
+}
+
+impl ScoringPlans {
+    /// The plan of predictions that say which model made them and how lookups have enriched the event, if the pipeline
+    /// wants that.
+    pub fn prediction_by(&self, pipeline: &Pipeline, model: ModelIdentity) -> PredictionPlan {
+        let provenance = pipeline.sink.provenance.then_some(model);
+        PredictionPlan {
+            provenance,
+            ..self.prediction.clone()
+        }
+    }
 }
 
 /// What is done at the workers of another key than the job's.
@@ -105,13 +128,23 @@ impl Plans {
             hops: Vec::new(),
             ingest: Arc::new(ingest),
             windows: windows.map(Arc::new),
-            infer: InferPlan {
-                model: model_name(&pipeline.model.path),
-                output: pipeline.model.output.name.clone(),
-                features: names.clone(),
+            scoring: pipeline.model.as_ref().map(|model| ScoringPlans {
+                infer: InferPlan {
+                    model: model_name(&model.path),
+                    output: model.output.name.clone(),
+                    features: names.clone(),
+                    spread,
+                },
+                prediction: prediction(pipeline, model, spread),
+            }),
+            vectors: VectorPlan {
+                fields: repeated(pipeline),
+                names: names.clone(),
+                provenance: pipeline.sink.provenance,
+                lookups: told_lookups(pipeline, spread),
                 spread,
+                form: Form::Lines,
             },
-            prediction: prediction(pipeline, spread),
             feature_rows: FeatureRowPlan {
                 names,
                 labels: Vec::new(),
@@ -167,16 +200,6 @@ impl Plans {
         }
         (self.ingest, self.features) = (Arc::new(ingest), Arc::new(features));
         self
-    }
-
-    /// The plan of predictions that say which model made them and how lookups have enriched the event, if the pipeline
-    /// wants that.
-    pub fn prediction_by(&self, pipeline: &Pipeline, model: ModelIdentity) -> PredictionPlan {
-        let provenance = pipeline.sink.provenance.then_some(model);
-        PredictionPlan {
-            provenance,
-            ..self.prediction.clone()
-        }
     }
 }
 
@@ -364,7 +387,8 @@ fn lookup(spec: &spec::LookupSpec, columns: Vec<Column>) -> Lookup {
     }
 }
 
-fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
+/// The fields of events that each prediction repeats.
+fn repeated(pipeline: &Pipeline) -> Vec<(String, FieldIndex)> {
     let name = |at: usize| {
         pipeline
             .event
@@ -373,15 +397,24 @@ fn prediction(pipeline: &Pipeline, spread: Spread) -> PredictionPlan {
             .map(|field| field.name.clone())
     };
     let fields = pipeline.sink.fields.iter();
+    fields
+        .filter_map(|&at| Some((name(at)?, FieldIndex(at))))
+        .collect()
+}
+
+/// Lookups of which provenance says how they have enriched an event.
+fn told_lookups(pipeline: &Pipeline, spread: Spread) -> Vec<String> {
     let lookups = lookups(pipeline, spread).filter(|_| pipeline.sink.provenance);
     let lookups = lookups.map_or_else(Vec::new, |(plan, _)| plan.lookups);
+    lookups.into_iter().map(|lookup| lookup.name).collect()
+}
+
+fn prediction(pipeline: &Pipeline, model: &spec::ModelSpec, spread: Spread) -> PredictionPlan {
     PredictionPlan {
-        fields: fields
-            .filter_map(|&at| Some((name(at)?, FieldIndex(at))))
-            .collect(),
-        output: pipeline.model.output.name.clone(),
+        fields: repeated(pipeline),
+        output: model.output.name.clone(),
         provenance: None,
-        lookups: lookups.into_iter().map(|lookup| lookup.name).collect(),
+        lookups: told_lookups(pipeline, spread),
         spread,
         form: Form::Lines,
     }

@@ -36,6 +36,9 @@ pub enum PreflightError {
         /// Why not.
         source: io::Error,
     },
+    /// Nothing scores.
+    #[error("the pipeline has no [model]: its features go out as they are")]
+    NoModel,
     /// There is no such embedded model.
     #[error("there is no builtin model `{0}`; `builtin:{known}` is the only one", known = builtin::USER_EVENTS)]
     NoBuiltin(String),
@@ -124,8 +127,8 @@ pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
             .filter(|(name, value)| is_secret(name) && matches!(value, PropertySpec::Text(_)));
         said.extend(written.map(|(name, _)| {
             format!(
-                "`{name}` in the properties of [{table}] is a secret, and stands in the pipeline file for all who can \
-                 read that: write {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
+                "`{name}` in the properties of [{table}] is a secret, and stands in the pipeline file, or above it, \
+                 for all who can read that: write {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
             )
         }));
     }
@@ -136,8 +139,8 @@ pub fn written_secrets(pipeline: &Pipeline) -> Vec<String> {
     let with_password = urls.filter(|(_, url)| has_password(url));
     said.extend(with_password.map(|(of, _)| {
         format!(
-            "`url` of {of} holds a password, which stands in the pipeline file for all who can read that: write \
-             password = {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
+            "`url` of {of} holds a password, which stands in the pipeline file, or above it, for all who can read that: \
+             write password = {{ env = \"NAME\" }} or {{ file = \"PATH\" }} instead"
         )
     }));
     said

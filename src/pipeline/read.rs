@@ -309,10 +309,6 @@ impl Selected<'_> {
     fn misses(&self, path: &str, key: &Key, written: &BTreeSet<&'static str>) -> Option<String> {
         let name = key.name();
         match (key.need, self) {
-            (Need::Always, _) if path.is_empty() && key.path == "model" => Some(
-                "the file needs [model]: features without a model are not supported in this version"
-                    .to_owned(),
-            ),
             (Need::Always, _) if path.is_empty() => {
                 Some(format!("the file needs {}", header(key.path)))
             }
@@ -328,7 +324,10 @@ impl Selected<'_> {
             }
             (Need::For(values), Self::Value(selecting, word)) if values.contains(word) => {
                 let selecting = selecting.name();
-                Some(format!("{} needs `{name}` with {selecting} = \"{word}\"", header(path)))
+                Some(format!(
+                    "{} needs `{name}` with {selecting} = \"{word}\"",
+                    header(path)
+                ))
             }
             _ => None,
         }

@@ -47,8 +47,8 @@ pub struct Pipeline {
     pub lookups: Vec<LookupSpec>,
     /// Features in the order of the file; at least one.
     pub features: Vec<FeatureSpec>,
-    /// The network that scores them.
-    pub model: ModelSpec,
+    /// The network that scores them; `None`: they go out as they are.
+    pub model: Option<ModelSpec>,
     /// Where results go.
     pub sink: SinkSpec,
     /// How rejected events are written.
@@ -62,6 +62,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// The features that go to the model, or out without one, in their order there.
+    pub fn outgoing_features(&self) -> impl Iterator<Item = &FeatureSpec> {
+        let (listed, all) = match &self.model {
+            Some(model) => (model.features.as_slice(), [].as_slice()),
+            None => ([].as_slice(), self.features.as_slice()),
+        };
+        let listed = listed.iter().filter_map(|&at| self.features.get(at));
+        listed.chain(all)
+    }
+
     /// Brokers that it speaks to, by the table that names them.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = (&'static str, &ClusterSpec)> {
         let of_source = match &self.source {

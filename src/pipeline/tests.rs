@@ -171,12 +171,28 @@ fn what_does_the_reference_file_say() {
     assert_eq!((history.events, history.ttl_ms), (50, 86_400_000));
     assert_eq!(history.fields, [1, 2, 3]);
 
-    assert_eq!(p.model.path, ModelPath::Builtin("user-events".into()));
-    assert_eq!(p.model.features, (0..16).collect::<Vec<_>>());
-    assert_eq!((p.model.batch, p.model.output.index), (64, 0));
-    assert_eq!(p.model.output.name, "prediction");
     assert_eq!(
-        (&p.model.digest, &p.model.golden, &p.model.input),
+        p.model.as_ref().unwrap().path,
+        ModelPath::Builtin("user-events".into())
+    );
+    assert_eq!(
+        p.model.as_ref().unwrap().features,
+        (0..16).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        (
+            p.model.as_ref().unwrap().batch,
+            p.model.as_ref().unwrap().output.index
+        ),
+        (64, 0)
+    );
+    assert_eq!(p.model.as_ref().unwrap().output.name, "prediction");
+    assert_eq!(
+        (
+            &p.model.as_ref().unwrap().digest,
+            &p.model.as_ref().unwrap().golden,
+            &p.model.as_ref().unwrap().input
+        ),
         (&None, &None, &None)
     );
     assert_eq!(p.sink.kind, SinkKind::File { path: "out".into() });
@@ -278,7 +294,10 @@ fn what_are_the_defaults() {
     assert_eq!(p.sink.fields, p.event.key);
     assert_eq!(p.sink.streams.predictions, "ml_predictions");
     assert_eq!(
-        (p.model.batch, p.model.output.name.as_str()),
+        (
+            p.model.as_ref().unwrap().batch,
+            p.model.as_ref().unwrap().output.name.as_str()
+        ),
         (64, "prediction")
     );
 }

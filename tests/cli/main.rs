@@ -16,6 +16,7 @@
 //! - `terminal`: what a person sees while a job runs;
 //! - `disk`: outputs that cannot be written; `stdout`: records on the standard output; `stall`: a reader of
 //!   them that reads nothing;
+//! - `no_model`: features in place of predictions;
 //! - `explain`: what a pipeline will run as; `model`: its model by itself;
 //! - `letters`: dead letters, looked at; `training`: features, written for training;
 //! - `commands`: what each command prints; `ending`: the end of a run, by itself or by Ctrl-C;
@@ -47,6 +48,7 @@ mod letters;
 mod limits;
 mod mistakes;
 mod model;
+mod no_model;
 mod poison;
 mod preflight;
 mod scene;

@@ -52,15 +52,15 @@ impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut pipeline = self.pipeline.load(self.json)?;
         let started = Instant::now();
-        let own = pipeline.model.batch;
         let model = load_model(&pipeline)?;
+        let own = model.info().batch;
         let mut all = vec![measure(&model, true)?];
         for batch in BATCHES.into_iter().filter(|&batch| batch != own) {
             if started.elapsed() > TIME_MAX {
                 say(&format!("note: no time left for batches of {batch} rows"));
                 continue;
             }
-            pipeline.model.batch = batch;
+            pipeline.model.iter_mut().for_each(|it| it.batch = batch);
             match other(&pipeline)? {
                 Some(model) => all.push(measure(&model, false)?),
                 None => {

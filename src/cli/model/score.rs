@@ -45,7 +45,7 @@ impl Score {
         };
         let mut scoring = Scoring {
             scorer: scorer(&model)?,
-            names: Plans::new(&pipeline, 1).infer.features,
+            names: Plans::new(&pipeline, 1).feature_rows.names,
         };
         let (mut lines, mut failed) = (0, 0);
         loop {

@@ -24,7 +24,7 @@ impl Show {
     pub(super) fn run(self) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(self.json)?;
         let model = load_model(&pipeline)?;
-        let features = Plans::new(&pipeline, 1).infer.features;
+        let features = Plans::new(&pipeline, 1).feature_rows.names;
         print(&if self.json {
             object(&model, &features)
         } else {

@@ -179,7 +179,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("view[].window", Kind::Text, "Over which events.").later(),
     Key::new("view[].granularity", SPAN, "Step in which it advances.").later(),
 
-    Key::new("model", Kind::Table, "The network that scores features.").needed(),
+    Key::new("model", Kind::Table, "The network that scores features. Without it features go out as they are, in place of predictions, see [below](#pipelines-without-a-model)."),
     Key::new("model.path", Kind::Text, "ONNX file, relative to the current folder, or `builtin:user-events`, which is embedded in the binary.").needed(),
     Key::new("model.digest", Kind::Text, "Refuse any other file: `sha256:` and 64 hexadecimal digits."),
     Key::new("model.features", Kind::Texts, "Features in the order of the input; all of them, in the order of the file, unless set."),

@@ -319,7 +319,7 @@ fn is_a_job_with_another_setting_another_job_only_where_it_matters() {
 
     let identity = |arguments: &[&str]| {
         let pipeline = with(REFERENCE, arguments);
-        identity(&pipeline, load_model(&pipeline).unwrap().info())
+        identity(&pipeline, Some(load_model(&pipeline).unwrap().info()))
     };
     assert_eq!(identity(&["job.workers=7"]), identity(&[]));
     assert_ne!(identity(&["sink.shards=7"]), identity(&[]));

@@ -10,7 +10,7 @@ use crate::pipeline::plan::{constant, row_checks};
 use crate::pipeline::spec;
 use crate::pipeline::spec::{FeatureSpec, Pipeline};
 
-/// A feature that the model takes.
+/// A feature that the model takes, or that goes out without one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'p> {
     pub(super) spec: &'p FeatureSpec,
@@ -20,15 +20,12 @@ pub(super) struct Wanted<'p> {
 
 /// The features that the model takes, in its order.
 pub(super) fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = Wanted<'_>> {
-    let features = pipeline.model.features.iter();
     let mut next = 0;
-    features
-        .filter_map(|&at| pipeline.features.get(at))
-        .map(move |spec| {
-            let place = next;
-            next += spec.width();
-            Wanted { spec, place }
-        })
+    pipeline.outgoing_features().map(move |spec| {
+        let place = next;
+        next += spec.width();
+        Wanted { spec, place }
+    })
 }
 
 /// The plans that make vectors.

@@ -59,7 +59,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
     let features = feature::features(root.tables("feature"), known, findings);
     let model = root
         .table("model")
-        .and_then(|section| model::model(section, &features, findings));
+        .map(|section| model::model(section, &features, findings));
     let sink = root.table("sink").and_then(|section| {
         let key = event.as_ref().map(|event| event.key.as_slice());
         let repeated = repeated(section, &fields, key, root.table("model"), findings);
@@ -74,6 +74,10 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         Some(kept) => Some(kept.spec?),
         None => None,
     };
+    let model = match model {
+        Some(model) => Some(model?),
+        None => None,
+    };
     let (recovery, checks) = (recovery?, checks?);
     Some(Pipeline {
         job: job?,
@@ -85,7 +89,7 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         history,
         features: features.into_specs()?,
         lookups: lookups.into_specs()?,
-        model: model?,
+        model,
         sink: sink?,
         dead_letters: dead_letters(root),
         mirror: mirror?,
@@ -164,6 +168,8 @@ fn repeated(
     model: Option<&Section>,
     findings: &mut Findings,
 ) -> Option<Vec<usize>> {
+    /// What goes out where there is no model.
+    const FEATURES: &str = "features";
     /// What a prediction says besides its fields and its score, with provenance or without.
     const ADDED: [&str; 7] = [
         "event_time",
@@ -181,6 +187,11 @@ fn repeated(
     };
     let output = model.and_then(|model| model.table("output"));
     let score = output.and_then(|output| output.text("name"));
+    let value = match (&score, model) {
+        (Some(score), _) => Some(score.value),
+        (None, None) => Some(FEATURES),
+        (None, Some(_)) => None,
+    };
     if let Some(score) = score.as_ref().filter(|score| ADDED.contains(&score.value)) {
         let name = quoted(score.value);
         let message = format!("a prediction has a {name} of its own: name the score otherwise");
@@ -188,7 +199,7 @@ fn repeated(
     }
     for (place, &index) in indices.iter().enumerate() {
         let name = fields.name(index);
-        if ADDED.contains(&name) || score.as_ref().is_some_and(|score| score.value == name) {
+        if ADDED.contains(&name) || value == Some(name) {
             let listed = section.texts("fields").and_then(|names| names.get(place));
             let at = listed.map_or(section.at, |listed| listed.at);
             let name = quoted(name);

@@ -223,8 +223,8 @@ pub(super) const BAD: &[Bad] = &[
         "38:13: unknown feature \"sen\", did you mean \"seen\"?",
         "38:28: feature \"seen\" is listed twice",
     ]),
-    bad("[model]\npath = \"m.onnx\"\n", "", &[
-        "1:1: the file needs [model]: features without a model are not supported in this version",
+    bad("[model]\npath = \"m.onnx\"\n", "[modle]\npath = \"m.onnx\"\n", &[
+        "34:2: unknown table [modle], did you mean [model]?",
     ]),
     bad("kind = \"discard\"", "kind = \"discard\"\nshards = 129\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
         "39:10: `shards`: must be from 1 to 128, got 129",
