@@ -12,6 +12,7 @@ mod generate;
 mod model;
 mod supervised;
 mod run;
+mod schema;
 mod status;
 mod stop;
 mod version;
@@ -71,6 +72,8 @@ enum Command {
     Checkpoints(checkpoints::Checkpoints),
     /// Look at dead letters: which there are and why; send their records again, or delete them
     Dlq(dlq::Dlq),
+    /// Print the JSON schema of pipeline files, for editors
+    Schema(schema::Schema),
     /// Say how a job with checkpoints is that runs
     Status(status::Status),
     /// Stop a job with checkpoints that runs, after a final checkpoint
@@ -110,6 +113,7 @@ impl Arguments {
             Command::Model(command) => command.run(),
             Command::Checkpoints(command) => command.run(),
             Command::Dlq(command) => command.run(),
+            Command::Schema(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Stop(command) => command.run(),
             Command::Version(command) => command.run(),

@@ -10,6 +10,8 @@
 //!    wrong types, values out of range, keys that are missing or not supported in this version;
 //! 3. `resolve` turns names into indices and checks what one key says about another.
 //!
+//! From the same table comes [`schema`], for editors.
+//!
 //! None of this opens a file, a model or a socket. What does stands behind it: [`plan`] turns a typed
 //! pipeline into the plans of the stages, [`topics`] reaches Kafka, [`graph`] opens what it names and builds the graph, and
 //! [`preflight`] says what keeps it from that. [`outline`] shows what would be built, and [`effective`] the file that
@@ -18,6 +20,7 @@
 mod units;
 pub mod mistakes;
 pub mod keys;
+pub mod schema;
 mod value;
 pub(crate) mod saved;
 pub(crate) mod tables;

@@ -400,3 +400,12 @@ fn has_the_pipeline_of_the_readme_no_mistake() {
         ran.stderr
     );
 }
+
+#[test]
+fn is_a_schema_printed() {
+    let scene = Scene::new();
+    let ran = scene.run(&["schema"]).ended(0);
+    let schema: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert!(schema["properties"]["job"]["description"].is_string());
+}

@@ -52,23 +52,36 @@ const TIGHT_BOUND_MS: &str = "7200000";
 const VECTORS: &str = "features";
 /// The program that compares; it can also test itself.
 const COMPARE: &str = "tests/oracle/compare.py";
+/// The program that holds pipelines, and mistakes in them, against the schema that the binary prints.
+const SCHEMA: &str = "tests/oracle/schema.py";
 /// The script that trains the flights' model.
 pub const FLIGHTS_MODEL_SCRIPT: &str = "pipelines/models/make_flights.py";
 
-/// Makes events, runs the reference job and its oracle on them, compares.
+/// Makes events, runs the reference job and its oracle on them, compares. Then holds all pipelines against the schema of
+/// pipeline files.
 ///
 /// # Errors
 /// The first program that failed, with the line that repeats it; the comparison's own output says
 /// which events differ.
 pub fn user_events() -> Result<()> {
-    let python = prepare(&[USER_EVENTS.oracle, COMPARE])?;
+    let python = prepare(&[USER_EVENTS.oracle, COMPARE, SCHEMA])?;
     let folder = anew(&USER_EVENTS)?;
     let events = folder.join("events");
     let mut generate = slackwater();
     generate.args(["generate", USER_EVENTS.pipeline, "--out"]);
     generate.arg(&events);
     process::run(generate.args(["--events", EVENTS, "--seed", SEED]))?;
-    compare(&USER_EVENTS, &python, &events, &folder, None)
+    compare(&USER_EVENTS, &python, &events, &folder, None)?;
+    let mut schema = process::command(&python);
+    schema.arg(SCHEMA).arg(slackwater().get_program());
+    process::run(schema.args(pipelines()?))
+}
+
+/// The pipeline files of the repository.
+fn pipelines() -> Result<Vec<PathBuf>> {
+    let mut all = files(Path::new("pipelines"))?;
+    all.retain(|path| path.extension().is_some_and(|it| it == "toml"));
+    Ok(all)
 }
 
 /// Makes real flights into events, runs their job and its oracle on them, compares; then once more with

@@ -107,7 +107,7 @@ const STEPS: [Step; 15] = [
     },
     Step {
         name: "oracle",
-        purpose: "an independent program finds the same features, scores and outcomes",
+        purpose: "an independent program finds the same features, scores and outcomes; another one takes all pipelines by their schema, and no mistakes",
         share_minutes: 2,
         run: oracle::user_events,
     },

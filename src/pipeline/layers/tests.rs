@@ -185,11 +185,13 @@ fn does_what_does_not_go_with_a_selected_word_leave_with_its_layer() {
     );
 }
 
+/// A setting of the reference pipeline, and the one thing that must be said about it.
+fn check(argument: &str, expected: &str) {
+    assert_eq!(mistakes(REFERENCE, &layers(&[], &[argument])), [expected]);
+}
+
 #[test]
 fn what_is_said_of_a_setting_that_is_wrong() {
-    let check = |argument: &str, expected: &str| {
-        assert_eq!(mistakes(REFERENCE, &layers(&[], &[argument])), [expected]);
-    };
     check(
         "job.wrokers=4",
         "--set job.wrokers: unknown key `wrokers` in [job], did you mean `workers`?",
@@ -235,6 +237,10 @@ fn what_is_said_of_a_setting_that_is_wrong() {
         "api.listen=x",
         "--set api.listen: [api] is not supported in this version",
     );
+}
+
+#[test]
+fn what_is_said_of_an_element_that_is_not_there() {
     check(
         "feature.hour_cso.fill=1",
         "--set feature.hour_cso.fill: unknown name \"hour_cso\", did you mean \"hour_cos\"?",
