@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::pipeline::keys::{Key, Kind, MAX_TABLES, Need, header, of_table};
+use crate::pipeline::keys::{Key, Kind, MAX_LIST, MAX_TABLES, Need, all, header, of_table};
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::spec::{PropertySpec, StartSpec};
-use crate::pipeline::value::{self, Located, Value, Written, nearest, quoted, show};
+use crate::pipeline::value::{self, Located, Value, Written, Wrong, nearest, quoted, show};
 
 /// One table of the file: the values that are there and right, and defaults for those that are not
 /// there. A value that is wrong is absent, and its mistake is among the findings.
@@ -248,8 +248,38 @@ fn entry(key: &Key, found: &Spanned<DeValue<'_>>, section: &mut Section, finding
             Ok(value) => {
                 section.values.insert(key.name(), Located { at, value });
             }
-            Err(wrong) => findings.add(wrong.at, wrong.value),
+            Err(wrong) => {
+                let all = wrong_parts(key, found).into_iter();
+                let mut all = all.peekable();
+                if all.peek().is_none() {
+                    findings.add(wrong.at, wrong.value);
+                }
+                all.for_each(|wrong| findings.add(wrong.at, wrong.value));
+            }
         },
+    }
+}
+
+/// What is wrong with each part of a list, or of a table of settings, of several: reading it ends at the first.
+fn wrong_parts(key: &Key, found: &Spanned<DeValue<'_>>) -> Vec<Wrong> {
+    let alone = |part: DeValue<'_>| value::read(key, &Spanned::new(found.span(), part)).err();
+    match found.get_ref() {
+        DeValue::Array(list) if (2..=MAX_LIST).contains(&list.len()) => {
+            let parts = list.iter().cloned();
+            let parts = parts.map(|part| DeValue::Array(std::iter::once(part).collect()));
+            parts.filter_map(alone).collect()
+        }
+        DeValue::Table(table) if matches!(key.kind, Kind::Properties | Kind::Where) => {
+            let parts = table.iter();
+            let parts = parts.map(|(name, value)| {
+                let part = (name.clone(), value.clone());
+                DeValue::Table(std::iter::once(part).collect())
+            });
+            let mut wrong: Vec<_> = parts.filter_map(alone).collect();
+            wrong.sort_by_key(|wrong| wrong.at);
+            wrong
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -390,20 +420,30 @@ fn unknown(path: &str, name: &str, value: &DeValue<'_>, near: Option<&Key>) -> S
             DeValue::Array(_) => format!("unknown table [[{shown}]]"),
             _ => format!("unknown key `{shown}` outside of any table"),
         };
-        return match near {
-            Some(key) => format!("{what}, did you mean {}?", header(key.path)),
-            None => format!("{what}, known are {}", tables()),
+        return match (near, owner(name)) {
+            (Some(key), _) => format!("{what}, did you mean {}?", header(key.path)),
+            (None, Some(owner)) => format!("{what}, it belongs to {owner}"),
+            (None, None) => format!("{what}, known are {}", tables()),
         };
     }
     let what = format!("unknown key `{shown}` in {}", header(path));
-    match near {
-        Some(key) => format!("{what}, did you mean `{}`?", key.name()),
-        None => {
+    match (near, owner(name)) {
+        (Some(key), _) => format!("{what}, did you mean `{}`?", key.name()),
+        (None, Some(owner)) => format!("{what}, it belongs to {owner}"),
+        (None, None) => {
             let known = of_table(path).filter(|key| key.supported);
             let known: Vec<String> = known.map(|key| format!("`{}`", key.name())).collect();
             format!("{what}, known are {}", known.join(", "))
         }
     }
+}
+
+/// The one table that has such a key.
+fn owner(name: &str) -> Option<String> {
+    let mut owners = all().filter(|key| key.supported && key.name() == name);
+    let owner = owners.next()?;
+    let is_key = !owner.parent().is_empty() && owners.next().is_none();
+    is_key.then(|| header(owner.parent()))
 }
 
 fn tables() -> String {

@@ -29,6 +29,18 @@ pub(super) const BAD: &[Bad] = &[
     bad("name = \"small\"", "name = \"small\"\nzzz = 2", &[
         "3:1: unknown key `zzz` in [job], known are `name`, `workers`, `order`, `key_groups`",
     ]),
+    bad("[job]\nname", "tolerable_failures = 3\n[job]\nretain = 2\nname", &[
+        "1:1: unknown key `tolerable_failures` outside of any table, it belongs to [checkpoint]",
+        "3:1: unknown key `retain` in [job], it belongs to [checkpoint]",
+    ]),
+    bad("key = [\"user\"]", "key = [5, \"user\", true]", &[
+        "9:8: `key`: expected a string, got 5",
+        "9:19: `key`: expected a string, got true",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwhere = { user = 1.5, price = [[], \"x\"], at = {} }", &[
+        "33:32: `where`: expected a string, a number or a boolean, got a list",
+        "33:47: `where`: expected a string, a number or a boolean, got a table",
+    ]),
     bad("name = \"small\"", "name = \"small\"\nworkers = \"2\"", &[
         "3:11: `workers`: expected a whole number, got \"2\"",
     ]),
