@@ -141,7 +141,7 @@ fn are_arguments_that_mean_nothing_refused() {
     check(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
     check(
         &["chek", "job.toml"],
-        "some similar subcommands exist: 'checkpoints', 'check'",
+        "some similar subcommands exist: 'schema', 'checkpoints', 'check'",
     );
     check(
         &["run", "job.toml", "--jsn"],
