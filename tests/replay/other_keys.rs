@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use slackwater::pipeline::graph::Ending;
 use slackwater_connectors::generator::{Generator, GeneratorConfig};
 use slackwater_connectors::memory::{MemorySink, MemorySource, Schedule};
 use slackwater_dataflow::place::PartitionId;
@@ -148,7 +149,8 @@ fn check(
         for workers in [1, 2, 4] {
             let polls = Schedule::Seeded(seed * 8 + workers as u64);
             let sink = MemorySink::new();
-            let blueprint = job.features(source.clone().with_schedule(polls), workers);
+            let source = source.clone().with_schedule(polls);
+            let blueprint = job.ending(Ending::WriteFeatures, source, workers);
             // In event-time order one of three goes over the disk.
             let spills = (seed as usize + workers).is_multiple_of(3);
             let memory = if spills { LITTLE_MEMORY } else { u64::MAX };

@@ -57,17 +57,18 @@ impl Reference {
 
     /// The job on a source, as the binary would build it.
     pub fn blueprint(&self, source: impl Source + 'static, workers: usize) -> Blueprint {
-        let clock = Arc::new(SystemClock::default());
-        let ending = Ending::Score(self.model.clone());
-        Blueprint::new(&self.pipeline, workers, Arc::new(source), ending, clock)
-            .counting_by(&self.counting_by)
+        self.ending(Ending::Score(self.model.clone()), source, workers)
     }
 
-    /// The same, but the inputs of the model are written and no predictions.
-    pub fn features(&self, source: impl Source + 'static, workers: usize) -> Blueprint {
+    /// The same with something else behind the features.
+    pub fn ending(
+        &self,
+        ending: Ending,
+        source: impl Source + 'static,
+        workers: usize,
+    ) -> Blueprint {
         let clock = Arc::new(SystemClock::default());
-        let (source, ending) = (Arc::new(source), Ending::WriteFeatures);
-        Blueprint::new(&self.pipeline, workers, source, ending, clock)
+        Blueprint::new(&self.pipeline, workers, Arc::new(source), ending, clock)
             .counting_by(&self.counting_by)
     }
 
