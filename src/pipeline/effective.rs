@@ -115,11 +115,17 @@ impl Writer<'_> {
             written.or_else(|| key.default.map(|word| word.trim_matches('"')))
         });
         for key in of_table() {
-            let in_table = matches!(key.kind, Kind::Table | Kind::Tables | Kind::Properties);
-            if in_table {
+            let found = table.get(key.name());
+            // A word may stand for a table.
+            let is_word = found.is_some_and(|found| found.get_ref().is_str());
+            let has_header = matches!(key.kind, Kind::Table | Kind::Tables | Kind::Properties);
+            let other = key.instead_of;
+            if has_header && !is_word
+                || found.is_none() && other.is_some_and(|other| table.contains_key(other))
+            {
                 continue;
             }
-            if let Some(found) = table.get(key.name()) {
+            if let Some(found) = found {
                 let mark = self.mark(found.span().start);
                 self.line(key.name(), &inline(found.get_ref()), mark);
             } else if let Some(default) = self.default(key, selected) {

@@ -226,7 +226,7 @@ impl<'t> New<'t> {
         let key = of_table(of).find(|key| key.name() == name);
         match (key, rest) {
             (Some(key), []) => {
-                let value = self.value(key.kind)?;
+                let value = self.value(key)?;
                 if key.selects {
                     leave_what_goes(of, table, value.as_str());
                 }
@@ -257,7 +257,7 @@ impl<'t> New<'t> {
                     None => self.put_into_element(key, &mut DeArray::new(), rest),
                 }
             }
-            Kind::Table => match self.below(table, name) {
+            Kind::Table => match self.below_or_word(key, table) {
                 Some(table) => self.put(
                     Within {
                         path: key.path,
@@ -352,6 +352,19 @@ impl<'t> New<'t> {
         as_table(table.get_mut(name)?.get_mut())
     }
 
+    /// The same, where a table takes the place of a word that stands for one.
+    fn below_or_word<'r>(
+        &self,
+        key: &'static Key,
+        table: &'r mut DeTable<'t>,
+    ) -> Option<&'r mut DeTable<'t>> {
+        let found = table.get(key.name()).and_then(|it| it.get_ref().as_str());
+        if found.is_some() && found == key.word {
+            table.remove(key.name());
+        }
+        self.below(table, key.name())
+    }
+
     fn insert(&self, table: &mut DeTable<'t>, name: Cow<'t, str>, value: DeValue<'t>) {
         // An equal key that is there would stay, with its place in the file.
         table.remove(name.as_ref());
@@ -363,10 +376,16 @@ impl<'t> New<'t> {
     }
 
     /// The value as its key wants it: TOML where that gives such a value, else the text as it stands.
-    fn value(&self, kind: Kind) -> Result<DeValue<'t>, String> {
+    fn value(&self, key: &Key) -> Result<DeValue<'t>, String> {
+        let kind = key.kind;
+        if key.word == Some(self.value) {
+            return Ok(self.plain());
+        }
         let parsed = self.parsed();
         let wanted = |value: &DeValue<'t>| match kind {
-            Kind::Text | Kind::Name | Kind::Choice(_) | Kind::Duration(..) => value.is_str(),
+            Kind::Text | Kind::Name | Kind::Choice(_) | Kind::Duration(..) | Kind::Expression => {
+                value.is_str()
+            }
             Kind::Start => value.is_str() || value.is_table(),
             Kind::Secret => value.is_table(),
             _ => true,

@@ -50,7 +50,8 @@ fn table(path: &str) -> Map<String, Value> {
     if !needed.is_empty() {
         table.insert("required".to_owned(), needed.into());
     }
-    let conditions = conditions(path);
+    let mut conditions = conditions(path);
+    conditions.extend(supported(path).flat_map(beside));
     if !conditions.is_empty() {
         table.insert("allOf".to_owned(), conditions.into());
     }
@@ -83,6 +84,23 @@ fn conditions(path: &str) -> Vec<Value> {
     words(choices).map(condition).collect()
 }
 
+/// What a key says of whether another one of its table is there.
+fn beside(key: &Key) -> Vec<Value> {
+    let name = key.name();
+    let mut said = Vec::new();
+    if let Some(other) = key.instead_of {
+        said.push(json!({ "not": { "required": [name, other] } }));
+    }
+    match key.need {
+        Need::With(other) => said.push(json!({ "dependencies": { other: [name] } })),
+        Need::Unless(other) => {
+            said.push(json!({ "anyOf": [{ "required": [name] }, { "required": [other] }] }));
+        }
+        Need::Optional | Need::Always | Need::For(_) => {}
+    }
+    said
+}
+
 /// What a key takes, and what it is.
 fn value(key: &Key) -> Value {
     let (mut value, bounds) = kind(key);
@@ -100,7 +118,7 @@ fn value(key: &Key) -> Value {
 fn kind(key: &Key) -> (Map<String, Value>, String) {
     let mut told = String::new();
     let value = match key.kind {
-        Kind::Text => text(),
+        Kind::Text | Kind::Expression => text(),
         Kind::Name => json!({
             "type": "string",
             "pattern": "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$",
@@ -129,12 +147,21 @@ fn kind(key: &Key) -> (Map<String, Value>, String) {
         Kind::Choice(choices) => json!({ "enum": words(choices).collect::<Vec<_>>() }),
         Kind::Texts => json!({ "type": "array", "items": text(), "maxItems": MAX_LIST }),
         Kind::Literals => literals(),
+        Kind::Literal => json!({ "type": ["string", "number", "boolean", "array"] }),
         Kind::Where => json!({
             "type": "object",
             "minProperties": 1,
             "additionalProperties": { "anyOf": [literal(), literals()] },
         }),
-        Kind::Table => Value::Object(table(key.path)),
+        Kind::Table => {
+            let mut table = table(key.path);
+            if let Some(word) = key.word {
+                // What is said of tables does not hold for texts, and the reverse.
+                table.insert("type".to_owned(), json!(["object", "string"]));
+                table.insert("pattern".to_owned(), format!("^{word}$").into());
+            }
+            Value::Object(table)
+        }
         Kind::Tables => {
             let least = usize::from(key.need == Need::Always);
             let items = table(key.path);

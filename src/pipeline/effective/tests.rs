@@ -63,6 +63,17 @@ fn is_what_is_shown_the_same_pipeline() {
             ],
         );
     }
+    check(
+        ON_KAFKA,
+        &[
+            "event.time=record",
+            "filter=[{ keep = \"event_type != 'x'\" }]",
+        ],
+    );
+    check(
+        REFERENCE,
+        &["check=[{ when = \"event_type != 'x'\", message = \"no\" }]"],
+    );
     let kafka = [
         "source.start.timestamp=2026-01-01T00:00:00Z",
         "source.properties.client.rack=7",

@@ -140,6 +140,14 @@ fn what_does_a_path_reach() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value));
     assert_eq!(properties, expected);
 
+    let of_record = with(ON_KAFKA, &["event.time=record"]);
+    let written = "time = { field = \"timestamp_ms\", unit = \"ms\" }";
+    let text = ON_KAFKA.replacen(written, "time = \"record\"", 1);
+    assert_ne!(text, ON_KAFKA);
+    assert_eq!(of_record, parse(&text, &Layers::default()));
+    let back = ["event.time.field=timestamp_ms", "event.time.unit=ms"];
+    assert_eq!(with(&text, &back), with(ON_KAFKA, &[]));
+
     let redis = with(
         WITH_REDIS,
         &[
