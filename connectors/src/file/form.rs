@@ -101,7 +101,7 @@ impl TableReader {
 /// Reads the records of a file, whatever its form.
 pub(super) enum Records {
     /// See [`FileForm::Lines`].
-    Lines(LineReader<Box<dyn Read>>),
+    Lines(Box<LineReader<Box<dyn Read>>>),
     /// See [`FileForm::Csv`].
     Rows(Box<RowReader<Box<dyn Read>>>),
     /// See [`FileForm::Parquet`].

@@ -218,7 +218,7 @@ impl Files {
         let (content, tail) = self.content(path, read)?;
         if form == FileForm::Lines {
             let lines = LineReader::new(content, max_bytes, BLOCK_BYTES);
-            return Ok(Records::Lines(lines.beginning_at(read.0, tail)));
+            return Ok(Records::Lines(Box::new(lines.beginning_at(read.0, tail))));
         }
         let mut rows = RowReader::new(content, max_bytes, self.config.cells.clone());
         if read.0 > 0 {
