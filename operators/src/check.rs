@@ -6,9 +6,9 @@ use std::cmp::Ordering;
 
 use crate::batch::{Cell, Row, Rows};
 use crate::event::FieldIndex;
-use crate::json::Elements;
 use crate::expression::values::{RowValues, Values};
 use crate::expression::{Expression, Failure};
+use crate::json::Elements;
 use crate::reject::{Code, Reason, Stage};
 
 pub use self::pattern::{BadPattern, Pattern};

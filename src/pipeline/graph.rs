@@ -427,6 +427,13 @@ impl Blueprint {
     /// The same, but rows of features have these labels, and are written in this form.
     #[must_use]
     pub(crate) fn writing_rows(mut self, labels: &[String], form: Form) -> Self {
+        // A field is where it is declared to be, anything else in the outermost object.
+        let path = |label: &String| {
+            let mut fields = self.plans.ingest.schema.fields.iter();
+            let field = fields.find(|field| field.name == *label);
+            field.map_or_else(|| vec![label.clone()], |field| field.path.clone())
+        };
+        self.plans.feature_rows.label_paths = labels.iter().map(path).collect();
         self.plans.feature_rows.labels = labels.to_vec();
         self.plans.feature_rows.form = form;
         self

@@ -20,10 +20,10 @@ use std::path::Path;
 use serde::Serialize;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::sink::OutputStream;
+use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
 use slackwater_operators::event::{
     DefaultValue, EventSchema, Field, FieldIndex, FieldType, TimeFrom, TimeUnit,
 };
-use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
 use slackwater_operators::ingest::LatePolicy;
 use slackwater_operators::lookup::plan::Lookup;
 use slackwater_operators::reject::{Stage as Rejecting, grouped};

@@ -148,6 +148,7 @@ impl Plans {
             feature_rows: FeatureRowPlan {
                 names,
                 labels: Vec::new(),
+                label_paths: Vec::new(),
                 max_depth: u32::try_from(pipeline.event.max_depth).unwrap_or(u32::MAX),
                 spread,
                 form: Form::Lines,

@@ -12,7 +12,7 @@ use crate::encode::dead_letter::as_it_came;
 use crate::encode::form::{Chunks, Form, Sender, write_record_key};
 use crate::encode::json;
 use crate::features::FeatureBatch;
-use crate::json::{Scanner, Schema, Value};
+use crate::json::{PathScanner, Value};
 use crate::key::parts;
 
 /// Length of a label that is not there.
@@ -25,6 +25,8 @@ pub struct FeatureRowPlan {
     pub names: Vec<String>,
     /// Names of values of the record that are passed through as they are: what training is to predict.
     pub labels: Vec<String>,
+    /// Where each of them is in a record.
+    pub label_paths: Vec<Vec<String>>,
     /// Deepest nesting that a record may have, as for ingest.
     pub max_depth: u32,
     /// Where keys go.
@@ -45,7 +47,7 @@ pub struct EncodeFeatures {
 
 /// Finds labels in records, which hold more than the declared fields.
 struct Labels {
-    scanner: Scanner,
+    scanner: PathScanner,
     max_depth: u32,
     /// What stands before each.
     before: Vec<Vec<u8>>,
@@ -55,7 +57,7 @@ struct Labels {
 impl Labels {
     fn new(plan: &FeatureRowPlan) -> Self {
         Labels {
-            scanner: Scanner::new(Schema::new(&plan.labels)),
+            scanner: PathScanner::new(&plan.label_paths),
             max_depth: plan.max_depth,
             before: separated(&plan.labels),
             values: vec![Value::Missing; plan.labels.len()],

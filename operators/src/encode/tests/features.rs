@@ -15,6 +15,10 @@ fn plan(labels: &[&str], form: Form) -> FeatureRowPlan {
     FeatureRowPlan {
         names: ["count", "a \"b\""].map(str::to_owned).to_vec(),
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        label_paths: labels
+            .iter()
+            .map(|label| vec![(*label).to_owned()])
+            .collect(),
         max_depth: 9,
         spread: Spread {
             key_groups: 64,
