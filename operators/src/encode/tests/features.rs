@@ -51,6 +51,7 @@ fn input(records: [&str; 2]) -> FeatureBatch {
             worker: 0,
             rows,
             ticket: Ticket::detached(),
+            turn: None,
         },
         vectors: vec![3.0, 0.1, f32::NAN, f32::NEG_INFINITY],
         enrichment: Enrichment::default(),
