@@ -149,6 +149,7 @@ fn what_number_an_expression_gives() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one case after the other")]
 fn what_is_wrong_with_a_text_and_where() {
     let check = |text: &str, at: usize, expected: &str| {
         let mistake = compiled(text, Wanted::Truth).unwrap_err();

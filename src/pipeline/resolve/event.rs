@@ -96,9 +96,10 @@ impl Fields {
 
     /// All fields with their types; none if one could not be read.
     pub(super) fn typed(&self) -> Option<Vec<(&str, FieldType)>> {
-        let typed = self.list.iter().map(|field| {
-            Some((field.name.as_str(), FieldType::from(field.kind?)))
-        });
+        let typed = self
+            .list
+            .iter()
+            .map(|field| Some((field.name.as_str(), FieldType::from(field.kind?))));
         typed.collect::<Option<Vec<_>>>().filter(|_| self.complete)
     }
 

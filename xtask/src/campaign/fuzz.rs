@@ -301,6 +301,7 @@ fn report(wanted: &Fuzz, outcomes: &[Outcome], commit: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::{Fuzz, Outcome, TARGETS, parse, report};
     use crate::process;
