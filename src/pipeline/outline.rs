@@ -98,8 +98,8 @@ impl Outline {
         if pipeline.job.order == Order::EventTime {
             add(stage::ORDER, order(pipeline));
         }
-        if let Some(plan) = &plans.windows {
-            add(stage::WINDOWS, windows::facts(&plans, plan));
+        if plans.computes_windows() {
+            add(stage::WINDOWS, windows::facts(&plans));
         }
         add(stage::FEATURES, features(&plans));
         let lookups = lookups(pipeline, plans.spread);
@@ -109,6 +109,13 @@ impl Outline {
                 .iter()
                 .map(|lookup| fact("lookup", looked_up(lookup)));
             add(stage::LOOKUP, named.collect());
+        }
+        if let Some(plan) = &plans.derived {
+            let made = plan
+                .derived
+                .iter()
+                .map(|it| fact("computes", it.expression.text()));
+            add(stage::EXPRESSIONS, made.collect());
         }
         match (&pipeline.model, &plans.scoring) {
             (Some(model), Some(scoring)) => {
@@ -148,7 +155,9 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
     let schema = &plans.ingest.schema;
     let key = joined(schema.key.iter().map(|&field| schema.name(field)));
     let groups = grouped(u64::from(plans.spread.key_groups));
-    let by_key = format!("events, exchanged by key {key} ({groups} key groups)");
+    let hops = plans.hops.iter().map(|hop| format!("{}, then ", hop.name));
+    let hops: String = hops.collect();
+    let by_key = format!("events, exchanged by key {hops}{key} ({groups} key groups)");
     let rejects = |stages: &[Rejecting]| {
         let streams = stages.iter().map(|stage| stage.stream().name());
         format!("rejects: {}", joined(streams))
@@ -158,9 +167,9 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         LatePolicy::Process | LatePolicy::Drop => rejects(&[Rejecting::Validate]),
     };
     let letters = stage::ENCODE_DEAD_LETTERS;
-    let first = match plans.windows {
-        None => stage::FEATURES,
-        Some(_) => stage::WINDOWS,
+    let first = match plans.computes_windows() {
+        false => stage::FEATURES,
+        true => stage::WINDOWS,
     };
     let windowed = (first != stage::FEATURES).then(|| {
         (
@@ -184,14 +193,20 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         Some(_) => stage::INFER,
         None => stage::ENCODE_FEATURES,
     };
-    let filled = match looks_up {
-        false => vec![vectors(stage::FEATURES, taker)],
-        true => vec![
-            vectors(stage::FEATURES, stage::LOOKUP),
-            vectors(stage::LOOKUP, taker),
-            (stage::LOOKUP, letters, rejects(&[Rejecting::Lookup])),
-        ],
-    };
+    let derives = plans.derived.is_some();
+    let on_the_way = [
+        (looks_up, stage::LOOKUP),
+        (derives, stage::EXPRESSIONS),
+        (true, taker),
+    ];
+    let mut from = stage::FEATURES;
+    let mut filled = Vec::new();
+    for (_, to) in on_the_way.into_iter().filter(|(is_there, _)| *is_there) {
+        filled.push(vectors(std::mem::replace(&mut from, to), to));
+    }
+    if looks_up {
+        filled.push((stage::LOOKUP, letters, rejects(&[Rejecting::Lookup])));
+    }
     let mut after = vec![(first, letters, rejects(&[Rejecting::Feature]))];
     after.extend(match plans.scoring {
         Some(_) => vec![

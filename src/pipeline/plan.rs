@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use slackwater_dataflow::place::Spread;
 use slackwater_operators::check::{Bound, Check, Constant, Filter, RowCheck, Rule, When};
+use slackwater_operators::derive::DerivePlan;
 use slackwater_operators::encode::{
     FeatureRowPlan, Form, ModelIdentity, PredictionPlan, VectorPlan,
 };
 use slackwater_operators::event::{EventSchema, Field, FieldIndex, TimeFrom};
 use slackwater_operators::expression::Expression;
-use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan};
+use slackwater_operators::features::FeaturePlan;
 use slackwater_operators::infer::InferPlan;
 use slackwater_operators::ingest::{Detour, FieldRules, IngestPlan, LatePolicy, TimeRules};
 use slackwater_operators::lookup::plan as lookup;
 use slackwater_operators::lookup::plan::{Column, Lookup, LookupPlan};
-use slackwater_operators::window::{Aggregate, AggregateKind, Over, WindowPlan};
+use slackwater_operators::window::WindowPlan;
 
 use self::features::{Columns, transforms};
 use crate::pipeline::spec;
@@ -33,6 +34,7 @@ pub(crate) mod stage {
     pub(crate) const FEATURES: &str = "features";
     pub(crate) const REROUTE: &str = "reroute";
     pub(crate) const LOOKUP: &str = "lookup";
+    pub(crate) const EXPRESSIONS: &str = "expressions";
     pub(crate) const INFER: &str = "infer";
     pub(crate) const ENCODE_PREDICTIONS: &str = "encode predictions";
     pub(crate) const ENCODE_FEATURES: &str = "encode features";
@@ -63,8 +65,10 @@ pub struct Plans {
     pub windows: Option<Arc<WindowPlan>>,
     /// Where an event goes before it comes to the worker of its key, in order.
     pub hops: Vec<HopPlan>,
-    /// Features of each event, in the order in which the model takes them.
+    /// Features of each event, in the order in which the model takes them, then those that only expressions look at.
     pub features: Arc<FeaturePlan>,
+    /// Features that are made of others, if some are.
+    pub derived: Option<Arc<DerivePlan>>,
     /// Scores; `None` without a model.
     pub scoring: Option<ScoringPlans>,
     /// Features in place of predictions.
@@ -115,17 +119,25 @@ impl Plans {
         };
         let Columns {
             features,
+            names,
             windows,
+            hops,
             computed,
+            derived,
         } = features::columns(pipeline, spread);
-        let names = features.names();
+        let hops: Vec<_> = hops.into_iter().map(|it| hop(pipeline, it)).collect();
         let ingest = IngestPlan {
             computed,
+            detour: hops.first().map(|first| Detour {
+                first: first.key.clone(),
+                in_turns: pipeline.job.order == spec::Order::Arrival,
+            }),
             ..ingest(pipeline, spread)
         };
         Plans {
             spread,
-            hops: Vec::new(),
+            hops,
+            derived: derived.map(Arc::new),
             ingest: Arc::new(ingest),
             windows: windows.map(Arc::new),
             scoring: pipeline.model.as_ref().map(|model| ScoringPlans {
@@ -156,58 +168,33 @@ impl Plans {
             features: Arc::new(features),
         }
     }
+}
 
-    /// The same, but events go over the workers of these keys first, each of which counts how many it has had of the event's.
-    /// That is what the feature at this place of the model's becomes.
-    #[must_use]
-    pub fn counting_by(mut self, keys: &[(Vec<FieldIndex>, usize)], in_time_order: bool) -> Self {
-        let Some((first, _)) = keys.first() else {
-            return self;
-        };
-        let (mut features, mut ingest) =
-            (self.features.as_ref().clone(), self.ingest.as_ref().clone());
-        let mut checks = std::mem::take(&mut features.checks);
-        ingest.detour = Some(Detour {
-            first: first.clone(),
-            in_turns: !in_time_order,
-        });
-        for (key, place) in keys {
-            let fields = &ingest.schema.fields;
-            let names = key.iter().filter_map(|field| fields.get(field.0));
-            let names: Vec<&str> = names.map(|field| field.name.as_str()).collect();
-            let into = FieldIndex(fields.len() + ingest.computed);
-            let count = Aggregate {
-                kind: AggregateKind::Count,
-                over: Over::Last(u32::MAX),
-                among: None,
-                includes_self: true,
-                into,
-            };
-            self.hops.push(HopPlan {
-                name: names.join(", "),
-                key: key.clone(),
-                windows: Arc::new(WindowPlan {
-                    key: Some(key.clone()),
-                    aggregates: vec![count],
-                    checks: std::mem::take(&mut checks),
-                    in_time_order,
-                    spread: self.spread,
-                }),
-            });
-            ingest.computed += 1;
-            if let Some(feature) = features.features.get_mut(*place) {
-                *feature = Feature::new(feature.name.clone(), FeatureKind::Value(into));
-            }
-        }
-        (self.ingest, self.features) = (Arc::new(ingest), Arc::new(features));
-        self
+impl Plans {
+    /// Whether something is computed over windows that histories do not have.
+    pub fn computes_windows(&self) -> bool {
+        self.windows.is_some() || !self.hops.is_empty()
     }
 }
 
-/// Numbers of a vector.
+/// The windows of another key.
+fn hop(pipeline: &Pipeline, windows: WindowPlan) -> HopPlan {
+    let key = windows.key.clone().unwrap_or_default();
+    let fields = key
+        .iter()
+        .filter_map(|field| pipeline.event.fields.get(field.0));
+    let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+    HopPlan {
+        name: names.join(", "),
+        key,
+        windows: Arc::new(windows),
+    }
+}
+
+/// Numbers of a vector that goes out.
 pub(super) fn width(pipeline: &Pipeline) -> usize {
-    let last = features::wanted(pipeline).last();
-    last.map_or(0, |last| last.place + last.spec.width())
+    let outgoing = pipeline.outgoing_features();
+    outgoing.map(spec::FeatureSpec::width).sum()
 }
 
 /// A model is called by its file's name, without folder and extension.
@@ -341,7 +328,7 @@ fn filters(pipeline: &Pipeline) -> Vec<Filter> {
 /// The lookups that features take values from, and where these go; none if no feature does. Beside the plan, which of the
 /// pipeline's lookups they are.
 pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan, Vec<usize>)> {
-    let wanted: Vec<_> = features::wanted(pipeline).collect();
+    let wanted: Vec<_> = features::needed(pipeline).collect();
     let columns = |wanted_of: usize| {
         let placed = wanted.iter().map(|wanted| (wanted.place, wanted.spec));
         let of_lookup = placed.filter_map(move |(place, spec)| match spec.kind {
@@ -362,7 +349,7 @@ pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan
     let (places, lookups): (Vec<usize>, Vec<Lookup>) = used.unzip();
     let plan = LookupPlan {
         lookups,
-        width: width(pipeline),
+        width: features::width(pipeline),
         tells_provenance: pipeline.sink.provenance,
         spread,
     };

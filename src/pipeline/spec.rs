@@ -72,6 +72,25 @@ impl Pipeline {
         listed.chain(all)
     }
 
+    /// The features that are computed for these: behind the outgoing ones those that only expressions look at.
+    pub fn needed_features(&self) -> Vec<&FeatureSpec> {
+        let mut needed: Vec<&FeatureSpec> = self.outgoing_features().collect();
+        let mut at = 0;
+        while let Some(feature) = needed.get(at) {
+            at += 1;
+            let FeatureKind::Expr { expression, names } = &feature.kind else {
+                continue;
+            };
+            let used = expression.uses().filter_map(|place| names.get(place));
+            for input in used.filter_map(|&input| self.features.get(input)) {
+                if !needed.iter().any(|known| known.name == input.name) {
+                    needed.push(input);
+                }
+            }
+        }
+        needed
+    }
+
     /// Brokers that it speaks to, by the table that names them.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = (&'static str, &ClusterSpec)> {
         let of_source = match &self.source {

@@ -107,10 +107,8 @@ pub(super) fn read(key: &Key, spanned: &Spanned<DeValue<'_>>) -> Result<Value, W
         },
         Kind::Where => match found {
             DeValue::Table(table) => conditions(table, at).map(Value::Where),
-            DeValue::String(_) => Err(here(
-                "an expression is not supported in this version, write { field = value }".into(),
-            )),
-            _ => Err(here(expected("{ field = value }", found))),
+            DeValue::String(_) => expression(spanned).map(Value::Expression).map_err(here),
+            _ => Err(here(expected("{ field = value } or an expression", found))),
         },
         Kind::Start => start(found).map(Value::Start).map_err(here),
         Kind::Properties => match found {

@@ -19,7 +19,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from oracle import Number, Rejected, invalid, is_integer, parse, predict, records, wrong_type
 
 MODEL = Path(__file__).resolve().parents[2] / "pipelines" / "models" / "flights.onnx"
@@ -29,7 +28,6 @@ DAY_MS = 24 * HOUR_MS
 OUT_OF_ORDERNESS_MS = DAY_MS
 HISTORY_EVENTS = 50
 HISTORY_TTL_MS = 6 * HOUR_MS
-DEST_BUCKETS = 64
 AIRPORTS = ["EWR", "JFK", "LGA"]
 # Schema order: (name, kind, required).
 FIELDS = [
@@ -96,8 +94,55 @@ def share(events, window):
     return len(events) / len(window)
 
 
-def features(handled, event):
-    """The features of an event. `handled` holds its carrier's events, this one the last."""
+def recent(events, time, span):
+    """Those of the last `span` milliseconds, of events in the order of time."""
+    chosen = []
+    for event in reversed(events):
+        if event["at_ms"] <= time - span:
+            break
+        chosen.append(event)
+    return chosen[::-1]
+
+
+def delays(events):
+    """What is known of how late they left, minutes."""
+    return [event["dep_delay"] for event in events if event["dep_delay"] is not None]
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def spread(numbers):
+    middle = mean(numbers)
+    return math.sqrt(mean([(number - middle) ** 2 for number in numbers]))
+
+
+def of_carrier(events, time):
+    """Of the carrier's events of the last hours."""
+    window = recent(events, time, 3 * HOUR_MS)
+    return [mean(delays(window)) / 60, spread(delays(window)) / 60]
+
+
+def of_airport(events, time):
+    """Of all events at the airport, the last of which is the one in question."""
+    hour, hours, day = (recent(events, time, span * HOUR_MS) for span in (1, 3, 24))
+    before = delays(recent(events[:-1], time, HOUR_MS))
+    late = [event for event in hours if event["dep_del15"] is True]
+    return [
+        math.log1p(len(hour)),
+        mean(before) / 60,
+        min(max(max(delays(hour), default=0), -30), 240) / 60,
+        share(late, hours),
+        math.log1p(sum(event["cancelled"] for event in hours)),
+        len(day) / 100,
+        min(delays(events[-20:]), default=0) / 60,
+        min(max(before[-1] if before else 0, -30), 240) / 60,
+    ]
+
+
+def features(handled, airport, event):
+    """The features of an event. `handled` holds its carrier's events, `airport` its airport's; this one is the last of both."""
     time = event["at_ms"]
     window = [e for e in handled[-HISTORY_EVENTS:] if e["at_ms"] > time - HISTORY_TTL_MS]
     late = [e for e in window if e["dep_del15"] is True]
@@ -109,27 +154,25 @@ def features(handled, event):
         since_previous = max(0, time - window[-2]["at_ms"])
         mean_gap = max(0, (time - window[0]["at_ms"]) / (len(window) - 1))
     angle = 2 * math.pi * (time // HOUR_MS % 24) / 24
-    bucket = xxhash.xxh3_64_intdigest(event["dest"].encode("utf-8")) % DEST_BUCKETS
     values = [
         min(max(delay, -30), 240) / 60,
         1 if event["dep_del15"] else 0,
-        1 if event["cancelled"] else 0,
         math.log1p(event["distance"]),
         math.sin(angle),
         math.cos(angle),
         # The first day of 1970 was a Thursday.
-        (time // DAY_MS + 3) % 7,
-        AIRPORTS.index(event["origin"]),
-        bucket / DEST_BUCKETS,
+        (time // DAY_MS + 3) % 7 / 6,
+        *[1 if event["origin"] == origin else 0 for origin in AIRPORTS],
         math.log1p(len(window)),
-        len(late),
         share(late, window),
         share(late_near, window),
         share([e for e in window if e["cancelled"]], window),
-        len({e["tailnum"] for e in window if e["tailnum"] is not None}),
-        len({e["dest"] for e in window}),
+        math.log1p(len({e["tailnum"] for e in window if e["tailnum"] is not None})),
+        math.log1p(len({e["dest"] for e in window})),
         math.log1p(since_previous),
         math.log1p(mean_gap),
+        *of_carrier(handled, time),
+        *of_airport(airport, time),
     ]
     return [float(np.float32(value)) for value in values]
 
@@ -153,17 +196,19 @@ def run(files, out_of_orderness=OUT_OF_ORDERNESS_MS):
                 on_time.append((time, partition, offset, event, outcome))
             except Rejected as rejected:
                 outcome.update(rejected.outcome)
-    histories = {}
+    carriers, airports = {}, {}
     for _, _, _, event, outcome in sorted(on_time, key=lambda entry: entry[:3]):
         if event["tailnum"] in (None, ""):
             message = "no aircraft was assigned"
             outcome.update(Rejected("processing_errors", "empty", "feature", message).outcome)
             continue
-        handled = histories.setdefault(event["carrier"], [])
+        handled = carriers.setdefault(event["carrier"], [])
+        airport = airports.setdefault(event["origin"], [])
         handled.append(event)
+        airport.append(event)
         outcome["stream"] = "predictions"
         outcome.update({name: event[name] for name in REPEATED})
-        outcome["features"] = features(handled, event)
+        outcome["features"] = features(handled, airport, event)
     return outcomes
 
 
@@ -214,7 +259,7 @@ def check_order():
     counts = [round(math.expm1(outcome["features"][9])) for outcome in found]
     assert counts == [4, 2, 3, 1], counts
     # Aircraft seen so far: N1; N1; N1, N3; N1, N2, N3.
-    assert [outcome["features"][14] for outcome in found] == [3, 1, 2, 1]
+    assert [round(math.expm1(outcome["features"][13])) for outcome in found] == [3, 1, 2, 1]
     # A late event and one without an aircraft are in no history, but the latter moves the watermark.
     gap = [line(at_ms=START + 2 * DAY_MS, tailnum=None), line(at_ms=START + DAY_MS - 1), line(at_ms=START + DAY_MS)]
     found = run([b"\n".join(gap)])
@@ -234,18 +279,29 @@ def check_features():
     def narrow(*values):
         return [float(np.float32(value)) for value in values]
 
-    bucket = xxhash.xxh3_64_intdigest(b"IAH") % 64 / 64
+    log = math.log1p
     # 18 hours are three quarters of the circle: the sine is -1.
-    assert found[0][:5] == narrow(4, 1, 0, math.log1p(1400), -1) and abs(found[0][5]) < 1e-6
-    assert found[0][6:] == narrow(1, 2, bucket, math.log1p(1), 1, 1, 1, 0, 1, 1, *[math.log1p(6 * HOUR_MS)] * 2)
-    assert found[1][:3] == [0, 0, 1]
-    assert found[1][9:] == narrow(math.log1p(2), 1, 0.5, 0.5, 0.5, 1, 2, *[math.log1p(60_000)] * 2)
+    assert found[0][:4] == narrow(4, 1, log(1400), -1) and abs(found[0][4]) < 1e-6
+    assert found[0][5:9] == narrow(1 / 6, 0, 0, 1)
+    assert found[0][9:17] == narrow(log(1), 1, 1, 0, log(1), log(1), *[log(6 * HOUR_MS)] * 2)
+    assert found[0][17:] == narrow(5, 0, log(1), 0, 4, 1, 0, 0.01, 5, 0)
+    assert found[1][:2] == [0, 0] and found[1][6:9] == [1, 0, 0]
+    assert found[1][9:17] == narrow(log(2), 0.5, 0.5, 0.5, log(1), log(2), *[log(60_000)] * 2)
+    # A cancelled flight has no delay, so the carrier's mean is the other one's; its airport has seen nothing else.
+    assert found[1][17:] == narrow(5, 0, log(1), 0, 0, 0, log(1), 0.01, 0, 0)
     # Six hours after the first, which is no longer in the window; the next day in UTC.
-    gap = math.log1p(6 * HOUR_MS - 60_000)
-    assert found[2][:1] == [-0.5] and found[2][6] == 2
-    assert found[2][9:] == narrow(math.log1p(2), 0, 0, 0, 0.5, 2, 2, gap, gap)
-    many = b"\n".join(line(at_ms=START + k, tailnum=f"N{k}") for k in range(60))
-    assert run([many])[-1]["features"][14] == 50
+    gap = log(6 * HOUR_MS - 60_000)
+    assert found[2][:1] == [-0.5] and found[2][5] == narrow(2 / 6)[0]
+    assert found[2][9:17] == narrow(log(2), 0, 0, 0.5, log(2), log(2), gap, gap)
+    assert found[2][17:] == narrow(-0.5, 0, log(1), 0, -0.5, 0, 0, 0.02, -0.5, 0)
+
+    near = [line(at_ms=START + k * 60_000, dep_delay=10 * k, dep_del15=k > 1, tailnum=f"N{k}") for k in range(60)]
+    found = [outcome["features"] for outcome in run([b"\n".join(near)])]
+    assert found[-1][13] == narrow(log(50))[0]
+    assert found[-1][17:] == narrow(
+        295 / 60, 10 * math.sqrt((60**2 - 1) / 12) / 60, log(60), 290 / 60, 4, 58 / 60, 0, 0.6, 400 / 60, 4
+    )
+    assert found[3][17:] == narrow(0.25, spread([0, 10, 20, 30]) / 60, log(4), 10 / 60, 0.5, 0.5, 0, 0.04, 0, 20 / 60)
 
 
 def main():

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use slackwater::pipeline::Pipeline;
 use slackwater::pipeline::graph::{Blueprint, Ending, load_model};
+use slackwater::pipeline::spec::{FeatureKind, Over, WindowSpec};
 use slackwater_connectors::generator::{Generator, GeneratorConfig};
 use slackwater_connectors::memory::{MemorySink, MemorySource};
 use slackwater_dataflow::clock::SystemClock;
@@ -24,8 +25,6 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub struct Reference {
     pub pipeline: Pipeline,
     model: Model,
-    /// Other keys whose workers events go over, and the input that each count stands for.
-    counting_by: Vec<(Vec<FieldIndex>, usize)>,
 }
 
 impl Reference {
@@ -40,19 +39,22 @@ impl Reference {
         }
         let pipeline = Pipeline::parse(file, &text).unwrap();
         let model = load_model(&pipeline).unwrap();
-        Reference {
-            pipeline,
-            model,
-            counting_by: Vec::new(),
-        }
+        Reference { pipeline, model }
     }
 
-    /// The same, but events go over the workers of these keys first, which count them for the inputs at these places.
-    pub fn counting_by(self, counting_by: Vec<(Vec<FieldIndex>, usize)>) -> Self {
-        Reference {
-            counting_by,
-            ..self
+    /// The same, but the inputs at these places count how often these other keys have come.
+    pub fn counting_by(mut self, counting_by: Vec<(Vec<FieldIndex>, usize)>) -> Self {
+        for (key, place) in counting_by {
+            let feature = self.pipeline.features.get_mut(place).unwrap();
+            feature.kind = FeatureKind::Count;
+            feature.window = WindowSpec {
+                over: Over::Last(u32::MAX),
+                key: Some(key.into_iter().map(|field| field.0).collect()),
+                includes_self: true,
+            };
+            (feature.conditions, feature.transforms) = (Vec::new(), Vec::new());
         }
+        self
     }
 
     /// The job on a source, as the binary would build it.
@@ -69,7 +71,6 @@ impl Reference {
     ) -> Blueprint {
         let clock = Arc::new(SystemClock::default());
         Blueprint::new(&self.pipeline, workers, Arc::new(source), ending, clock)
-            .counting_by(&self.counting_by)
     }
 
     /// Runs it to the end of its input. Everything read must have been written.

@@ -13,8 +13,10 @@ use crate::{process, tools};
 
 /// Makes events of the package's table; can also test itself.
 pub const CONVERTER: &str = "pipelines/flights_to_jsonl.py";
-/// How many flights unless said otherwise: what the gate checks, some ten days.
-pub const FLIGHTS: u64 = 10_000;
+/// How many flights unless said otherwise: all of the year.
+pub const FLIGHTS: u64 = 336_776;
+/// How many the gate makes all predictions of once more, event by event: some ten days.
+pub const SOME: u64 = 10_000;
 /// Where they go unless said otherwise: where the pipeline file looks, seen from the repository's root.
 const FOLDER: &str = "flights";
 
@@ -99,7 +101,7 @@ mod tests {
             assert_eq!(parsed(arguments), Ok(Choice { flights, out }));
         };
         check(&[], FLIGHTS, None);
-        check(&["--flights", "336776"], 336_776, None);
+        check(&["--flights", "10000"], 10_000, None);
         check(&["--out", "a", "--flights", "7"], 7, Some("a"));
     }
 

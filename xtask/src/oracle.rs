@@ -50,6 +50,10 @@ const TIGHT_BOUND_MS: &str = "7200000";
 
 /// The folder in which `slackwater features` puts vectors.
 const VECTORS: &str = "features";
+/// The program that holds the features of all flights against a table of its own.
+const FLIGHTS_TABLE: &str = "tests/oracle/flights_pandas.py";
+/// What of a flight is known when it has arrived, and the model foretells.
+const LABEL: &str = "arr_delay";
 /// The program that compares; it can also test itself.
 const COMPARE: &str = "tests/oracle/compare.py";
 /// The program that holds pipelines, and mistakes in them, against the schema that the binary prints.
@@ -84,8 +88,9 @@ fn pipelines() -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// Makes real flights into events, runs their job and its oracle on them, compares; then once more with
-/// more of them late. At last it trains the model anew on the job's features.
+/// Makes real flights into events, runs their job and its oracle on some of them, compares; then once more with
+/// more of them late. At last it holds the features of all of them against what pandas makes of them, and trains the
+/// model anew on them.
 ///
 /// # Errors
 /// As [`user_events`]; a model that does not score as the committed one.
@@ -93,7 +98,7 @@ pub fn flights() -> Result<()> {
     let python = prepare(&[input::CONVERTER, FLIGHTS.oracle, COMPARE])?;
     let folder = anew(&FLIGHTS)?;
     let events = folder.join("events");
-    input::write(input::FLIGHTS, &events)?;
+    input::write(input::SOME, &events)?;
     let whole = folder.join("whole");
     make_folder(&whole)?;
     compare(&FLIGHTS, &python, &events, &whole, None)?;
@@ -102,10 +107,29 @@ pub fn flights() -> Result<()> {
     let bound = Some((TIGHT_BOUND, TIGHT_BOUND_MS));
     compare(&FLIGHTS, &python, &events, &tight, bound)?;
 
-    let mut train = process::command(&python);
+    all_flights(&python, &folder.join("all"))
+}
+
+/// The features of all flights: what pandas says, and what the committed model was trained on.
+fn all_flights(python: &Path, folder: &Path) -> Result<()> {
+    let (events, vectors) = (folder.join("events"), folder.join("vectors"));
+    make_folder(folder)?;
+    input::write(input::FLIGHTS, &events)?;
+    let mut features = slackwater();
+    features.args(["features", FLIGHTS.pipeline, "--label", LABEL, "--json"]);
+    let path = format!("source.path={}", events.join("*.jsonl").display());
+    features.args(["--set", &path, "--out"]);
+    process::run(features.arg(&vectors))?;
+    let vectors = vectors.join(VECTORS);
+    let mut pandas = process::command(python);
+    pandas.args([FLIGHTS_TABLE, "--vectors"]).arg(&vectors);
+    for airport in ["EWR", "JFK", "LGA"] {
+        pandas.arg(events.join(airport).with_extension("jsonl"));
+    }
+    process::run(&mut pandas)?;
+    let mut train = process::command(python);
     train.args([FLIGHTS_MODEL_SCRIPT, "--check", "--vectors"]);
-    train.arg(whole.join("vectors").join(VECTORS));
-    process::run(train.arg("--flights").arg(&events))
+    process::run(train.arg(&vectors))
 }
 
 /// Lets the programs test themselves, builds the binary under test, and returns the Python.

@@ -17,7 +17,7 @@ use slackwater_dataflow::source::{Origin, Payload};
 use slackwater_dataflow::turn::{InTurn, Turns};
 
 use crate::batch::{Cell, RowBatch, Span};
-use crate::check::{Bound, Check, Rule};
+use crate::check::{Bound, Check, RowCheck, Rule};
 use crate::event::{EventSchema, Field, FieldIndex, FieldType};
 use crate::ingest::{Detour, EventIngest, FieldRules, IngestPlan, LatePolicy, TimeRules};
 use crate::key::Route;
@@ -68,8 +68,10 @@ fn ingest_plan(spread: Spread) -> IngestPlan {
         schema: EventSchema {
             fields,
             key: vec![OWN],
-            time: TIME,
+            time: TIME.into(),
         },
+        conditions: Vec::new(),
+        filters: Vec::new(),
         time: TimeRules {
             max_out_of_orderness_ms: 0,
             max_ahead_ms: None,
@@ -136,7 +138,7 @@ impl Event {
 }
 
 /// Counts the events of a key, with the event itself.
-fn count(key: FieldIndex, nth: usize, checks: Vec<Check>, spread: Spread) -> WindowStage {
+fn count(key: FieldIndex, nth: usize, checks: Vec<RowCheck>, spread: Spread) -> WindowStage {
     let count = Aggregate {
         kind: AggregateKind::Count,
         over: Over::Last(u32::MAX),
@@ -193,7 +195,7 @@ impl Net {
         };
         let worker = |_| Worker {
             first: (
-                count(FIRST, 0, vec![check()], spread),
+                count(FIRST, 0, vec![RowCheck::Field(check())], spread),
                 reroute(0, Route::by(vec![SECOND])),
             ),
             second: (

@@ -27,6 +27,7 @@ use self::log::{Log, Piece};
 use self::measure::{Measure, Measured, NULL, Word};
 use self::plan::{Column, LogOrder, LogPlan, Reading, number};
 use crate::batch::{Cell, Row, RowBatch, Rows};
+use crate::expression::values::RowValues;
 use crate::key::KeyWriter;
 use crate::refusal::refuse;
 use crate::reject::RejectBatch;
@@ -354,6 +355,7 @@ impl Window<'_> {
 impl Among {
     fn holds(&self, rows: &Rows, row: &Row) -> bool {
         match self {
+            Among::Where(expression) => expression.holds(&RowValues { rows, row }).unwrap_or(false),
             Among::Equal(conditions) => conditions
                 .iter()
                 .all(|condition| condition.holds(rows, row)),

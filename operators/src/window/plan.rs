@@ -3,6 +3,7 @@
 use crate::batch::Cell;
 use crate::check::RowCheck;
 use crate::event::FieldIndex;
+use crate::expression::Expression;
 use crate::history::Condition;
 use crate::window::log::{Distinct, Shape};
 use crate::window::measure::{MARKS_MAX, Mark, Measure};
@@ -86,6 +87,8 @@ pub enum Over {
 pub enum Among {
     /// All conditions hold.
     Equal(Vec<Condition>),
+    /// The expression over the event's fields is true; one without a value is not.
+    Where(Expression),
 }
 
 /// In which order a log has its events.

@@ -53,6 +53,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("mean_gap", "a window"),
     ("share", "a window"),
     ("lookup", "what others have written"),
+    ("expr", "the features above it"),
     ("constant", "nothing"),
 ];
 

@@ -43,7 +43,7 @@ const FEATURES: &[Choice] = &[
     now("lookup"),
     later("table"),
     later("view"),
-    later("expr"),
+    now("expr"),
     now("constant"),
 ];
 const STORES: &[Choice] = &[now("redis")];
@@ -71,6 +71,7 @@ const WITH_FIELD: &[&str] = &[
 const WITH_VALUES: &[&str] = &["index", "one_hot"];
 const HASH: &[&str] = &["hash"];
 const CONSTANT: &[&str] = &["constant"];
+const EXPR: &[&str] = &["expr"];
 const SHARE: &[&str] = &["share"];
 const WITH_WHERE: &[&str] = &[
     "count", "sum", "mean", "min", "max", "std", "last", "distinct", "share",
@@ -126,12 +127,12 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("feature[].buckets", Kind::Integer(1, MAX_BUCKETS), "Number of buckets; the feature is 0 to one less.").only(HASH).needed_for(HASH),
     Key::new("feature[].value", ANY, "The constant.").only(CONSTANT).needed_for(CONSTANT),
     Key::new("feature[].where", Kind::Where,
-        "Which events count.").only(WITH_WHERE).needed_for(SHARE),
+        "Which events count: `{ field = value }`, `{ field = [values] }`, several of these, or an expression over the fields, see [expressions](#expressions).").only(WITH_WHERE).needed_for(SHARE),
     Key::new("feature[].window", Kind::Text, "Over which events of the key: `\"history\"`, as [history] says; `\"last 20\"`, the last so many; or a duration such as `\"1h\"`, those of the last hour of event time.").only(WITH_WINDOW).or("\"history\""),
-    Key::new("feature[].key", Kind::Texts, "Fields of another key than the job's: the window is that key's. Where one of them is null, the feature does not exist.").only(WITH_WINDOW).later(),
+    Key::new("feature[].key", Kind::Texts, "Fields of another key than the job's: the window is that key's. Where one of them is null, the feature does not exist.").only(WITH_WINDOW),
     Key::new("feature[].include_self", Kind::Bool, "Whether the event itself is in its window.").only(WITH_WINDOW).or("true"),
     Key::new("feature[].from", Kind::Text, "Field of a lookup to take the value from: `LOOKUP.FIELD`.").only(LOOKUP).needed_for(LOOKUP),
-    Key::new("feature[].expr", Kind::Text, "CEL expression over earlier features.").later(),
+    Key::new("feature[].expr", Kind::Expression, "What the feature is, in terms of the features above it, see [expressions](#expressions).").only(EXPR).needed_for(EXPR),
     Key::new("feature[].fill", ANY, "What a value that does not exist becomes, before it is transformed.").or("0.0"),
     Key::new("feature[].transform", Kind::Texts, "What is done to the value, from left to right, see [transforms](#transforms).").or("[]"),
 

@@ -7,10 +7,27 @@ use crate::pipeline::outline::{Fact, constant, fact, joined, refusing};
 use crate::pipeline::plan::Plans;
 use crate::pipeline::units::show_ms;
 
-/// The checks that come first, then each number that is computed.
-pub(super) fn facts(plans: &Plans, plan: &WindowPlan) -> Vec<Fact> {
-    let mut facts = refusing(plans, &plan.checks);
-    let computed = plan.aggregates.iter();
+/// Key by key, in the order in which events visit their workers: the checks that come first, then each number that is computed.
+pub(super) fn facts(plans: &Plans) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for hop in &plans.hops {
+        facts.push(fact("key", hop.name.clone()));
+        facts.extend(of_key(plans, &hop.windows));
+    }
+    if let Some(windows) = &plans.windows {
+        let key = plans.ingest.schema.key.iter();
+        facts.push(fact(
+            "key",
+            joined(key.map(|&it| plans.ingest.schema.name(it))),
+        ));
+        facts.extend(of_key(plans, windows));
+    }
+    facts
+}
+
+fn of_key(plans: &Plans, windows: &WindowPlan) -> Vec<Fact> {
+    let mut facts = refusing(plans, &windows.checks);
+    let computed = windows.aggregates.iter();
     facts.extend(computed.map(|it| fact("computes", computes(plans, it))));
     facts
 }
@@ -39,6 +56,7 @@ fn computes(plans: &Plans, aggregate: &Aggregate) -> String {
     };
     let among = match &aggregate.among {
         None => String::new(),
+        Some(Among::Where(expression)) => format!(", where {}", expression.text()),
         Some(Among::Equal(conditions)) => {
             let of = |values: &[_]| joined(values.iter().map(constant));
             let all = conditions

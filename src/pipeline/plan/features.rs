@@ -1,6 +1,7 @@
 //! Features as columns of the vectors, and what of windows they read.
 
 use slackwater_dataflow::place::Spread;
+use slackwater_operators::derive::{DerivePlan, Derived};
 use slackwater_operators::event::FieldIndex;
 use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transform};
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
@@ -10,76 +11,137 @@ use crate::pipeline::plan::{constant, row_checks};
 use crate::pipeline::spec;
 use crate::pipeline::spec::{FeatureSpec, Pipeline};
 
-/// A feature that the model takes, or that goes out without one.
+/// A feature that is computed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'p> {
+pub(super) struct Needed<'p> {
     pub(super) spec: &'p FeatureSpec,
     /// Its first column.
     pub(super) place: usize,
 }
 
-/// The features that the model takes, in its order.
-pub(super) fn wanted(pipeline: &Pipeline) -> impl Iterator<Item = Wanted<'_>> {
+/// The features that are computed: the outgoing ones in their order, then what only expressions look at.
+pub(super) fn needed(pipeline: &Pipeline) -> impl Iterator<Item = Needed<'_>> {
     let mut next = 0;
-    pipeline.outgoing_features().map(move |spec| {
+    pipeline.needed_features().into_iter().map(move |spec| {
         let place = next;
         next += spec.width();
-        Wanted { spec, place }
+        Needed { spec, place }
     })
+}
+
+/// Columns of all that is computed.
+pub(super) fn width(pipeline: &Pipeline) -> usize {
+    let needed = pipeline.needed_features().into_iter();
+    needed.map(FeatureSpec::width).sum()
 }
 
 /// The plans that make vectors.
 #[derive(Debug)]
 pub(super) struct Columns {
     pub(super) features: FeaturePlan,
-    /// None if no feature needs one.
+    /// The names of the columns that go out, in order.
+    pub(super) names: Vec<String>,
+    /// Of the job's key; none if no feature needs one.
     pub(super) windows: Option<WindowPlan>,
+    /// Of other keys, in the order in which features name them.
+    pub(super) hops: Vec<WindowPlan>,
     /// Cells of a row behind those of its fields, for what is computed over windows.
     pub(super) computed: usize,
+    /// None if no feature is made of others.
+    pub(super) derived: Option<DerivePlan>,
 }
 
-/// The columns that the model takes, in its order.
+/// The columns that are computed, and in which order.
 pub(super) fn columns(pipeline: &Pipeline, spread: Spread) -> Columns {
     let mut reader = Reader {
         pipeline,
         tallies: Vec::new(),
-        aggregates: Vec::new(),
+        stations: Vec::new(),
+        computed: 0,
     };
-    let wanted = wanted(pipeline);
-    let features: Vec<Feature> = wanted.flat_map(|it| reader.columns(it.spec)).collect();
-    let Reader {
-        tallies,
-        aggregates,
-        ..
-    } = reader;
+    let all = needed(pipeline);
+    let features: Vec<Feature> = all.flat_map(|it| reader.columns(it.spec)).collect();
     let needs_history = features.iter().any(|feature| feature.kind.reads_history());
     let history = pipeline.history.as_ref().filter(|_| needs_history);
+    let Reader {
+        tallies,
+        stations,
+        computed,
+        ..
+    } = reader;
     let mut checks = row_checks(pipeline);
-    let computed = aggregates.len();
-    let windows = (computed > 0).then(|| WindowPlan {
-        key: None,
-        aggregates,
+    let mut plan = |station: StationPlan| WindowPlan {
+        key: station.key,
+        aggregates: station.aggregates,
         // Whoever comes first looks whether an event is to be refused.
         checks: std::mem::take(&mut checks),
         in_time_order: pipeline.job.order == spec::Order::EventTime,
         spread,
-    });
-    let features = FeaturePlan {
-        checks,
-        history: history.map(|history| HistoryPlan {
-            events: events(history),
-            ttl_ms: history.ttl_ms,
-            fields: history.fields.iter().copied().map(FieldIndex).collect(),
-            tallies,
-        }),
-        features,
-        spread,
     };
+    // The job's key comes last.
+    let (own, others): (Vec<_>, Vec<_>) = stations.into_iter().partition(|it| it.key.is_none());
+    let hops: Vec<_> = others.into_iter().map(&mut plan).collect();
+    let windows = own.into_iter().next().map(&mut plan);
+    let outgoing = pipeline.outgoing_features().map(FeatureSpec::width).sum();
+    let names = features.iter().take(outgoing);
     Columns {
-        features,
+        names: names.map(|feature| feature.name.clone()).collect(),
+        features: FeaturePlan {
+            checks,
+            history: history.map(|history| HistoryPlan {
+                events: events(history),
+                ttl_ms: history.ttl_ms,
+                fields: history.fields.iter().copied().map(FieldIndex).collect(),
+                tallies,
+            }),
+            features,
+            spread,
+        },
         windows,
+        hops,
         computed,
+        derived: derived(pipeline, outgoing),
     }
+}
+
+/// What is made of other features: in the order of the file, in which none looks at one below it.
+fn derived(pipeline: &Pipeline, outgoing: usize) -> Option<DerivePlan> {
+    let needed: Vec<_> = needed(pipeline).collect();
+    let place_of = |name: &str| {
+        let found = needed.iter().find(|it| it.spec.name == name);
+        found.map_or(usize::MAX, |it| it.place)
+    };
+    let features = pipeline.features.iter();
+    let computed = features.filter(|spec| needed.iter().any(|it| it.spec.name == spec.name));
+    let derived = computed.filter_map(|spec| {
+        let spec::FeatureKind::Expr { expression, names } = &spec.kind else {
+            return None;
+        };
+        let input = |&at: &usize| pipeline.features.get(at).map(|it| place_of(&it.name));
+        Some(Derived {
+            column: place_of(&spec.name),
+            expression: expression.clone(),
+            inputs: names
+                .iter()
+                .map(|at| input(at).unwrap_or(usize::MAX))
+                .collect(),
+            fill: spec.fill,
+            transforms: transforms(spec),
+        })
+    });
+    let derived: Vec<_> = derived.collect();
+    (!derived.is_empty()).then(|| DerivePlan {
+        width: width(pipeline),
+        outgoing,
+        derived,
+    })
+}
+
+/// What is computed at the workers of one key.
+struct StationPlan {
+    /// None of the job's.
+    key: Option<Vec<FieldIndex>>,
+    aggregates: Vec<Aggregate>,
 }
 
 fn events(history: &spec::HistorySpec) -> u32 {
@@ -90,7 +152,9 @@ fn events(history: &spec::HistorySpec) -> u32 {
 struct Reader<'p> {
     pipeline: &'p Pipeline,
     tallies: Vec<Tally>,
-    aggregates: Vec<Aggregate>,
+    stations: Vec<StationPlan>,
+    /// Cells that are taken.
+    computed: usize,
 }
 
 impl Reader<'_> {
@@ -121,7 +185,7 @@ impl Reader<'_> {
             Spec::HourCos => FeatureKind::HourCos,
             Spec::DayOfWeek => FeatureKind::DayOfWeek,
             Spec::Constant(value) => FeatureKind::Constant(*value),
-            Spec::Lookup { .. } | Spec::OneHot { .. } => FeatureKind::Later,
+            Spec::Lookup { .. } | Spec::OneHot { .. } | Spec::Expr { .. } => FeatureKind::Later,
             _ if spec.is_of_history() => self.of_history(spec),
             _ => self.of_window(spec),
         }
@@ -172,15 +236,33 @@ impl Reader<'_> {
             (spec::Over::History, None) => Over::Last(1),
         };
         let fields = self.pipeline.event.fields.len();
-        let into = FieldIndex(fields + self.aggregates.len());
+        let into = FieldIndex(fields + self.computed);
+        self.computed += 1;
         let conditions = conditions(spec);
-        self.aggregates.push(Aggregate {
-            kind,
-            over,
-            among: (!conditions.is_empty()).then_some(Among::Equal(conditions)),
-            includes_self: spec.window.includes_self,
-            into,
+        let among = match &spec.among {
+            Some(expression) => Some(Among::Where(expression.clone())),
+            None if conditions.is_empty() => None,
+            None => Some(Among::Equal(conditions)),
+        };
+        let key = spec.window.key.as_ref();
+        let key = key.map(|key| key.iter().copied().map(FieldIndex).collect());
+        let found = self.stations.iter().position(|station| station.key == key);
+        let at = found.unwrap_or_else(|| {
+            self.stations.push(StationPlan {
+                key,
+                aggregates: Vec::new(),
+            });
+            self.stations.len() - 1
         });
+        if let Some(station) = self.stations.get_mut(at) {
+            station.aggregates.push(Aggregate {
+                kind,
+                over,
+                among,
+                includes_self: spec.window.includes_self,
+                into,
+            });
+        }
         FeatureKind::Value(into)
     }
 }

@@ -15,11 +15,28 @@ pub(super) fn compile(
     wanted: Wanted,
     findings: &mut Findings,
 ) -> Option<Expression> {
+    let otherwise = |_: &str| None;
+    compile_or(key, written, kind, names, wanted, otherwise, findings)
+}
+
+/// The same; `otherwise` says what there is to say of a name that may not be used.
+pub(super) fn compile_or(
+    key: &str,
+    written: &Located<&Written>,
+    kind: &str,
+    names: &[(&str, FieldType)],
+    wanted: Wanted,
+    otherwise: impl Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> Option<Expression> {
     let Mistake { at, fault } = match Expression::compile(&written.value.text, names, wanted) {
         Ok(expression) => return Some(expression),
         Err(mistake) => mistake,
     };
     let message = match &fault {
+        Fault::UnknownName(name) if otherwise(name).is_some() => {
+            otherwise(name).unwrap_or_default()
+        }
         Fault::UnknownName(name) => {
             let known: Vec<String> = names.iter().map(|(name, _)| quoted(name)).collect();
             let known = format!(", known are {}", known.join(", "));

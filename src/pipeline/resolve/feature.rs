@@ -1,11 +1,15 @@
 //! Features: what they are made of, over what, and how they are transformed.
 
+use slackwater_operators::event::FieldType;
+use slackwater_operators::expression::{Expression, Wanted};
+
 use crate::pipeline::keys::header;
 use crate::pipeline::keys::input::MAX_SPAN_MS;
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::check::typed;
 use crate::pipeline::resolve::event::{Fields, Kept, type_name};
+use crate::pipeline::resolve::expression;
 use crate::pipeline::resolve::lookup::Lookups;
 use crate::pipeline::spec::{
     Condition, FeatureKind, FeatureSpec, FieldKind, Over, Transform, WindowSpec,
@@ -76,6 +80,8 @@ pub(super) fn features(
         let mut reader = FeatureReader {
             section,
             known,
+            above: &features,
+            all: sections,
             findings: &mut *findings,
         };
         let spec = reader.spec();
@@ -99,6 +105,10 @@ pub(super) fn features(
 struct FeatureReader<'r> {
     section: &'r Section,
     known: Known<'r>,
+    /// Those above it.
+    above: &'r Features,
+    /// The tables of all.
+    all: &'r [Section],
     findings: &'r mut Findings,
 }
 
@@ -106,6 +116,7 @@ impl FeatureReader<'_> {
     fn spec(&mut self) -> Option<FeatureSpec> {
         let transforms = self.transforms();
         let conditions = self.conditions();
+        let among = self.among();
         let kind = self.kind();
         let window = self.window();
         let spec = FeatureSpec {
@@ -113,6 +124,7 @@ impl FeatureReader<'_> {
             kind: kind?,
             window: window?,
             conditions: conditions?,
+            among: among?,
             transforms: transforms?,
             fill: self.section.float("fill")?,
         };
@@ -162,6 +174,7 @@ impl FeatureReader<'_> {
                 FeatureKind::Lookup { lookup, field }
             }
             "constant" => FeatureKind::Constant(self.section.float("value")?),
+            "expr" => return self.expr(),
             "count" => FeatureKind::Count,
             "since_previous" => FeatureKind::SincePrevious,
             "mean_gap" => FeatureKind::MeanGap,
@@ -355,6 +368,65 @@ impl FeatureReader<'_> {
             }
         }
         (conditions.len() == list.len()).then_some(conditions)
+    }
+
+    /// The expression that says which events of a window count, if it is one.
+    fn among(&mut self) -> Option<Option<Expression>> {
+        let Some(written) = self.section.expression("where") else {
+            return Some(None);
+        };
+        let names = self.known.fields.typed()?;
+        let compiled = expression::compile(
+            "where",
+            &written,
+            "field",
+            &names,
+            Wanted::Truth,
+            self.findings,
+        );
+        compiled.map(Some)
+    }
+
+    /// What an expression makes of the features above it.
+    fn expr(&mut self) -> Option<FeatureKind> {
+        let written = self.section.expression("expr")?;
+        let above = self.above.specs.iter().zip(&self.above.names);
+        let numbers = above
+            .enumerate()
+            .filter(|(_, (spec, _))| spec.as_ref().is_none_or(|spec| spec.width() == 1));
+        let (places, names): (Vec<usize>, Vec<_>) = numbers
+            .map(|(at, (_, name))| (at, (name.as_str(), FieldType::Float)))
+            .unzip();
+        let is_of = |name: &str, section: &Section| {
+            section
+                .text("name")
+                .is_some_and(|known| known.value == name)
+        };
+        let otherwise = |name: &str| {
+            if self.above.names.iter().any(|known| known == name) {
+                return Some(format!("feature {} is more than one number", quoted(name)));
+            }
+            let is_below = self.all.iter().any(|section| is_of(name, section));
+            is_below.then(|| {
+                format!(
+                    "feature {} is not above this one: an expression sees the features above it",
+                    quoted(name)
+                )
+            })
+        };
+        let compiled = expression::compile_or(
+            "expr",
+            &written,
+            "feature",
+            &names,
+            Wanted::Number,
+            otherwise,
+            self.findings,
+        );
+        Some(FeatureKind::Expr {
+            expression: compiled?,
+            names: places,
+        })
     }
 
     fn transforms(&mut self) -> Option<Vec<Transform>> {

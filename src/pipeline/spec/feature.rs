@@ -1,5 +1,7 @@
 //! Features as the pipeline file declares them.
 
+use slackwater_operators::expression::Expression;
+
 #[cfg(doc)]
 use crate::pipeline::spec::HistorySpec;
 use crate::pipeline::spec::Literal;
@@ -15,6 +17,8 @@ pub struct FeatureSpec {
     pub window: WindowSpec,
     /// Which events of the window count: all conditions hold. Empty: every event.
     pub conditions: Vec<Condition>,
+    /// Of those, the ones for which this is true of their fields.
+    pub among: Option<Expression>,
     /// Applied left to right, in f64.
     pub transforms: Vec<Transform>,
     /// What a value that does not exist becomes, before the transforms; finite.
@@ -41,7 +45,7 @@ impl FeatureSpec {
             FeatureKind::Distinct { .. } => self.conditions.is_empty(),
             _ => false,
         };
-        is_counted && self.window == WindowSpec::default()
+        is_counted && self.among.is_none() && self.window == WindowSpec::default()
     }
 
     /// Whether it is read off a window that a stage before the features keeps.
@@ -66,6 +70,7 @@ impl FeatureSpec {
             | FeatureKind::HourSin
             | FeatureKind::HourCos
             | FeatureKind::DayOfWeek
+            | FeatureKind::Expr { .. }
             | FeatureKind::Constant(_) => false,
         };
         is_over_events && !self.is_of_history()
@@ -189,6 +194,13 @@ pub enum FeatureKind {
     MeanGap,
     /// Events that meet the conditions, of all events of the window.
     Share,
+    /// What an expression makes of other features.
+    Expr {
+        /// The expression.
+        expression: Expression,
+        /// Index of the feature that each name stands for which it may use; all are above this one.
+        names: Vec<usize>,
+    },
     /// A finite number.
     Constant(f64),
 }

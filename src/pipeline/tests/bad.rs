@@ -188,14 +188,33 @@ pub(super) const BAD: &[Bad] = &[
     bad("of = \"count\"", "of = \"count\"\nwindow = \"4000d\"", &[
         "33:10: `window`: must be from 1ms to 3650d, got \"4000d\"",
     ]),
+    bad("of = \"count\"", "of = \"count\"\nwindow = \"1h\"\nkey = [\"price\", \"usr\"]", &[
+        "34:8: key field \"price\" must be a string or an int, it is a float",
+        "34:17: unknown field \"usr\", did you mean \"user\"?",
+    ]),
     bad("of = \"count\"", "of = \"constant\"\nvalue = 1\nwindow = \"1h\"", &[
         "34:1: `window` does not go with of = \"constant\", only with \"count\", \"sum\", \"mean\", \"min\", \"max\", \"std\", \"last\", \"distinct\", \"share\", \"since_previous\", \"mean_gap\"",
     ]),
     bad("of = \"count\"", "of = \"count\"\nwhere = { price = 3, user = 4 }", &[
         "33:29: the field is of type string, got 4",
     ]),
-    bad("of = \"count\"", "of = \"count\"\nwhere = \"user == 'a'\"\nwindow = \"1h\"", &[
-        "33:9: `where`: an expression is not supported in this version, write { field = value }",
+    bad("of = \"count\"", "of = \"count\"\nwhere = \"usr == 'a'\"\nwindow = \"1h\"", &[
+        "33:10: `where`: unknown field \"usr\", did you mean \"user\"?",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\nwhere = 7\nwindow = \"1h\"", &[
+        "33:9: `where`: expected { field = value } or an expression, got 7",
+    ]),
+    bad("of = \"count\"", "of = \"expr\"\nexpr = \"1.0 + seen\"", &[
+        "33:15: `expr`: feature \"seen\" is not above this one: an expression sees the features above it",
+    ]),
+    bad("of = \"count\"", "of = \"expr\"", &[
+        "30:1: [[feature]] needs `expr` with of = \"expr\"",
+    ]),
+    bad("of = \"count\"", "of = \"count\"\n[[feature]]\nname = \"twice\"\nof = \"expr\"\nexpr = \"sean * 2.0\"", &[
+        "36:9: `expr`: unknown feature \"sean\", did you mean \"seen\"?",
+    ]),
+    bad("of = \"count\"", "of = \"one_hot\"\nfield = \"user\"\nvalues = [\"a\", \"b\"]\n[[feature]]\nname = \"twice\"\nof = \"expr\"\nexpr = \"seen * 2.0\"", &[
+        "38:9: `expr`: feature \"seen\" is more than one number",
     ]),
     bad("of = \"count\"", "of = \"count\"\nwhere = { price = 3 }", &[
         "33:11: field \"price\" is not kept: add it to [history] fields",

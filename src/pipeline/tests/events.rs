@@ -113,7 +113,7 @@ const BAD: &[Bad] = &[
     bad("type = \"float\"", "type = \"list<float>\"\n[[lookup]]\nname = \"p\"\nstore = \"redis\"\nurl = \"redis://r\"\nkey = \"p:{price}\"\nread = \"string\"\n\
          fields = [{ name = \"n\", type = \"float\" }]\n[x]", &[
         "27:7: `key`: field \"price\" is of type list<float>, which has more than one way to be written",
-        "30:2: unknown table [x], known are [job], [source], [event], [[check]], [history], [[feature]], [[lookup]], [model], \
+        "30:2: unknown table [x], known are [job], [source], [event], [[check]], [[filter]], [history], [[feature]], [[lookup]], [model], \
          [sink], [dead_letter], [mirror], [checkpoint], [restart]",
     ]),
     // Patterns.
