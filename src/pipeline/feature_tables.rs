@@ -232,6 +232,7 @@ impl Sink for FeatureTables {
 }
 
 #[cfg(test)]
+#[expect(clippy::panic, reason = "tests")]
 mod tests {
     use slackwater_columns::writing::{Label, LabelKind};
 

@@ -188,22 +188,11 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
         (stage::INGEST, keyed, by_key),
         (stage::INGEST, letters, early),
     ];
-    let vectors = |from, to| (from, to, "vectors".to_owned());
     let taker = match plans.scoring {
         Some(_) => stage::INFER,
         None => stage::ENCODE_FEATURES,
     };
-    let derives = plans.derived.is_some();
-    let on_the_way = [
-        (looks_up, stage::LOOKUP),
-        (derives, stage::EXPRESSIONS),
-        (true, taker),
-    ];
-    let mut from = stage::FEATURES;
-    let mut filled = Vec::new();
-    for (_, to) in on_the_way.into_iter().filter(|(is_there, _)| *is_there) {
-        filled.push(vectors(std::mem::replace(&mut from, to), to));
-    }
+    let mut filled = ways_of_vectors(plans, looks_up, taker);
     if looks_up {
         filled.push((stage::LOOKUP, letters, rejects(&[Rejecting::Lookup])));
     }
@@ -225,6 +214,24 @@ fn edges(plans: &Plans, order: Order, looks_up: bool) -> Vec<Edge> {
     let all = before.into_iter().chain(in_order).chain(windowed);
     let all = all.chain(filled).chain(after);
     all.chain(published).map(edge).collect()
+}
+
+/// From the features over what fills in more of them to who takes them.
+fn ways_of_vectors(
+    plans: &Plans,
+    looks_up: bool,
+    taker: &'static str,
+) -> Vec<(&'static str, &'static str, String)> {
+    let on_the_way = [
+        (looks_up, stage::LOOKUP),
+        (plans.derived.is_some(), stage::EXPRESSIONS),
+        (true, taker),
+    ];
+    let mut from = stage::FEATURES;
+    let there = on_the_way.into_iter().filter(|(is_there, _)| *is_there);
+    there
+        .map(|(_, to)| (std::mem::replace(&mut from, to), to, "vectors".to_owned()))
+        .collect()
 }
 
 fn records() -> String {
