@@ -68,7 +68,10 @@ pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
         let text = std::fs::read_to_string(path);
         spec.golden = Some(text.map_err(|e| unreadable("golden vector", path, e))?);
     }
-    Ok(Model::load(&spec)?)
+    Model::load(&spec).map_err(|source| PreflightError::Model {
+        place: wanted.place.clone(),
+        source,
+    })
 }
 
 fn unreadable(what: &'static str, path: &str, source: io::Error) -> PreflightError {

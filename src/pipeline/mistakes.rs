@@ -340,6 +340,35 @@ impl Findings {
     }
 }
 
+/// Where something is declared, as messages begin with it: `job.toml:12:1: `; empty if that is not known. What is declared is
+/// the same wherever that is.
+#[derive(Clone, Debug, Default)]
+pub struct Place(pub String);
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where byte `at` of a file stands, as messages begin with it; nothing of what stands above the file.
+pub(super) fn place(file_name: &str, text: &str, at: usize) -> Place {
+    if at >= text.len() {
+        return Place::default();
+    }
+    let places = Places::new(text);
+    let (line, column) = (places.line(at), Columns::default().of(&places, at));
+    Place(format!("{file_name}:{line}:{column}: "))
+}
+
 /// The line of byte `at`, with its line feed.
 fn line_around(text: &str, at: usize) -> Range<usize> {
     let feed = text.get(..at).and_then(|before| before.rfind('\n'));

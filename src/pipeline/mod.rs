@@ -106,11 +106,16 @@ fn parse_tree<'t>(
     let places = layers.apply(text.len(), &mut tree, &mut findings);
     let root = read::file(&tree, &mut findings);
     match resolve::pipeline(&root, &mut findings) {
-        Some(pipeline) if findings.is_empty() => Ok(Parsed {
-            pipeline,
-            tree,
-            places,
-        }),
+        Some(mut pipeline) if findings.is_empty() => {
+            if let Some((model, section)) = pipeline.model.as_mut().zip(root.table("model")) {
+                model.place = mistakes::place(file_name, text, section.at);
+            }
+            Ok(Parsed {
+                pipeline,
+                tree,
+                places,
+            })
+        }
         _ => Err(findings.settle(file_name, text)),
     }
 }

@@ -16,6 +16,7 @@ use slackwater_models::{LoadError, builtin};
 use crate::pipeline::Pipeline;
 use crate::pipeline::lookups::called;
 use crate::pipeline::mirror::CALLED;
+use crate::pipeline::mistakes::Place;
 use crate::pipeline::servers::has_password;
 use crate::pipeline::spec::{FieldSpec, PropertySpec, SourceSpec};
 
@@ -24,8 +25,13 @@ use crate::pipeline::spec::{FieldSpec, PropertySpec, SourceSpec};
 #[non_exhaustive]
 pub enum PreflightError {
     /// The model, or its golden vector, does not fit the pipeline.
-    #[error(transparent)]
-    Model(#[from] LoadError),
+    #[error("{place}{source}")]
+    Model {
+        /// Where it is declared.
+        place: Place,
+        /// What does not fit.
+        source: LoadError,
+    },
     /// A file that the pipeline names cannot be read.
     #[error("cannot read {what} `{path}`: {source}")]
     Unreadable {

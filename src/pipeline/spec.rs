@@ -17,6 +17,7 @@ use slackwater_dataflow::sink::OutputStream;
 use slackwater_operators::check::Pattern;
 use slackwater_operators::expression::Expression;
 
+use crate::pipeline::mistakes::Place;
 use crate::supervisor::restart::RestartStrategy;
 
 pub use self::event::{EventSpec, FieldKind, FieldSpec, TimeSpec};
@@ -334,6 +335,8 @@ pub struct ModelSpec {
     pub batch: usize,
     /// File of inputs and scores to check at every start.
     pub golden: Option<String>,
+    /// Where it is declared.
+    pub place: Place,
 }
 
 /// Where a model is.

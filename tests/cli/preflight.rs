@@ -14,6 +14,9 @@ const SINK: &str = "path = \"out\"";
 
 /// Runs a pipeline with this change in a folder with files of all kinds; it must say this.
 fn check(old: &str, new: &str, said: &str) {
+    // What does not fit the model is said with the place where that is declared.
+    let of_model = said.starts_with("model ") || said.starts_with("golden ");
+    let said = &*format!("{}{said}", if of_model { "job.toml:153:1: " } else { "" });
     let scene = Scene::with(&[(old, new)], EVENT.as_bytes());
     scene.write("garbage.onnx", b"this is no model\n");
     scene.write("empty.onnx", b"");

@@ -83,7 +83,10 @@ impl Bench {
 fn other(pipeline: &Pipeline) -> Result<Option<Model>, PreflightError> {
     match load_model(pipeline) {
         Ok(model) => Ok(Some(model)),
-        Err(PreflightError::Model(LoadError::BatchSize { .. })) => Ok(None),
+        Err(PreflightError::Model {
+            source: LoadError::BatchSize { .. },
+            ..
+        }) => Ok(None),
         Err(error) => Err(error),
     }
 }

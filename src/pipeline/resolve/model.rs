@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::pipeline::mistakes::Findings;
+use crate::pipeline::mistakes::{Findings, Place};
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::feature::Features;
 use crate::pipeline::spec::{ModelPath, ModelSpec, OutputSpec};
@@ -27,6 +27,7 @@ pub(super) fn model(
     };
     let output = section.table("output")?;
     Some(ModelSpec {
+        place: Place::default(),
         path: path?,
         digest: match digest {
             Some(digest) => Some(digest?),
