@@ -250,7 +250,7 @@ impl<V> KeyedState<V> {
         &mut self,
         places: usize,
         mut save: impl FnMut(KeyHash, &[u8], &V),
-        mut keep: impl FnMut(&mut V) -> bool,
+        mut keep: impl FnMut(KeyHash, &[u8], &mut V) -> bool,
     ) {
         let frozen = self.changes.as_ref().and_then(Changes::frozen);
         for _ in 0..places.min(self.entities.len()) {
@@ -268,7 +268,7 @@ impl<V> KeyedState<V> {
                 entity.changed_in = None;
                 save(entity.hash, &entity.key, &entity.value);
             }
-            if keep(&mut entity.value) {
+            if keep(entity.hash, &entity.key, &mut entity.value) {
                 continue;
             }
             let hash = entity.hash.0;

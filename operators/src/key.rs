@@ -128,6 +128,16 @@ pub enum KeyPart<'k> {
     Bool(bool),
 }
 
+/// A key, and what stands behind it, which begins with a byte that no part begins with.
+pub(crate) fn without_suffix(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut rest = bytes;
+    while let Some((&[TAG_TEXT..=TAG_BOOL, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
+        let len = (u32::from_le_bytes([a, b, c, d]) as usize).min(after.len());
+        rest = after.get(len..).unwrap_or_default();
+    }
+    bytes.split_at(bytes.len() - rest.len())
+}
+
 /// Reads back what [`KeyWriter`] wrote, field by field.
 pub fn parts(key: &[u8]) -> Vec<KeyPart<'_>> {
     let mut parts = Vec::new();

@@ -22,7 +22,7 @@ proptest! {
         for (amount, key, action) in steps {
             let key = vec![key; 3];
             if action == 0 {
-                state.sweep(state.places(), |_, _, _| (), |value| *value > amount);
+                state.sweep(state.places(), |_, _, _| (), |_, _, value| *value > amount);
                 model.retain(|_, value| *value > amount);
             } else {
                 let slot = state.locate(hash(&key), &key);
@@ -101,7 +101,7 @@ impl Race {
                 let model = &mut self.model;
                 let save = |_, key: &[u8], &value: &u32| Self::put(delta, key, value);
                 let mut gone = Vec::new();
-                self.state.sweep(places, save, |value| {
+                self.state.sweep(places, save, |_, _, value| {
                     let keep = *value > above;
                     if !keep {
                         gone.push(*value);

@@ -144,7 +144,7 @@ impl FeatureStage {
             let write = |out: &mut Vec<u8>| histories.borrow_mut().write(history, out);
             saved.put(spread.group(hash), key, write);
         };
-        let keep = |history: &mut KeyHistory| histories.borrow_mut().keep(history);
+        let keep = |_, _: &[u8], history: &mut KeyHistory| histories.borrow_mut().keep(history);
         self.state.sweep(places, save, keep);
     }
 

@@ -9,6 +9,9 @@
 //! Alternatives: two stacks need a stack for each measure and window, one of them as long as the window, and are made anew from time to
 //! time, all at once; and in arrival order an older event would look for a window that has been given up already.
 
+use std::cell::Cell;
+use std::ops::Range;
+
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
@@ -118,6 +121,17 @@ pub(super) struct Log {
     newest: Vec<HashMap<Word, u64, Xxh3DefaultBuilder>>,
     /// Events handled so far.
     turns: u64,
+    /// What checkpoints have of it.
+    kept: Kept,
+}
+
+/// What checkpoints have of a log.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    /// Chunks of events that they have, first and behind the last.
+    chunks: Cell<(u64, u64)>,
+    /// Least number of an event that is another since; none less than that.
+    changed_from: Cell<u64>,
 }
 
 impl Log {
@@ -139,6 +153,18 @@ impl Log {
     /// Events handled so far, those that were dropped among them.
     pub(super) fn turns(&self) -> u64 {
         self.turns
+    }
+
+    /// The chunks that checkpoints have, and from which event on the log is another now.
+    pub(super) fn saved(&self) -> (Range<u64>, u64) {
+        let (from, to) = self.kept.chunks.get();
+        (from..to, self.kept.changed_from.get())
+    }
+
+    /// Told that checkpoints have these chunks now, as they are, and what follows them.
+    pub(super) fn note_saved(&self, chunks: Range<u64>) {
+        self.kept.chunks.set((chunks.start, chunks.end));
+        self.kept.changed_from.set(u64::MAX);
     }
 
     /// Their times, in the order of the log.
@@ -168,6 +194,7 @@ impl Log {
         let before = std::mem::take(self);
         let kept = before.len() as u64;
         self.begin_at(kept.max(1).next_multiple_of(ORIGIN) - kept, before.turns);
+        self.kept.chunks.set(before.kept.chunks.get());
         for number in before.begin()..before.end() {
             let entry = before.entry(shape, number);
             let mut words = entry.words.to_vec();
@@ -221,6 +248,8 @@ impl Log {
 
     /// The same of an event that was handled before a restart; its turn is known.
     pub(super) fn put(&mut self, shape: &Shape, number: u64, time: i64, words: &mut [Word]) {
+        let changed_from = self.kept.changed_from.get();
+        self.kept.changed_from.set(changed_from.min(number));
         self.remember_newest(shape);
         if number < self.end() {
             self.move_up(shape, number);

@@ -9,6 +9,8 @@ mod log;
 mod plan;
 mod saved;
 
+use std::cell::RefCell;
+use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -22,10 +24,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::measure::MARKS_MAX;
 pub use self::plan::{Aggregate, AggregateKind, Among, Over, WindowPlan};
+pub use self::saved::read_plain;
 
 use self::log::{Log, Piece};
 use self::measure::{Measure, Measured, NULL, Word};
 use self::plan::{Column, LogOrder, LogPlan, Reading, number};
+use self::saved::Restoring;
 use crate::batch::{Cell, Row, RowBatch, Rows};
 use crate::expression::values::RowValues;
 use crate::key::KeyWriter;
@@ -55,6 +59,8 @@ pub struct WindowStage {
     sweeps: Sweeps,
     /// Windows of the snapshot under way that had to be written before they changed.
     saved_early: StateDelta,
+    /// The key that entries of a checkpoint are being given of.
+    restoring: Option<Restoring>,
 }
 
 impl WindowStage {
@@ -69,6 +75,7 @@ impl WindowStage {
             watermark: EventTime::MIN,
             sweeps: Sweeps::default(),
             saved_early: StateDelta::default(),
+            restoring: None,
             plan,
         }
     }
@@ -101,9 +108,8 @@ impl WindowStage {
         for slot in self.slots.iter().copied().flatten() {
             if self.state.note_change(slot) {
                 let (hash, key, windows) = self.state.entry(slot);
-                let group = self.plan.spread.group(hash);
-                let write = |out: &mut Vec<u8>| saved::write(&self.logs, windows, out);
-                self.saved_early.put(group, key, write);
+                let place = (self.plan.spread.group(hash), key);
+                saved::save(&self.logs, windows, place, &mut self.saved_early);
             }
         }
     }
@@ -408,17 +414,24 @@ impl Operator for WindowStage {
         let Some(places) = self.sweeps.due(watermark, reach_ms, places) else {
             return;
         };
-        let (saved, spread, logs) = (&mut self.saved_early, &self.plan.spread, &self.logs);
+        let (spread, logs) = (&self.plan.spread, &self.logs);
+        let early = RefCell::new(&mut self.saved_early);
         let save = |hash, key: &[u8], windows: &KeyWindows| {
-            let write = |out: &mut Vec<u8>| saved::write(logs, windows, out);
-            saved.put(spread.group(hash), key, write);
+            let place = (spread.group(hash), key);
+            saved::save(logs, windows, place, &mut early.borrow_mut());
         };
         let watermark = self.watermark;
-        let keep = |windows: &mut KeyWindows| {
+        let keep = |hash, key: &[u8], windows: &mut KeyWindows| {
             for (plan, log) in logs.iter().zip(&mut windows.logs) {
                 plan.forget(log, watermark);
             }
-            windows.logs.iter().any(|log| log.len() > 0)
+            let is_left = windows.logs.iter().any(|log| log.len() > 0);
+            if !is_left {
+                // Of the key itself the state says so. What the chunks hold nobody sees, now or after a restart.
+                let place = (spread.group(hash), key);
+                saved::forget(windows, place, &mut early.borrow_mut());
+            }
+            is_left
         };
         self.state.sweep(places, save, keep);
     }
@@ -437,19 +450,42 @@ impl Operator for WindowStage {
         self.state.save(KEYS_PER_PART, |hash, key, value| {
             let group = spread.group(hash);
             match value {
-                Saved::Value(windows) => {
-                    delta.put(group, key, |out| saved::write(&self.logs, windows, out));
-                }
+                Saved::Value(windows) => saved::save(&self.logs, windows, (group, key), delta),
                 Saved::Dropped => delta.remove(group, key),
             }
         })
     }
 
     fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
-        let windows = saved::read(&self.logs, entry.value);
-        let slot = self.state.locate(KeyHash::of(entry.key), entry.key);
-        *self.state.value_mut(slot) = windows.ok_or_else(|| entry.is_strange())?;
-        if entry.anew {
+        if let Some(restoring) = &mut self.restoring
+            && restoring.take(entry.key, entry.value)
+        {
+            return Ok(());
+        }
+        self.finish_restoring()?;
+        let begun = Restoring::begin(entry.group, entry.key, entry.value, entry.anew);
+        self.restoring = Some(begun.ok_or_else(|| entry.is_strange())?);
+        Ok(())
+    }
+
+    fn on_restored(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.finish_restoring()?)
+    }
+}
+
+impl WindowStage {
+    /// All entries of a key are there.
+    fn finish_restoring(&mut self) -> Result<(), StrangeEntry> {
+        let Some(restored) = self.restoring.take() else {
+            return Ok(());
+        };
+        let windows = restored.windows(&self.logs).ok_or_else(|| StrangeEntry {
+            group: restored.group.0,
+            key: restored.key.clone(),
+        })?;
+        let slot = self.state.locate(KeyHash::of(&restored.key), &restored.key);
+        *self.state.value_mut(slot) = windows;
+        if restored.anew {
             self.state.note_change(slot);
         }
         Ok(())

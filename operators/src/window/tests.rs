@@ -3,6 +3,7 @@
 mod expected;
 mod logs;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::collection::vec;
@@ -11,7 +12,7 @@ use proptest::sample::select;
 use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
-use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
+use slackwater_dataflow::place::{KeyGroup, KeyHash, Offset, PartitionId, Spread};
 use slackwater_dataflow::snapshot::{Progress, SavedEntry, StateDelta};
 
 use self::expected::expected;
@@ -41,6 +42,11 @@ struct Event {
     amount: Option<f64>,
 }
 
+/// The bytes of a key: a text of one character.
+fn key(name: u8) -> [u8; 6] {
+    [1, 1, 0, 0, 0, name]
+}
+
 fn batch(events: &[Event], aggregates: usize) -> RowBatch {
     let mut rows = Rows::with_capacity(FIELDS + aggregates, events.len(), 0);
     for (at, event) in events.iter().enumerate() {
@@ -57,8 +63,8 @@ fn batch(events: &[Event], aggregates: usize) -> RowBatch {
             offset: Offset(at as u64),
             time: EventTime(event.time),
             order_time: EventTime(event.time),
-            key_hash: KeyHash::of(&[event.key]),
-            key: &[event.key],
+            key_hash: KeyHash::of(&key(event.key)),
+            key: &key(event.key),
             origin: &[],
             record,
             cells: &cells,
@@ -205,26 +211,48 @@ fn plan(aggregates: &[Aggregate], in_time_order: bool) -> Arc<WindowPlan> {
     })
 }
 
-/// All that a stage has to save, into another one.
-fn restarted(stage: &mut WindowStage, plan: &Arc<WindowPlan>) -> WindowStage {
-    stage.on_epoch_closed();
-    let mut delta = StateDelta::default();
-    while matches!(stage.snapshot(&mut delta), Progress::More) {}
-    delta.sort();
-    let mut next = WindowStage::new(Arc::clone(plan));
-    next.will_be_saved();
-    for (group, key, value) in delta.entries() {
-        if let Some(value) = value {
+/// What checkpoints have, one built on the other.
+#[derive(Default)]
+struct Kept {
+    entries: BTreeMap<(u16, Vec<u8>), Vec<u8>>,
+    /// Bytes of the last one alone.
+    last_bytes: usize,
+}
+
+impl Kept {
+    /// Takes a checkpoint of a stage.
+    fn checkpoint(&mut self, stage: &mut WindowStage) {
+        stage.on_epoch_closed();
+        let mut delta = StateDelta::default();
+        while matches!(stage.snapshot(&mut delta), Progress::More) {}
+        delta.sort();
+        self.last_bytes = delta.bytes();
+        for (group, key, value) in delta.entries() {
+            let place = (group.0, key.to_vec());
+            match value {
+                Some(value) => drop(self.entries.insert(place, value.to_vec())),
+                None => drop(self.entries.remove(&place)),
+            }
+        }
+    }
+
+    /// A stage that begins with it.
+    fn restored(&self, plan: &Arc<WindowPlan>, anew: bool) -> WindowStage {
+        let mut next = WindowStage::new(Arc::clone(plan));
+        next.will_be_saved();
+        for ((group, key), value) in &self.entries {
+            let group = KeyGroup(*group);
             let saved = SavedEntry {
                 group,
                 key,
                 value,
-                anew: true,
+                anew,
             };
             next.restore(saved).unwrap();
         }
+        next.on_restored().unwrap();
+        next
     }
-    next
 }
 
 fn close(found: Option<f64>, wanted: Option<f64>) -> bool {
@@ -242,10 +270,19 @@ fn check(aggregates: &[Aggregate], steps: &[(Event, i64)], in_time_order: bool, 
         WindowStage::new(Arc::clone(&plan)),
     );
     eager.will_be_saved();
+    let mut kept = Kept::default();
     for (at, (event, watermark)) in events.iter().enumerate() {
         let found = handle(&mut lazy, std::slice::from_ref(event), aggregates.len());
+        if at % 17 == restart % 17 {
+            kept.checkpoint(&mut eager);
+        }
         if at == restart % events.len() {
-            eager = restarted(&mut eager, &plan);
+            kept.checkpoint(&mut eager);
+            let anew = restart % 2 == 0;
+            eager = kept.restored(&plan, anew);
+            if anew {
+                kept = Kept::default();
+            }
         }
         let again = handle(&mut eager, std::slice::from_ref(event), aggregates.len());
         eager.on_watermark(EventTime(*watermark));
@@ -330,4 +367,48 @@ fn are_keys_dropped_that_nobody_sees() {
         200,
         "the last events of a key are so for good"
     );
+}
+
+/// A checkpoint writes what is new of a key, however many events it has, and keeps nothing of what nobody sees.
+#[test]
+fn does_a_checkpoint_of_a_long_window_write_little() {
+    let count = Aggregate {
+        kind: AggregateKind::Sum(AMOUNT),
+        over: Over::Time(10_000),
+        among: None,
+        includes_self: true,
+        into: FieldIndex(FIELDS),
+    };
+    let plan = plan(&[count], true);
+    let mut stage = WindowStage::new(Arc::clone(&plan));
+    stage.will_be_saved();
+    let event = |time| Event {
+        key: 0,
+        time,
+        text: None,
+        amount: Some(1.0),
+    };
+    let mut kept = Kept::default();
+    for time in 0..30_000 {
+        handle(&mut stage, &[event(time)], 1);
+        stage.on_watermark(EventTime(time));
+        if time % 100 == 99 {
+            kept.checkpoint(&mut stage);
+            assert!(
+                kept.last_bytes < 8_000,
+                "{} bytes at {time}",
+                kept.last_bytes
+            );
+        }
+    }
+    // Of the last 10,000 events each takes three words.
+    let bytes: usize = kept.entries.values().map(Vec::len).sum();
+    assert!((240_000..250_000).contains(&bytes), "{bytes} bytes");
+    let mut again = kept.restored(&plan, false);
+    let found = handle(&mut again, &[event(30_000)], 1);
+    assert_eq!(found[0][0], Some(10_000.0));
+    // When all of it has expired, nothing is left.
+    (1..=80).for_each(|step| stage.on_watermark(EventTime(30_000 + step * 2_000)));
+    kept.checkpoint(&mut stage);
+    assert_eq!((stage.keys(), kept.entries.len()), (0, 0));
 }
