@@ -8,6 +8,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::effective::effective;
 use crate::pipeline::layers::Layers;
 use crate::pipeline::preflight::written_secrets;
+use crate::pipeline::spec::{FeatureSpec, Order, Over, SourceSpec};
 
 /// Checks a pipeline file and what it names: its model, its golden vector, its input files, the place of
 /// its outputs.
@@ -46,6 +47,7 @@ impl Check {
         });
         let mut notes = written_secrets(&pipeline);
         notes.extend(note);
+        notes.extend(in_arrival_order(&pipeline));
         if self.json {
             print(&object(&pipeline, &found, &notes).to_string())?;
         } else {
@@ -69,6 +71,41 @@ impl Check {
         let shown = effective(&text.name, &text.bytes, &layers);
         print(shown.map_err(Failure::Mistakes)?.trim_end())
     }
+}
+
+/// What features over windows mean in the order of arrival, and what they cost, that a person may not think of.
+fn in_arrival_order(pipeline: &Pipeline) -> Vec<String> {
+    if pipeline.job.order != Order::Arrival {
+        return Vec::new();
+    }
+    let needed = pipeline.needed_features().into_iter();
+    let of_windows: Vec<_> = needed.filter(|feature| feature.is_of_window()).collect();
+    let mut notes = Vec::new();
+    if of_windows
+        .iter()
+        .any(|feature| feature.window.key.is_some())
+    {
+        notes.push(
+            "features of another key, in order = \"arrival\": between partitions it is chance which event comes first, and so \
+             they differ from run to run; order = \"event_time\" makes them the same each time"
+                .to_owned(),
+        );
+    }
+    let may_be_silent = match &pipeline.source {
+        SourceSpec::Kafka(_) => true,
+        SourceSpec::File { follow, .. } => *follow,
+        SourceSpec::Generator(_) | SourceSpec::Stdin => false,
+    };
+    let of_time = |feature: &&FeatureSpec| matches!(feature.window.over, Over::Time(_));
+    let keeps = may_be_silent && pipeline.event.idle_timeout_ms.is_none();
+    if keeps && of_windows.iter().any(of_time) {
+        notes.push(
+            "windows of time, in order = \"arrival\" and without `idle_timeout`: while one partition is silent, all events \
+             that have come stay in memory, since it might bring older ones"
+                .to_owned(),
+        );
+    }
+    notes
 }
 
 fn object(pipeline: &Pipeline, found: &Findings, notes: &[String]) -> Value {

@@ -78,6 +78,8 @@ pub enum Refusal {
 
 const CHANGED: &str =
     "State and outputs would mean something else: put it back, or start over with `--fresh`";
+const CHANGED_WINDOWS: &str = "State and outputs would mean something else: what is kept of each key is its [history] and what features need of \
+                               other windows. Put these back as they were, or start over with `--fresh`";
 const CHANGED_FEATURES: &str = "With `--allow-new-features` the job goes on with the new ones, on the histories that it has; \
                                 `--fresh` starts over";
 
@@ -295,12 +297,15 @@ fn refuse_changes(
     if changes.is_empty() || (only_features && resuming.allow_new_features) {
         return Ok(());
     }
+    let keeps_else = changes.iter().any(|change| change.part == "history");
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     Err(Refusal::Changed {
         epoch: manifest.map_or(0, |manifest| manifest.epoch.0),
         changes: changes.join("; "),
         way_on: if only_features {
             CHANGED_FEATURES
+        } else if keeps_else {
+            CHANGED_WINDOWS
         } else {
             CHANGED
         },

@@ -50,6 +50,8 @@ pub use spec::Pipeline;
 
 use layers::{Layers, Places};
 use mistakes::Findings;
+use read::Section;
+use slackwater_operators::window::MARKS_MAX;
 use toml::de::DeTable;
 
 /// A pipeline file is written by hand; a larger one is some other file named by accident, and
@@ -106,6 +108,9 @@ fn parse_tree<'t>(
     let places = layers.apply(text.len(), &mut tree, &mut findings);
     let root = read::file(&tree, &mut findings);
     match resolve::pipeline(&root, &mut findings) {
+        Some(pipeline) if findings.is_empty() && has_excess(&pipeline, &root, &mut findings) => {
+            Err(findings.settle(file_name, text))
+        }
         Some(mut pipeline) if findings.is_empty() => {
             if let Some((model, section)) = pipeline.model.as_mut().zip(root.table("model")) {
                 model.place = mistakes::place(file_name, text, section.at);
@@ -118,6 +123,19 @@ fn parse_tree<'t>(
         }
         _ => Err(findings.settle(file_name, text)),
     }
+}
+
+/// Whether features ask for more of windows than can be kept, which is a mistake of the last one.
+fn has_excess(pipeline: &Pipeline, root: &Section, findings: &mut Findings) -> bool {
+    let last = root.tables("feature").last().map(|section| section.at);
+    let Some(((key, marks), at)) = plan::features::excess(pipeline).zip(last) else {
+        return false;
+    };
+    let message = format!(
+        "features over windows of key {key} have {marks} different `where` and `distinct`, at most {MARKS_MAX} go together"
+    );
+    findings.add(at, message);
+    true
 }
 
 /// The text of a pipeline file, or the one mistake that is to be told of a file that is none.

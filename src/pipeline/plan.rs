@@ -1,6 +1,6 @@
 //! A typed pipeline as plans of the stages: every index in the place where a stage looks for it.
 
-mod features;
+pub(super) mod features;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +171,18 @@ impl Plans {
 }
 
 impl Plans {
+    /// The windows that the stage of this name keeps, and the fields of their key; none if it keeps none.
+    pub(crate) fn windows_of(&self, name: &str) -> Option<(Vec<usize>, &WindowPlan)> {
+        let fields = |key: &[FieldIndex]| key.iter().map(|field| field.0).collect();
+        if name == stage::WINDOWS {
+            let own = fields(&self.ingest.schema.key);
+            return Some((own, self.windows.as_deref()?));
+        }
+        let of_hop = |hop: &&HopPlan| name == stage::at_hop(stage::WINDOWS, &hop.name);
+        let hop = self.hops.iter().find(of_hop)?;
+        Some((fields(&hop.key), &hop.windows))
+    }
+
     /// Whether something is computed over windows that histories do not have.
     pub fn computes_windows(&self) -> bool {
         self.windows.is_some() || !self.hops.is_empty()

@@ -228,7 +228,8 @@ impl Operator for FeatureStage {
 
     fn restore(&mut self, entry: SavedEntry<'_>) -> Result<(), StrangeEntry> {
         let Some(histories) = &mut self.histories else {
-            return Err(entry.is_strange());
+            // Of features that are no more: nobody reads it, and it stays where it is.
+            return Ok(());
         };
         let history = histories.read_saved(entry.value);
         let slot = self.state.locate(KeyHash::of(entry.key), entry.key);

@@ -404,10 +404,9 @@ impl Operator for WindowStage {
 
     fn on_watermark(&mut self, watermark: EventTime) {
         self.watermark = self.watermark.max(watermark);
-        // A log whose window has no end in time keeps its key for good.
-        let mut reaches = self.logs.iter().map(|plan| plan.reach_ms);
-        let longest = |longest: u64, reach: Option<u64>| reach.map(|reach| longest.max(reach));
-        let Some(reach_ms) = reaches.try_fold(0, longest) else {
+        // A log whose window has no end in time keeps its key for good, but not what another log has of it.
+        let reaches = self.logs.iter().filter_map(|plan| plan.reach_ms);
+        let Some(reach_ms) = reaches.max() else {
             return;
         };
         let places = self.state.places();

@@ -10,7 +10,7 @@ use slackwater_dataflow::checkpoint::manifest::ChainObject;
 use slackwater_dataflow::checkpoint::state_file::Entry;
 use slackwater_dataflow::checkpoint::state_merge::StateChain;
 use slackwater_operators::key::{KeyPart, parts};
-use slackwater_operators::{history, order};
+use slackwater_operators::{history, order, window};
 
 use crate::cli::checkpoints::{Opened, open};
 use crate::cli::{Failure, PipelineArgument, output_error, print_some};
@@ -57,7 +57,7 @@ fn each_line(
 ) -> Result<(), Failure> {
     let manifest = opened.manifest(number)?;
     let groups = GroupSet::all();
-    let cells = Plans::new(&opened.pipeline, 1).ingest.shape().fields;
+    let plans = Plans::new(&opened.pipeline, 1);
     for chain in &manifest.chains {
         let objects = chain.iter().map(ChainObject::object);
         let chain = StateChain::open(opened.store.as_ref(), objects);
@@ -66,7 +66,7 @@ fn each_line(
             let merge = chain.merge(&stage, &groups);
             let mut merge = merge.map_err(|error| opened.failure(error))?;
             while let Some(entry) = merge.next_entry().map_err(|error| opened.failure(error))? {
-                let line = line(&opened.pipeline, cells, &stage, entry).ok_or_else(|| {
+                let line = line(&opened.pipeline, &plans, &stage, entry).ok_or_else(|| {
                     opened.failure(format!(
                         "stage `{stage}` holds what this pipeline did not write: is it the job's own?"
                     ))
@@ -80,20 +80,30 @@ fn each_line(
     Ok(())
 }
 
-/// An entry of a stage; rows that wait have so many cells.
-fn line(pipeline: &Pipeline, cells: usize, stage: &str, entry: Entry<'_>) -> Option<Value> {
+/// An entry of a stage.
+fn line(pipeline: &Pipeline, plans: &Plans, stage: &str, entry: Entry<'_>) -> Option<Value> {
     let value = entry.value?;
     let (group, fields) = (entry.group.0, &pipeline.event.fields);
     if stage::is_order(stage) {
-        let waiting = order::read_plain(entry.key, value, cells)?;
+        let waiting = order::read_plain(entry.key, value, plans.ingest.shape().fields)?;
         return Some(json!({
             "stage": stage,
             "key_group": group,
-            "key": key(pipeline, waiting.key),
+            "key": key(pipeline, &pipeline.event.key, waiting.key),
             "order_time": waiting.order_time,
             "partition": waiting.partition,
             "offset": waiting.offset,
             "record": String::from_utf8_lossy(waiting.record),
+        }));
+    }
+    if let Some((names, windows)) = plans.windows_of(stage) {
+        let (bytes, times) = window::read_plain(windows, entry.key, value)?;
+        let events = times.iter().map(|time| json!({ "time": time }));
+        return Some(json!({
+            "stage": stage,
+            "key_group": group,
+            "key": key(pipeline, &names, bytes),
+            "events": events.collect::<Vec<_>>(),
         }));
     }
     let kept = &pipeline.history.as_ref()?.fields;
@@ -110,18 +120,15 @@ fn line(pipeline: &Pipeline, cells: usize, stage: &str, entry: Entry<'_>) -> Opt
     Some(json!({
         "stage": stage,
         "key_group": group,
-        "key": key(pipeline, entry.key),
+        "key": key(pipeline, &pipeline.event.key, entry.key),
         "events": events.collect::<Vec<_>>(),
     }))
 }
 
 /// The fields of a key by name.
-fn key(pipeline: &Pipeline, bytes: &[u8]) -> Value {
+fn key(pipeline: &Pipeline, fields: &[usize], bytes: &[u8]) -> Value {
     let event = &pipeline.event;
-    let names = event
-        .key
-        .iter()
-        .filter_map(|&field| event.fields.get(field));
+    let names = fields.iter().filter_map(|&field| event.fields.get(field));
     let values = parts(bytes).into_iter().map(|part| match part {
         KeyPart::Text(text) => json!(text),
         KeyPart::Int(value) => json!(value),

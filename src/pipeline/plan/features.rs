@@ -62,7 +62,8 @@ pub(super) fn columns(pipeline: &Pipeline, spread: Spread) -> Columns {
     let all = needed(pipeline);
     let features: Vec<Feature> = all.flat_map(|it| reader.columns(it.spec)).collect();
     let needs_history = features.iter().any(|feature| feature.kind.reads_history());
-    let history = pipeline.history.as_ref().filter(|_| needs_history);
+    let is_read = needs_history || pipeline.mirror.is_some();
+    let history = pipeline.history.as_ref().filter(|_| is_read);
     let Reader {
         tallies,
         stations,
@@ -102,6 +103,27 @@ pub(super) fn columns(pipeline: &Pipeline, spread: Spread) -> Columns {
         computed,
         derived: derived(pipeline, outgoing),
     }
+}
+
+/// A key whose windows have more conditions, and values to be told apart, than go together, and how many they are.
+pub(in crate::pipeline) fn excess(pipeline: &Pipeline) -> Option<(String, usize)> {
+    let spread = Spread {
+        key_groups: 1,
+        workers: 1,
+        shards: 1,
+    };
+    let Columns { windows, hops, .. } = columns(pipeline, spread);
+    let mut plans = hops.iter().chain(&windows);
+    plans.find_map(|plan| {
+        let excess = plan.excess()?;
+        let job = || pipeline.event.key.iter().copied().map(FieldIndex).collect();
+        let key: Vec<FieldIndex> = plan.key.clone().unwrap_or_else(job);
+        let fields = key
+            .iter()
+            .filter_map(|field| pipeline.event.fields.get(field.0));
+        let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+        Some((names.join(", "), excess))
+    })
 }
 
 /// What is made of other features: in the order of the file, in which none looks at one below it.
