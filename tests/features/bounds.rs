@@ -1,0 +1,121 @@
+//! A number and how far another order of additions may be from it.
+
+use crate::declared::Transform;
+
+/// Where a number is that was computed in 64 bits, in whatever order.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    least: f64,
+    most: f64,
+    /// It may be no number as well.
+    doubtful: bool,
+}
+
+impl Bounds {
+    pub fn exactly(number: f64) -> Self {
+        Bounds::about(number, 0.0)
+    }
+
+    pub fn about(number: f64, error: f64) -> Self {
+        Bounds {
+            least: number - error,
+            most: number + error,
+            doubtful: false,
+        }
+    }
+
+    /// All transforms rise or fall all the way, so the ends become the ends.
+    pub fn transformed(self, transform: Transform) -> Self {
+        match transform {
+            // Below -1 there is none.
+            Transform::Log1p if self.least < -1.0 && self.most >= -1.0 => Bounds {
+                least: f64::NEG_INFINITY,
+                most: self.most.ln_1p(),
+                doubtful: true,
+            },
+            Transform::Log1p => self.mapped(f64::ln_1p),
+            Transform::Clip(least, most) => self.mapped(|number| {
+                if number < least {
+                    least
+                } else if number > most {
+                    most
+                } else {
+                    number
+                }
+            }),
+            Transform::Scale(mean, deviation) => self.mapped(|number| (number - mean) / deviation),
+        }
+    }
+
+    pub fn with(self, other: Bounds, form: impl Fn(f64, f64) -> f64) -> Self {
+        let ends = [
+            form(self.least, other.least),
+            form(self.least, other.most),
+            form(self.most, other.least),
+            form(self.most, other.most),
+        ];
+        Bounds {
+            least: ends.into_iter().fold(f64::NAN, f64::min),
+            most: ends.into_iter().fold(f64::NAN, f64::max),
+            doubtful: self.doubtful || other.doubtful,
+        }
+    }
+
+    fn mapped(self, form: impl Fn(f64) -> f64) -> Self {
+        let (one, other) = (form(self.least), form(self.most));
+        Bounds {
+            least: one.min(other),
+            most: one.max(other),
+            doubtful: self.doubtful,
+        }
+    }
+
+    /// Whether this is what is written of it: rounded to 32 bits; nothing where that is no finite number.
+    #[expect(clippy::cast_possible_truncation, reason = "rounded once, at the end")]
+    pub fn admit(self, found: Option<f64>) -> bool {
+        let (least, most) = (self.least as f32, self.most as f32);
+        let slack = |end: f32| 1e-6 * f64::from(end.abs().max(1.0));
+        let Some(found) = found else {
+            return self.doubtful || !least.is_finite() || !most.is_finite();
+        };
+        let above = least == f32::NEG_INFINITY || found >= f64::from(least) - slack(least);
+        let below = most == f32::INFINITY || found <= f64::from(most) + slack(most);
+        above && below
+    }
+}
+
+#[test]
+fn which_numbers_are_admitted() {
+    let check = |bounds: Bounds, found: Option<f64>, expected: bool| {
+        assert_eq!(bounds.admit(found), expected, "{bounds:?} {found:?}");
+    };
+    check(Bounds::exactly(2.0), Some(2.0), true);
+    check(Bounds::exactly(2.0), Some(2.000_001), true);
+    check(Bounds::exactly(2.0), Some(2.000_003), false);
+    check(Bounds::exactly(2.0), None, false);
+    check(Bounds::exactly(f64::NAN), None, true);
+    check(Bounds::exactly(f64::NAN), Some(0.0), false);
+    check(Bounds::exactly(1e300), None, true);
+    check(Bounds::exactly(1e300), Some(3e38), false);
+    check(Bounds::about(1.0, 0.5), Some(1.4), true);
+    check(Bounds::about(1.0, 0.5), Some(1.6), false);
+    let log1p = |number, error| Bounds::about(number, error).transformed(Transform::Log1p);
+    check(log1p(-1.0, 0.1), None, true);
+    check(log1p(-1.0, 0.1), Some(-40.0), true);
+    check(log1p(-1.0, 0.1), Some(0.0), false);
+    check(log1p(-2.0, 0.0), Some(0.0), false);
+    let falling = Bounds::about(1.0, 0.5).transformed(Transform::Scale(0.0, -1.0));
+    check(falling, Some(-1.4), true);
+    check(falling, Some(-0.4), false);
+    // What is no number stays none.
+    check(
+        log1p(-2.0, 0.0).transformed(Transform::Clip(0.0, 1.0)),
+        None,
+        true,
+    );
+    check(
+        log1p(-2.0, 0.0).transformed(Transform::Clip(0.0, 1.0)),
+        Some(0.0),
+        false,
+    );
+}

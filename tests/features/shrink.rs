@@ -1,0 +1,117 @@
+//! The smallest case that still differs, as far as leaving things out finds it.
+
+use crate::declared::{Feature, Window};
+use crate::job::{Case, Fault, check};
+
+/// Most tries: each runs three jobs.
+const TRIES: usize = 400;
+
+/// Leaves out what the difference does not need, and gives what is left with what is wrong with it.
+pub fn smallest(case: Case, fault: Fault) -> (Case, Fault) {
+    let mut shrinking = Shrinking {
+        case,
+        fault,
+        tries: TRIES,
+    };
+    while shrinking.round() && shrinking.tries > 0 {}
+    (shrinking.case, shrinking.fault)
+}
+
+struct Shrinking {
+    case: Case,
+    fault: Fault,
+    tries: usize,
+}
+
+impl Shrinking {
+    /// Whether anything could be left out.
+    fn round(&mut self) -> bool {
+        let mut less = self.features();
+        less |= self.records();
+        less |= self.simpler();
+        less
+    }
+
+    /// Takes a smaller case if it is wrong in the same way.
+    fn take(&mut self, case: Case) -> bool {
+        if self.tries == 0 {
+            return false;
+        }
+        self.tries -= 1;
+        match (check(&case), &self.fault) {
+            (Err(fault @ Fault::Differs(_)), Fault::Differs(_))
+            | (Err(fault @ Fault::Unusable(_)), Fault::Unusable(_)) => {
+                (self.case, self.fault) = (case, fault);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn features(&mut self) -> bool {
+        let mut less = false;
+        let mut nth = 0;
+        while nth < self.case.pipeline.features.len() && self.case.pipeline.features.len() > 1 {
+            let mut case = self.case.clone();
+            case.pipeline.features.remove(nth);
+            if self.take(case) {
+                less = true;
+            } else {
+                nth += 1;
+            }
+        }
+        less
+    }
+
+    /// Halves first, then quarters, and so on.
+    fn records(&mut self) -> bool {
+        let mut less = false;
+        for file in 0..self.case.inputs.len() {
+            let mut length = self.case.inputs[file].records.len();
+            while length > 0 {
+                let mut start = 0;
+                while start < self.case.inputs[file].records.len() {
+                    let mut case = self.case.clone();
+                    let records = &mut case.inputs[file].records;
+                    let end = records.len().min(start + length);
+                    records.drain(start..end);
+                    if self.take(case) {
+                        less = true;
+                    } else {
+                        start += length;
+                    }
+                }
+                length /= 2;
+            }
+        }
+        less
+    }
+
+    fn simpler(&mut self) -> bool {
+        let is_plain = |it: &Feature| it.transforms.is_empty() && it.condition.is_none();
+        let mut less = false;
+        for nth in 0..self.case.pipeline.features.len() {
+            let feature = &self.case.pipeline.features[nth];
+            if !is_plain(feature) && feature.of != "share" {
+                let mut case = self.case.clone();
+                case.pipeline.features[nth].transforms.clear();
+                case.pipeline.features[nth].condition = None;
+                less |= self.take(case);
+            }
+        }
+        let features = &self.case.pipeline.features;
+        let of_history = |it: &Feature| it.window == Some(Window::History);
+        let unused = self.case.pipeline.history.is_some() && !features.iter().any(of_history);
+        if unused {
+            let mut case = self.case.clone();
+            case.pipeline.history = None;
+            less |= self.take(case);
+        }
+        if !self.case.pipeline.checks.is_empty() {
+            let mut case = self.case.clone();
+            case.pipeline.checks.pop();
+            less |= self.take(case);
+        }
+        less
+    }
+}
