@@ -52,16 +52,44 @@ impl Input {
 const START_MS: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 86_400_000;
 
+/// How many records a case has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Most of them: up to 40.
+    Few,
+    /// Up to 250.
+    Some,
+    /// Up to 1,400.
+    Many,
+}
+
+impl Size {
+    pub fn draw(dice: &mut Dice) -> Self {
+        match dice.below(100) {
+            0..77 => Size::Few,
+            77..97 => Size::Some,
+            _ => Size::Many,
+        }
+    }
+
+    /// The oracle goes through all events for each feature of each event.
+    pub fn features_max(self) -> usize {
+        match self {
+            Size::Few | Size::Some => usize::MAX,
+            Size::Many => 4,
+        }
+    }
+}
+
 /// One file, or some.
-pub fn draw(dice: &mut Dice, drawn: &Drawn, files: usize) -> Vec<Input> {
-    let most = match dice.below(100) {
-        0..75 => 40,
-        75..96 => 250,
-        _ => 900,
+pub fn draw(dice: &mut Dice, drawn: &Drawn, files: usize, size: Size) -> Vec<Input> {
+    let count = match size {
+        Size::Few => 1 + dice.below(40),
+        Size::Some => 1 + dice.below(250),
+        Size::Many => 600 + dice.below(800),
     };
-    let count = 1 + dice.below(most);
     let start = dice.of(&[START_MS, START_MS + 82_799_999, 0, -5 * DAY_MS]);
-    let one_key = dice.percent(20);
+    let one_key = dice.percent(if size == Size::Few { 20 } else { 50 });
     let mut clocks: Vec<Clock> = (0..files)
         .map(|_| Clock::new(start + dice.within(0..=10) * drawn.tick_ms))
         .collect();

@@ -6,13 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 use slackwater::job::{Job, Product};
 use slackwater::pipeline::Pipeline as Parsed;
+use slackwater::pipeline::graph::{Blueprint, Ending};
 use slackwater_connectors::file::Existing;
+use slackwater_connectors::memory::{MemorySink, MemorySource, Schedule, Turn};
+use slackwater_dataflow::clock::{Clock, SystemClock};
+use slackwater_dataflow::place::PartitionId;
+use slackwater_dataflow::sink::OutputStream;
+use slackwater_dataflow::worker::WorkerGroup;
 
 use crate::declared::{Pipeline, Value};
+use crate::dice::Dice;
 use crate::events::Input;
 use crate::oracle::{Outcome, Place, outcomes};
 
@@ -24,6 +32,36 @@ const WORKERS: [usize; 3] = [1, 2, 4];
 pub struct Case {
     pub pipeline: Pipeline,
     pub inputs: Vec<Input>,
+    pub polls: Polls,
+}
+
+/// How the inputs are polled in memory.
+#[derive(Clone, Debug)]
+pub struct Polls {
+    pub workers: usize,
+    /// Of a single file, numbers of records until all are read. A script of several would wait for a partition that is too
+    /// far ahead.
+    pub turns: Vec<usize>,
+    /// Of several files.
+    pub seed: u64,
+    /// In event-time order, what may wait in memory; more goes to disk.
+    pub waiting_bytes: u64,
+}
+
+impl Polls {
+    pub fn draw(dice: &mut Dice, inputs: &[Input]) -> Self {
+        let most = dice.of(&[1, 5, 40]);
+        let turns = match inputs {
+            [one] => one.records.iter().map(|_| 1 + dice.below(most)).collect(),
+            _ => Vec::new(),
+        };
+        Polls {
+            turns,
+            seed: dice.below(1 << 32) as u64,
+            workers: dice.of(&WORKERS),
+            waiting_bytes: dice.of(&[1024, 1 << 27]),
+        }
+    }
 }
 
 /// Why a case is not as it must be.
@@ -42,6 +80,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Which record a run has written of each that was read, with its stream.
+type Found = BTreeMap<Place, (&'static str, String)>;
+
 /// Runs a case with each number of workers, and gives what must have been found.
 pub fn check(case: &Case) -> Result<BTreeMap<Place, Outcome>, Fault> {
     let folder = tempfile::tempdir().unwrap();
@@ -51,32 +92,28 @@ pub fn check(case: &Case) -> Result<BTreeMap<Place, Outcome>, Fault> {
         fs::write(inputs.join(format!("{nth}.jsonl")), input.bytes()).unwrap();
     }
     let expected = outcomes(&case.pipeline, &case.inputs);
-    let mut first: Option<BTreeMap<Place, String>> = None;
+    let mut first: Option<Found> = None;
+    let mut hold = |found: Found, told: &str| {
+        let differs = |what: String| Fault::Differs(format!("{told}: {what}"));
+        compare(case, &expected, &found).map_err(differs)?;
+        let first = first.get_or_insert_with(|| found.clone());
+        same_bits(first, &found).map_err(differs)
+    };
     for workers in WORKERS {
-        let file = case.pipeline.file(&inputs, workers);
         let out = folder.path().join(format!("out{workers}"));
-        run(&file, &out).map_err(Fault::Unusable)?;
+        run(&case.pipeline.file(&inputs, workers), &out).map_err(Fault::Unusable)?;
         let found = read(&out).map_err(Fault::Differs)?;
-        let told = |what: String| Fault::Differs(format!("{workers} workers: {what}"));
-        compare(case, &expected, &found).map_err(told)?;
-        let numbers = found
-            .into_iter()
-            .filter(|(_, (stream, _))| *stream == FEATURES)
-            .map(|(place, (_, line))| (place, line))
-            .collect();
-        match &first {
-            None => first = Some(numbers),
-            Some(first) if *first == numbers => {}
-            Some(first) => {
-                let differ = |(place, line): &(&Place, &String)| numbers.get(*place) != Some(line);
-                let place = first.iter().find(differ).map(|it| it.0);
-                return Err(told(format!("not bit for bit as with one: {place:?}")));
-            }
-        }
+        hold(found, &format!("{workers} workers"))?;
     }
+    let workers = case.polls.workers;
+    let file = case.pipeline.file(&inputs, workers);
+    let found = run_polled(&file, case).map_err(Fault::Unusable)?;
+    let found = collected(found).map_err(Fault::Differs)?;
+    hold(found, &format!("{workers} workers, a few records a poll"))?;
     Ok(expected)
 }
 
+/// As the command does it.
 fn run(file: &str, out: &Path) -> Result<(), String> {
     let pipeline = Parsed::parse("case.toml", file).map_err(|it| it.to_string())?;
     let product = Product::Features(out.to_owned());
@@ -84,41 +121,98 @@ fn run(file: &str, out: &Path) -> Result<(), String> {
     job.run().map(drop).map_err(|it| it.to_string())
 }
 
+/// On the same bytes in memory, a few records at a time: so the watermark moves again and again, and what no event will
+/// see is dropped.
+fn run_polled(file: &str, case: &Case) -> Result<MemorySink, String> {
+    let pipeline = Parsed::parse("case.toml", file).map_err(|it| it.to_string())?;
+    let partitions = (0..).map(PartitionId).zip(&case.inputs);
+    let partitions = partitions.map(|(id, input)| (id, input.bytes().into()));
+    let turns = case.polls.turns.iter().map(|&records| Turn::Read {
+        partition: PartitionId(0),
+        records,
+    });
+    let schedule = match case.inputs.len() {
+        1 => Schedule::Script(turns.collect()),
+        _ => Schedule::Seeded(case.polls.seed),
+    };
+    let source = MemorySource::from_lines(partitions).map_err(|it| it.to_string())?;
+    let source = source.with_max_bytes(1024 * 1024).with_schedule(schedule);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (workers, ending) = (case.polls.workers, Ending::WriteFeatures);
+    let blueprint = Blueprint::new(
+        &pipeline,
+        workers,
+        Arc::new(source),
+        ending,
+        Arc::clone(&clock),
+    )
+    .with_waiting_bytes(case.polls.waiting_bytes);
+    let sink = MemorySink::new();
+    let group = WorkerGroup::new(workers, clock).watching(blueprint.source());
+    let finished = group.run(Box::new(sink.clone()), move |graph| blueprint.build(graph));
+    finished.map(|_| sink).map_err(|it| it.to_string())
+}
+
 const FEATURES: &str = "features";
 
-/// Each record with its stream, by where it came from.
-fn read(out: &Path) -> Result<BTreeMap<Place, (&'static str, String)>, String> {
-    let mut found = BTreeMap::new();
-    for stream in [
-        FEATURES,
-        "validation_errors",
-        "processing_errors",
-        "late_events_dlq",
-    ] {
+/// Streams as folders of files, and in memory.
+const STREAMS: [(&str, OutputStream); 4] = [
+    (FEATURES, OutputStream::Predictions),
+    ("validation_errors", OutputStream::ValidationErrors),
+    ("processing_errors", OutputStream::ProcessingErrors),
+    ("late_events_dlq", OutputStream::LateEvents),
+];
+
+fn read(out: &Path) -> Result<Found, String> {
+    let mut found = Found::new();
+    for (stream, _) in STREAMS {
         let Ok(folder) = fs::read_dir(out.join(stream)) else {
             continue;
         };
         for shard in folder {
             let text = fs::read_to_string(shard.unwrap().path()).unwrap();
             for line in text.lines() {
-                let record: Json = serde_json::from_str(line).unwrap();
-                let place = record.get("source").unwrap_or(&record);
-                let number = |name: &str| place[name].as_u64().unwrap();
-                let place = (number("partition"), number("offset"));
-                if found.insert(place, (stream, line.to_owned())).is_some() {
-                    return Err(format!("a second record of {place:?}: {line}"));
-                }
+                add(&mut found, stream, line)?;
             }
         }
     }
     Ok(found)
 }
 
-fn compare(
-    case: &Case,
-    expected: &BTreeMap<Place, Outcome>,
-    found: &BTreeMap<Place, (&'static str, String)>,
-) -> Result<(), String> {
+fn collected(sink: MemorySink) -> Result<Found, String> {
+    let mut found = Found::new();
+    for (name, stream) in STREAMS {
+        for line in sink.records(stream) {
+            add(&mut found, name, str::from_utf8(&line).unwrap())?;
+        }
+    }
+    Ok(found)
+}
+
+/// Each record is there once.
+fn add(found: &mut Found, stream: &'static str, line: &str) -> Result<(), String> {
+    let record: Json = serde_json::from_str(line).unwrap();
+    let place = record.get("source").unwrap_or(&record);
+    let number = |name: &str| place[name].as_u64().unwrap();
+    let place = (number("partition"), number("offset"));
+    match found.insert(place, (stream, line.to_owned())) {
+        None => Ok(()),
+        Some(_) => Err(format!("a second record of {place:?}: {line}")),
+    }
+}
+
+/// Whether two runs have the same features, bit for bit. Other records say when they were written.
+fn same_bits(first: &Found, found: &Found) -> Result<(), String> {
+    for (place, (stream, line)) in first {
+        let other = found.get(place).map(|it| &it.1);
+        if *stream == FEATURES && other != Some(line) {
+            return Err(format!("{place:?}: {other:?}, but with one worker {line}"));
+        }
+    }
+    Ok(())
+}
+
+fn compare(case: &Case, expected: &BTreeMap<Place, Outcome>, found: &Found) -> Result<(), String> {
     let places: BTreeSet<&Place> = expected.keys().chain(found.keys()).collect();
     for place in places {
         let (expected, found) = (expected.get(place), found.get(place));

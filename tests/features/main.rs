@@ -1,7 +1,7 @@
 //! Does the engine find the features that their definitions give, whatever the pipeline and the events?
 //!
-//! Random pipelines on random records are run with one, two and four workers; what comes out is held against a slow
-//! oracle that was written from the definitions alone.
+//! Random pipelines on random records are run with one, two and four workers; and a few records at a time; what comes out is
+//! held against a slow oracle that was written from the definitions alone.
 //!
 //! - `dice`: random draws from a seed.
 //! - `conditions`, `declared`: what a pipeline of these tests is. `pipelines`: random ones. `events`: records for them.
@@ -33,8 +33,8 @@ use serde_json::json;
 
 use crate::declared::{Order, Window};
 use crate::dice::Dice;
-use crate::events::Record;
-use crate::job::{Case, check};
+use crate::events::{Record, Size};
+use crate::job::{Case, Polls, check};
 use crate::oracle::Outcome;
 use crate::shrink::smallest;
 
@@ -91,22 +91,30 @@ impl Campaign {
 
     fn case(&mut self, seed: u64) {
         let mut dice = Dice::new(seed);
-        let drawn = pipelines::draw(&mut dice, self.order);
+        let mut drawn = pipelines::draw(&mut dice, self.order);
         let files = match self.order {
             Order::EventTime => 1 + dice.below(3),
             // Between partitions it is chance.
             Order::Arrival => 1,
         };
-        let inputs = events::draw(&mut dice, &drawn, files);
+        let size = Size::draw(&mut dice);
+        drawn.pipeline.features.truncate(size.features_max());
+        let inputs = events::draw(&mut dice, &drawn, files, size);
         let pipeline = drawn.pipeline;
-        let case = Case { pipeline, inputs };
+        let polls = Polls::draw(&mut dice, &inputs);
+        let case = Case {
+            pipeline,
+            inputs,
+            polls,
+        };
         match check(&case) {
             Ok(expected) => self.count(&case, expected.into_values()),
             Err(fault) => {
                 let (case, fault) = smallest(case, fault);
                 panic!(
-                    "case {seed} ({WHICH}={seed}..{} repeats it): {fault}\n\n{}\n{}",
+                    "case {seed} ({WHICH}={seed}..{} repeats it): {fault}\n{:?}\n\n{}\n{}",
                     seed + 1,
+                    case.polls,
                     case.pipeline.file(Path::new("in"), 1),
                     shown(&case),
                 );

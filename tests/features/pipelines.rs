@@ -57,7 +57,7 @@ pub fn draw(dice: &mut Dice, order: Order) -> Drawn {
     let (fields, key, time) = fields(dice);
     let pools: Vec<Vec<Value>> = fields.iter().map(|it| pool(dice, it.kind)).collect();
     let history = dice.percent(80).then(|| History {
-        events: dice.of(&[1, 2, 3, 5, 8, 9, 20, 50, 300]),
+        events: dice.of(&[1, 2, 3, 5, 8, 9, 20, 50, 300, 2000]),
         ttl_ms: if dice.percent(30) {
             3650 * DAY_MS
         } else {
@@ -340,7 +340,7 @@ impl Drawing<'_> {
     fn window(&mut self, pipeline: &Pipeline) -> Window {
         match self.dice.below(3) {
             0 if pipeline.history.is_some() => Window::History,
-            1 => Window::Last(self.dice.of(&[1, 2, 3, 7, 8, 9, 20, 64, 65, 100])),
+            1 => Window::Last(self.dice.of(&[1, 2, 3, 7, 8, 9, 20, 64, 65, 100, 1000])),
             _ => Window::Time(span(self.dice, self.tick_ms)),
         }
     }
