@@ -71,7 +71,6 @@ impl Bounds {
     }
 
     /// Whether this is what is written of it: rounded to 32 bits; nothing where that is no finite number.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded once, at the end")]
     pub fn admit(self, found: Option<f64>) -> bool {
         let (least, most) = (self.least as f32, self.most as f32);
         let slack = |end: f32| 1e-6 * f64::from(end.abs().max(1.0));

@@ -17,7 +17,6 @@ pub enum Value {
 
 impl Value {
     /// What sums and the like see of it.
-    #[expect(clippy::cast_precision_loss, reason = "all arithmetic is in f64")]
     pub fn number(&self) -> Option<f64> {
         match self {
             Value::Null | Value::Text(_) => None,

@@ -275,7 +275,10 @@ fn spell(dice: &mut Dice, pipeline: &Pipeline, spellings: &Spellings) -> Vec<u8>
     for (field, spelling) in pipeline.fields.iter().zip(spellings) {
         if let Some(spelling) = spelling {
             let path = field.path.as_deref();
-            record.put(path.unwrap_or(&[field.name.clone()]), spelling.clone());
+            record.put(
+                path.unwrap_or(std::slice::from_ref(&field.name)),
+                spelling.clone(),
+            );
         }
     }
     let line_break = dice.mostly_first(&["", "\r"]);

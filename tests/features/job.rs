@@ -26,6 +26,8 @@ use crate::oracle::{Outcome, Place, outcomes};
 
 /// Numbers of workers that a case is run with.
 const WORKERS: [usize; 3] = [1, 2, 4];
+/// Jobs of a case that is as it must be.
+pub const RUNS: u64 = WORKERS.len() as u64 + 1;
 
 /// A pipeline and its inputs.
 #[derive(Clone, Debug)]
@@ -85,6 +87,11 @@ type Found = BTreeMap<Place, (&'static str, String)>;
 
 /// Runs a case with each number of workers, and gives what must have been found.
 pub fn check(case: &Case) -> Result<BTreeMap<Place, Outcome>, Fault> {
+    check_as(case, &case.pipeline)
+}
+
+/// The same, but the engine is given another pipeline than the oracle.
+pub fn check_as(case: &Case, engine: &Pipeline) -> Result<BTreeMap<Place, Outcome>, Fault> {
     let folder = tempfile::tempdir().unwrap();
     let inputs = folder.path().join("in");
     fs::create_dir(&inputs).unwrap();
@@ -101,12 +108,12 @@ pub fn check(case: &Case) -> Result<BTreeMap<Place, Outcome>, Fault> {
     };
     for workers in WORKERS {
         let out = folder.path().join(format!("out{workers}"));
-        run(&case.pipeline.file(&inputs, workers), &out).map_err(Fault::Unusable)?;
+        run(&engine.file(&inputs, workers), &out).map_err(Fault::Unusable)?;
         let found = read(&out).map_err(Fault::Differs)?;
         hold(found, &format!("{workers} workers"))?;
     }
     let workers = case.polls.workers;
-    let file = case.pipeline.file(&inputs, workers);
+    let file = engine.file(&inputs, workers);
     let found = run_polled(&file, case).map_err(Fault::Unusable)?;
     let found = collected(found).map_err(Fault::Differs)?;
     hold(found, &format!("{workers} workers, a few records a poll"))?;

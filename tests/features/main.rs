@@ -1,6 +1,6 @@
 //! Does the engine find the features that their definitions give, whatever the pipeline and the events?
 //!
-//! Random pipelines on random records are run with one, two and four workers; and a few records at a time; what comes out is
+//! Random pipelines on random records are run with one, two and four workers, and a few records at a time; what comes out is
 //! held against a slow oracle that was written from the definitions alone.
 //!
 //! - `dice`: random draws from a seed.
@@ -31,10 +31,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::declared::{Order, Window};
+use crate::declared::{Feature, Order, Pipeline, Window};
 use crate::dice::Dice;
 use crate::events::{Record, Size};
-use crate::job::{Case, Polls, check};
+use crate::job::{Case, Fault, Polls, RUNS, check, check_as};
 use crate::oracle::Outcome;
 use crate::shrink::smallest;
 
@@ -53,6 +53,70 @@ fn are_features_as_defined_in_arrival_order() {
 #[test]
 fn are_features_as_defined_in_event_time_order() {
     Campaign::of(Order::EventTime).run();
+}
+
+/// Cases in which each of the changes below must show.
+const CASES_UNTIL_SEEN: u64 = 100;
+
+#[test]
+fn does_an_engine_that_does_something_else_show() {
+    fn in_each_feature(engine: &mut Pipeline, change: fn(&mut Feature)) {
+        engine.features.iter_mut().for_each(change);
+    }
+    let check = |what: &str, change: &dyn Fn(&mut Pipeline)| {
+        let is_seen = |seed| {
+            let order = [Order::EventTime, Order::Arrival][seed as usize % 2];
+            let case = drawn(seed, order);
+            let mut engine = case.pipeline.clone();
+            change(&mut engine);
+            matches!(check_as(&case, &engine), Err(Fault::Differs(_)))
+        };
+        assert!((0..CASES_UNTIL_SEEN).any(is_seen), "{what}");
+    };
+    check("a millisecond more of time", &|engine| {
+        in_each_feature(engine, |it| {
+            if let Some(Window::Time(ms)) = &mut it.window {
+                *ms += 1;
+            }
+        });
+    });
+    check("one more of the last", &|engine| {
+        in_each_feature(engine, |it| {
+            if let Some(Window::Last(events)) = &mut it.window {
+                *events += 1;
+            }
+        });
+    });
+    check("a millisecond more of history", &|engine| {
+        if let Some(history) = &mut engine.history {
+            history.ttl_ms += 1;
+        }
+    });
+    check("one more of history", &|engine| {
+        if let Some(history) = &mut engine.history {
+            history.events += 1;
+        }
+    });
+    check("a millisecond of disorder", &|engine| {
+        engine.max_out_of_orderness_ms += 1;
+    });
+    check("itself or not", &|engine| {
+        in_each_feature(engine, |it| it.includes_self = !it.includes_self);
+    });
+    check("another fill", &|engine| {
+        in_each_feature(engine, |it| it.fill += 1.0);
+    });
+    check("all events count", &|engine| {
+        in_each_feature(engine, |it| {
+            if it.of != "share" {
+                it.condition = None;
+            }
+        });
+    });
+    check("transforms in another order", &|engine| {
+        in_each_feature(engine, |it| it.transforms.reverse());
+    });
+    check("no check", &|engine| engine.checks.clear());
 }
 
 /// The cases of one order, and what they had in them.
@@ -90,23 +154,7 @@ impl Campaign {
     }
 
     fn case(&mut self, seed: u64) {
-        let mut dice = Dice::new(seed);
-        let mut drawn = pipelines::draw(&mut dice, self.order);
-        let files = match self.order {
-            Order::EventTime => 1 + dice.below(3),
-            // Between partitions it is chance.
-            Order::Arrival => 1,
-        };
-        let size = Size::draw(&mut dice);
-        drawn.pipeline.features.truncate(size.features_max());
-        let inputs = events::draw(&mut dice, &drawn, files, size);
-        let pipeline = drawn.pipeline;
-        let polls = Polls::draw(&mut dice, &inputs);
-        let case = Case {
-            pipeline,
-            inputs,
-            polls,
-        };
+        let case = drawn(seed, self.order);
         match check(&case) {
             Ok(expected) => self.count(&case, expected.into_values()),
             Err(fault) => {
@@ -155,6 +203,7 @@ impl Campaign {
             let found = json!({
                 "order": self.order.name(),
                 "cases": self.cases,
+                "runs": self.cases * RUNS,
                 "records": self.records,
                 "numbers": self.numbers,
                 "outcomes": self.outcomes,
@@ -164,6 +213,25 @@ impl Campaign {
             let file = File::options().create(true).append(true).open(path);
             writeln!(file.unwrap(), "{found}").unwrap();
         }
+    }
+}
+
+/// The case of a seed.
+fn drawn(seed: u64, order: Order) -> Case {
+    let mut dice = Dice::new(seed);
+    let mut drawn = pipelines::draw(&mut dice, order);
+    let files = match order {
+        Order::EventTime => 1 + dice.below(3),
+        // Between partitions it is chance.
+        Order::Arrival => 1,
+    };
+    let size = Size::draw(&mut dice);
+    drawn.pipeline.features.truncate(size.features_max());
+    let inputs = events::draw(&mut dice, &drawn, files, size);
+    Case {
+        pipeline: drawn.pipeline,
+        polls: Polls::draw(&mut dice, &inputs),
+        inputs,
     }
 }
 

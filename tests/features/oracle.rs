@@ -169,7 +169,6 @@ fn found(pipeline: &Pipeline, handled: &[Event]) -> Outcome {
 }
 
 /// The numbers of a feature that looks at its event alone.
-#[expect(clippy::cast_precision_loss, reason = "all arithmetic is in f64")]
 fn of_event(feature: &Feature, event: &Event) -> Vec<Option<f64>> {
     let value = feature.field.map(|field| &event.values[field]);
     let hour = event.time.div_euclid(MS_PER_HOUR).rem_euclid(24) as f64;
@@ -230,7 +229,6 @@ fn window<'e>(
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "all arithmetic is in f64")]
 fn of_window(pipeline: &Pipeline, feature: &Feature, handled: &[Event]) -> Option<Bounds> {
     let event = handled.last().unwrap();
     let key = feature.key.as_ref().unwrap_or(&pipeline.key);
@@ -284,7 +282,6 @@ fn of_window(pipeline: &Pipeline, feature: &Feature, handled: &[Event]) -> Optio
 }
 
 /// What is made of the numbers of a field.
-#[expect(clippy::cast_precision_loss, reason = "all arithmetic is in f64")]
 fn of_numbers(of: &str, numbers: &[f64]) -> Option<Bounds> {
     let count = numbers.len() as f64;
     let sum: f64 = numbers.iter().sum();

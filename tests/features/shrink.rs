@@ -1,26 +1,28 @@
 //! The smallest case that still differs, as far as leaving things out finds it.
 
+use std::time::{Duration, Instant};
+
 use crate::declared::{Feature, Window};
 use crate::job::{Case, Fault, check};
 
-/// Most tries: each runs three jobs.
-const TRIES: usize = 400;
+/// Most time for it: who hangs is ended without a word.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Leaves out what the difference does not need, and gives what is left with what is wrong with it.
 pub fn smallest(case: Case, fault: Fault) -> (Case, Fault) {
     let mut shrinking = Shrinking {
         case,
         fault,
-        tries: TRIES,
+        started: Instant::now(),
     };
-    while shrinking.round() && shrinking.tries > 0 {}
+    while shrinking.round() {}
     (shrinking.case, shrinking.fault)
 }
 
 struct Shrinking {
     case: Case,
     fault: Fault,
-    tries: usize,
+    started: Instant,
 }
 
 impl Shrinking {
@@ -34,10 +36,9 @@ impl Shrinking {
 
     /// Takes a smaller case if it is wrong in the same way.
     fn take(&mut self, case: Case) -> bool {
-        if self.tries == 0 {
+        if self.started.elapsed() > PATIENCE {
             return false;
         }
-        self.tries -= 1;
         match (check(&case), &self.fault) {
             (Err(fault @ Fault::Differs(_)), Fault::Differs(_))
             | (Err(fault @ Fault::Unusable(_)), Fault::Unusable(_)) => {

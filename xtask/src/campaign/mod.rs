@@ -2,6 +2,7 @@
 //! what was run, on which commit, for how long and what came out, so that a claim such as "a
 //! million cases" has a place where it can be checked and a line that repeats it.
 
+mod features;
 mod fuzz;
 mod kafka;
 mod kill;
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::process;
 
 /// In words.
-const CAMPAIGNS: &str = "`fuzz`, `kafka`, `kill`, `redis` and `stall`";
+const CAMPAIGNS: &str = "`features`, `fuzz`, `kafka`, `kill`, `redis` and `stall`";
 
 /// Runs the campaign named by the first argument.
 ///
@@ -24,6 +25,7 @@ const CAMPAIGNS: &str = "`fuzz`, `kafka`, `kill`, `redis` and `stall`";
 /// An unknown campaign or option; what the campaign itself fails with.
 pub fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
+        Some((name, options)) if name == "features" => features::run(options),
         Some((name, options)) if name == "fuzz" => fuzz::run(options),
         Some((name, options)) if name == "kafka" => kafka::run(options),
         Some((name, options)) if name == "kill" => kill::run(options),
