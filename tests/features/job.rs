@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use slackwater::job::{Job, Product};
+use slackwater::job::{FeatureFiles, Job, Product};
 use slackwater::pipeline::Pipeline as Parsed;
 use slackwater::pipeline::graph::{Blueprint, Ending};
 use slackwater_connectors::file::Existing;
@@ -123,7 +123,10 @@ pub fn check_as(case: &Case, engine: &Pipeline) -> Result<BTreeMap<Place, Outcom
 /// As the command does it.
 fn run(file: &str, out: &Path) -> Result<(), String> {
     let pipeline = Parsed::parse("case.toml", file).map_err(|it| it.to_string())?;
-    let product = Product::Features(out.to_owned());
+    let product = Product::Features(FeatureFiles {
+        root: out.to_owned(),
+        ..FeatureFiles::default()
+    });
     let job = Job::prepare(&pipeline, &product, Existing::Refuse).map_err(|it| it.to_string())?;
     job.run().map(drop).map_err(|it| it.to_string())
 }
