@@ -47,6 +47,30 @@ impl Bounds {
         }
     }
 
+    /// What an expression sees of it.
+    pub fn rounded(self) -> Self {
+        self.mapped(|number| f64::from(number as f32))
+    }
+
+    /// It, or `fill` where it is no finite number.
+    pub fn or(self, fill: f64) -> Self {
+        let ends = [self.least.is_finite(), self.most.is_finite()];
+        match ends {
+            [true, true] if !self.doubtful => self,
+            // The same on both sides, so there is no doubt.
+            [false, false] if self.is_one() && !self.doubtful => Bounds::exactly(fill),
+            _ => Bounds {
+                least: f64::NEG_INFINITY,
+                most: f64::INFINITY,
+                doubtful: true,
+            },
+        }
+    }
+
+    fn is_one(self) -> bool {
+        self.least == self.most || self.least.is_nan() && self.most.is_nan()
+    }
+
     pub fn with(self, other: Bounds, form: impl Fn(f64, f64) -> f64) -> Self {
         let ends = [
             form(self.least, other.least),
@@ -57,7 +81,10 @@ impl Bounds {
         Bounds {
             least: ends.into_iter().fold(f64::NAN, f64::min),
             most: ends.into_iter().fold(f64::NAN, f64::max),
-            doubtful: self.doubtful || other.doubtful,
+            doubtful: self.doubtful
+                || other.doubtful
+                || !self.is_one() && ends.iter().any(|it| it.is_nan())
+                || !other.is_one() && ends.iter().any(|it| it.is_nan()),
         }
     }
 

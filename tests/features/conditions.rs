@@ -20,6 +20,10 @@ pub enum Condition {
 }
 
 impl Condition {
+    pub fn is_table(&self) -> bool {
+        matches!(self, Condition::Equal(_))
+    }
+
     /// As the file has it: a table in one line, or the text of an expression.
     pub fn text(&self, names: &[&str]) -> String {
         match self {

@@ -181,6 +181,35 @@ impl Pipeline {
         text + "[model]\npath = \"none.onnx\"\n\n[sink]\nkind = \"discard\"\n"
     }
 
+    /// What else there is in it, and how often.
+    pub fn also(&self) -> [(&'static str, usize); 6] {
+        let is_when = |it: &&Check| matches!(it.rule, Rule::When(_));
+        let is_cel = |it: &&Feature| matches!(&it.condition, Some(it) if !it.is_table());
+        [
+            (
+                "checks with `when`",
+                self.checks.iter().filter(is_when).count(),
+            ),
+            ("filters", usize::from(self.filter.is_some())),
+            (
+                "fields with a default",
+                self.fields.iter().filter(|it| it.default.is_some()).count(),
+            ),
+            (
+                "fields with a path",
+                self.fields.iter().filter(|it| it.path.is_some()).count(),
+            ),
+            (
+                "features of another key",
+                self.features.iter().filter(|it| it.key.is_some()).count(),
+            ),
+            (
+                "features with `where` in CEL",
+                self.features.iter().filter(is_cel).count(),
+            ),
+        ]
+    }
+
     pub fn names(&self) -> Vec<&str> {
         self.fields.iter().map(|it| it.name.as_str()).collect()
     }

@@ -257,8 +257,11 @@ impl Object {
             members.push(format!("{}{name}:{value}", earlier.unwrap_or_default()));
         }
         for (name, inner) in self.inner {
+            let name = spell_text(dice, &name);
+            let earlier = dice.percent(3).then(|| dice.of(&OTHERS));
+            let earlier = earlier.map(|it| format!("{name}:{it},"));
             let inner = inner.spell(dice);
-            members.push(format!("{}:{inner}", spell_text(dice, &name)));
+            members.push(format!("{}{name}:{inner}", earlier.unwrap_or_default()));
         }
         if dice.percent(10) {
             members.push(format!("\"nobody knows\":{}", dice.of(&OTHERS)));

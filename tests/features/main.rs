@@ -127,6 +127,7 @@ struct Campaign {
     outcomes: BTreeMap<&'static str, usize>,
     kinds: BTreeMap<&'static str, usize>,
     windows: BTreeMap<&'static str, usize>,
+    also: BTreeMap<&'static str, usize>,
     numbers: usize,
 }
 
@@ -139,6 +140,7 @@ impl Campaign {
             outcomes: BTreeMap::new(),
             kinds: BTreeMap::new(),
             windows: BTreeMap::new(),
+            also: BTreeMap::new(),
             numbers: 0,
         }
     }
@@ -186,6 +188,9 @@ impl Campaign {
             };
             *self.outcomes.entry(name).or_default() += 1;
         }
+        for (name, count) in case.pipeline.also() {
+            *self.also.entry(name).or_default() += count;
+        }
         for feature in &case.pipeline.features {
             *self.kinds.entry(feature.of).or_default() += 1;
             let window = match feature.window {
@@ -209,6 +214,7 @@ impl Campaign {
                 "outcomes": self.outcomes,
                 "kinds": self.kinds,
                 "windows": self.windows,
+                "also": self.also,
             });
             let file = File::options().create(true).append(true).open(path);
             writeln!(file.unwrap(), "{found}").unwrap();

@@ -113,7 +113,8 @@ fn judge(
         Some(keep) => match keep.holds(values) {
             Some(true) => {}
             Some(false) => return Err(Outcome::Nothing),
-            None => return Err(Outcome::ProcessingError),
+            // What cannot be told is never left out without a record.
+            None => return Err(Outcome::ValidationError),
         },
     }
     Ok((time, order_time))
@@ -136,11 +137,15 @@ fn found(pipeline: &Pipeline, handled: &[Event]) -> Outcome {
         let values = if let Some(expression) = &feature.expression {
             let of = |name: &str| numbers.iter().find(|it| it.0 == name).unwrap().1;
             let (left, right) = (of(&expression.left), of(&expression.right));
-            vec![Some(match expression.form {
-                Form::Sum => left.with(right, |left, right| left + right),
-                Form::TwiceLess => left.with(right, |left, right| left * 2.0 - right),
-                Form::Greater => left.with(right, f64::max),
-            })]
+            let result = left.rounded().with(
+                right.rounded(),
+                match expression.form {
+                    Form::Sum => |left, right| left + right,
+                    Form::TwiceLess => |left, right| left * 2.0 - right,
+                    Form::Greater => |left, right| if left > right { left } else { right },
+                },
+            );
+            vec![Some(result.or(feature.fill))]
         } else if feature.window.is_some() {
             vec![of_window(pipeline, feature, handled)]
         } else {

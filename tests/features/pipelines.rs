@@ -6,16 +6,12 @@ use crate::declared::{
 };
 use crate::dice::Dice;
 
-/// What the engine does not do yet. On with each as it comes.
-const OTHER_KEYS: bool = false;
-const CEL_CONDITIONS: bool = false;
-const CEL_FEATURES: bool = false;
-const CEL_CHECKS: bool = false;
-const FILTERS: bool = false;
-const PATHS: bool = false;
-const DEFAULTS: bool = false;
-
 const DAY_MS: i64 = 86_400_000;
+
+/// What names of fields begin with that an expression may use.
+const PLAIN: &str = "plain";
+/// Of the event time.
+const TIME: &str = "at";
 
 /// Kinds that look at a window. Of these some want a field, and some a condition.
 const OVER_WINDOWS: [&str; 11] = [
@@ -91,8 +87,8 @@ pub fn draw(dice: &mut Dice, order: Order) -> Drawn {
     for _ in 0..drawing.dice.of(&[0, 0, 0, 1, 2]) {
         pipeline.checks.extend(drawing.check(&pipeline));
     }
-    if FILTERS && drawing.dice.percent(25) {
-        pipeline.filter = drawing.guarded(&pipeline);
+    if drawing.can_say_cel(&pipeline) && drawing.dice.percent(25) {
+        pipeline.filter = Some(drawing.in_cel(&pipeline, 2));
     }
     for nth in 0..=drawing.dice.below(12) {
         let feature = drawing.feature(&pipeline, nth);
@@ -123,21 +119,20 @@ fn fields(dice: &mut Dice) -> (Vec<Field>, Vec<usize>, usize) {
         kinds.push(dice.of(&[Type::Text, Type::Int, Type::Float, Type::Bool]));
     }
     dice.shuffle(&mut kinds);
+    let (is_plain, has_paths) = (dice.percent(70), dice.percent(30));
     let mut fields: Vec<Field> = Vec::new();
     for (nth, kind) in kinds.into_iter().enumerate() {
-        let name = dice.mostly_first(&["plain", "Größe №", "a \"b\" \\ c", "x.y", ""]);
-        // What CEL can say, where it may have to.
-        let name = if CEL_CONDITIONS || CEL_CHECKS || FILTERS {
-            format!("plain_{nth}")
+        let name = if is_plain {
+            PLAIN
         } else {
-            format!("{name}{nth}")
+            dice.mostly_first(&[PLAIN, "Größe №", "a \"b\" \\ c", "x.y", ""])
         };
-        let default = DEFAULTS && dice.percent(20);
+        let default = dice.percent(15);
         fields.push(Field {
-            name,
+            name: format!("{name}{nth}"),
             kind,
             required: !default && dice.percent(50),
-            path: (PATHS && dice.percent(40)).then(|| path(dice, nth)),
+            path: (has_paths && dice.percent(50)).then(|| path(dice, nth)),
             default: default.then(|| pool(dice, kind)[0].clone()),
         });
     }
@@ -157,14 +152,13 @@ fn fields(dice: &mut Dice) -> (Vec<Field>, Vec<usize>, usize) {
     }
     let time = dice.below(fields.len() + 1);
     for it in &mut key {
-        fields[*it].required = true;
-        fields[*it].default = None;
+        fields[*it].required = fields[*it].default.is_none();
         *it += usize::from(*it >= time);
     }
     fields.insert(
         time,
         Field {
-            name: "at".to_owned(),
+            name: TIME.to_owned(),
             kind: Type::Int,
             required: true,
             path: None,
@@ -277,7 +271,7 @@ impl Drawing<'_> {
         let has_window = OVER_WINDOWS.contains(&of);
         let may_count = has_window && !matches!(of, "since_previous" | "mean_gap");
         let has_condition = of == "share" || may_count && self.dice.percent(40);
-        let has_key = OTHER_KEYS && has_window && self.dice.percent(30);
+        let has_key = has_window && self.dice.percent(25);
         let feature = Feature {
             name: format!("f{nth}"),
             of,
@@ -292,7 +286,7 @@ impl Drawing<'_> {
             condition: has_condition.then(|| self.condition(pipeline)),
             window: has_window.then(|| self.window(pipeline)),
             includes_self: self.dice.percent(70),
-            key: has_key.then(|| vec![self.field(pipeline, &[Type::Text, Type::Int])]),
+            key: has_key.then(|| self.key(pipeline)),
             fill: self.dice.of(&[0.0, 0.0, -1.0, 7.5]),
             transforms: self.transforms(),
         };
@@ -311,10 +305,20 @@ impl Drawing<'_> {
         }
     }
 
+    /// Fields of any key, also of one that is null now and then, or the job's.
+    fn key(&mut self, pipeline: &Pipeline) -> Vec<usize> {
+        let mut key = vec![self.field(pipeline, &[Type::Text, Type::Int])];
+        let other = self.field(pipeline, &[Type::Text, Type::Int]);
+        if other != key[0] && self.dice.percent(30) {
+            key.push(other);
+        }
+        key
+    }
+
     fn expression(&mut self, pipeline: &Pipeline) -> Option<Expression> {
         let earlier = pipeline.features.iter().filter(|it| it.of != "one_hot");
         let earlier: Vec<String> = earlier.map(|it| it.name.clone()).collect();
-        (CEL_FEATURES && !earlier.is_empty() && self.dice.percent(10)).then(|| Expression {
+        (!earlier.is_empty() && self.dice.percent(10)).then(|| Expression {
             form: self.dice.of(&[Form::Sum, Form::TwiceLess, Form::Greater]),
             left: self.dice.of(&earlier),
             right: self.dice.of(&earlier),
@@ -385,7 +389,7 @@ impl Drawing<'_> {
     }
 
     fn condition(&mut self, pipeline: &Pipeline) -> Condition {
-        if CEL_CONDITIONS && self.dice.percent(50) {
+        if self.can_say_cel(pipeline) && self.dice.percent(50) {
             return self.in_cel(pipeline, 2);
         }
         let mut fields: Vec<usize> = (0..pipeline.fields.len())
@@ -428,25 +432,15 @@ impl Drawing<'_> {
         }
     }
 
-    /// A condition that is never an error.
-    fn guarded(&mut self, pipeline: &Pipeline) -> Option<Condition> {
-        fn can_fail(condition: &Condition) -> bool {
-            match condition {
-                Condition::AtLeast(..) => true,
-                Condition::Equal(_) | Condition::Is(..) | Condition::IsNull(_) => false,
-                Condition::Not(one) => can_fail(one),
-                Condition::Both(one, other) | Condition::Either(one, other) => {
-                    can_fail(one) || can_fail(other)
-                }
-            }
-        }
-        let condition = self.in_cel(pipeline, 2);
-        (!can_fail(&condition)).then_some(condition)
+    /// Whether all fields have names that CEL can say.
+    fn can_say_cel(&self, pipeline: &Pipeline) -> bool {
+        let mut fields = pipeline.fields.iter();
+        fields.all(|it| it.name.starts_with(PLAIN) || it.name == TIME)
     }
 
     fn check(&mut self, pipeline: &Pipeline) -> Option<Check> {
         let stage = self.dice.of(&[Stage::Validate, Stage::Feature]);
-        if CEL_CHECKS && self.dice.percent(50) {
+        if self.can_say_cel(pipeline) && self.dice.percent(50) {
             let rule = Rule::When(self.in_cel(pipeline, 2));
             return Some(Check { rule, stage });
         }
