@@ -100,6 +100,11 @@ pub enum Form {
 }
 
 impl Expression {
+    /// Whether it looks at this feature.
+    pub fn sees(&self, feature: &str) -> bool {
+        self.left == feature || self.right == feature
+    }
+
     pub fn text(&self) -> String {
         let Expression { form, left, right } = self;
         match form {

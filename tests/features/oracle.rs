@@ -1,6 +1,7 @@
 //! What a job must find, written from the definitions in `docs/events.md` and as slow as it is obvious: all events that
 //! were handled are in one list, and each feature goes through it from the beginning.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
@@ -142,7 +143,12 @@ fn found(pipeline: &Pipeline, handled: &[Event]) -> Outcome {
                 match expression.form {
                     Form::Sum => |left, right| left + right,
                     Form::TwiceLess => |left, right| left * 2.0 - right,
-                    Form::Greater => |left, right| if left > right { left } else { right },
+                    // What is no number cannot be compared: there is no value.
+                    Form::Greater => |left: f64, right: f64| match left.partial_cmp(&right) {
+                        None => f64::NAN,
+                        Some(Ordering::Greater) => left,
+                        Some(_) => right,
+                    },
                 },
             );
             vec![Some(result.or(feature.fill))]

@@ -54,8 +54,10 @@ impl Shrinking {
         let mut nth = 0;
         while nth < self.case.pipeline.features.len() && self.case.pipeline.features.len() > 1 {
             let mut case = self.case.clone();
-            case.pipeline.features.remove(nth);
-            if self.take(case) {
+            let gone = case.pipeline.features.remove(nth);
+            let looks_at =
+                |it: &Feature| it.expression.as_ref().is_some_and(|it| it.sees(&gone.name));
+            if !case.pipeline.features.iter().any(looks_at) && self.take(case) {
                 less = true;
             } else {
                 nth += 1;
@@ -106,6 +108,11 @@ impl Shrinking {
         if unused {
             let mut case = self.case.clone();
             case.pipeline.history = None;
+            less |= self.take(case);
+        }
+        if self.case.pipeline.filter.is_some() {
+            let mut case = self.case.clone();
+            case.pipeline.filter = None;
             less |= self.take(case);
         }
         if !self.case.pipeline.checks.is_empty() {
