@@ -61,6 +61,7 @@ struct Found {
     outcomes: Table,
     kinds: Table,
     windows: Table,
+    also: Table,
 }
 
 impl Found {
@@ -89,6 +90,7 @@ impl Found {
             ("outcomes", &mut found.outcomes),
             ("kinds", &mut found.kinds),
             ("windows", &mut found.windows),
+            ("also", &mut found.also),
         ] {
             *table = by_name(&lines, name)?;
         }
@@ -117,7 +119,7 @@ impl Found {
              slow oracle that was written from the definitions alone: it must be there once, be within a millionth of the\n\
              oracle's, or of 1 where that is less, and in all runs be the same bit for bit. There were no differences.\n\
              Written by `cargo xtask campaign features`; each run replaces it. The gate runs the same with fewer cases.\n\n\
-             {}{}\n{}{}\n{}{}\n{}{}\nCommit {commit}.\n",
+             {}{}\n{}{}\n{}{}\n{}{}\n{}{}\nCommit {commit}.\n",
             heading("in all"),
             rows(&self.totals, ""),
             heading("what became of a record"),
@@ -126,6 +128,8 @@ impl Found {
             rows(&self.kinds, "`"),
             heading("windows"),
             rows(&self.windows, ""),
+            heading("also declared"),
+            rows(&self.also, ""),
         )
     }
 }
@@ -156,7 +160,7 @@ mod tests {
     fn does_the_report_say_what_was_found() {
         let line = |order: &str, kinds: &str| {
             format!(
-                r#"{{"order":"{order}","cases":2,"runs":8,"records":9,"numbers":7,"outcomes":{{"late":1}},"kinds":{kinds},"windows":{{}}}}"#
+                r#"{{"order":"{order}","cases":2,"runs":8,"records":9,"numbers":7,"outcomes":{{"late":1}},"kinds":{kinds},"windows":{{}},"also":{{}}}}"#
             ) + "\n"
         };
         let lines = line("event_time", r#"{"sum":3}"#) + &line("arrival", r#"{"count":4}"#);
