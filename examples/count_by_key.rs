@@ -239,7 +239,8 @@ impl Operator for CountVisits {
     /// whose silence it has passed is over, and its memory can be given back. When that happens hangs on timing,
     /// so it must change no output: the silence itself is judged by the times of the visits, above.
     fn on_watermark(&mut self, watermark: EventTime) {
-        let goes_on = |streak: &mut Streak| watermark.ms_after(streak.last) <= SILENCE_MS;
+        let goes_on =
+            |_, _: &[u8], streak: &mut Streak| watermark.ms_after(streak.last) <= SILENCE_MS;
         // Without checkpoints nothing has to be saved before it goes.
         let nobody = |_, _: &[u8], _: &Streak| {};
         self.streaks.sweep(self.streaks.places(), nobody, goes_on);

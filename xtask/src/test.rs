@@ -241,7 +241,7 @@ fn formatting() -> Result<()> {
 
 /// Of everything that is built here, so that nothing is built twice: defects on purpose, for the tests that must find
 /// them, which are off unless the environment names one; stores in S3; TLS to Kafka; and tables of Parquet.
-const FEATURES: [&str; 2] = ["--features", "faults,s3,tls,parquet"];
+pub const FEATURES: [&str; 2] = ["--features", "faults,s3,tls,parquet"];
 
 fn lints() -> Result<()> {
     // `--locked`: a lock file that does not fit the manifests fails here, not on somebody else.

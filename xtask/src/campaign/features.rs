@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::campaign::{commit, write_report};
-use crate::{process, tools};
+use crate::{process, test, tools};
 
 /// Cases of both orders together, unless another number is asked for.
 const CASES: u64 = 10_000;
@@ -38,7 +38,7 @@ pub fn run(options: &[String]) -> Result<()> {
     let mut command = process::command(tools::program(&tools::NEXTEST)?);
     // Features and profile as in the gate, so that nothing is built twice, and overflows are found.
     command.args(["nextest", "run", "--locked", "--workspace"]);
-    command.args(["--features", "faults,s3,tls", "--profile", "campaign"]);
+    command.args(test::FEATURES).args(["--profile", "campaign"]);
     command.args(["-E", "binary(features) and test(/_order$/)"]);
     command.env("SLACKWATER_FEATURE_CASES", cases.to_string());
     command.env("SLACKWATER_FEATURE_REPORT", &found);
