@@ -234,7 +234,7 @@ impl<'t> Kinds<'t> {
         if self.bound.contains(&name) {
             return Ok(Kind::Any);
         }
-        if let Some(kind) = self.field(name) {
+        if let Some(kind) = self.field(expr, name)? {
             return Ok(kind);
         }
         if TYPES.contains(&name) {
@@ -246,14 +246,24 @@ impl<'t> Kinds<'t> {
         })
     }
 
-    /// The kind of a field, which is noted as used.
-    fn field(&mut self, name: &str) -> Option<Kind> {
-        let place = self.known.iter().position(|(known, _)| *known == name)?;
-        let (_, field) = self.known.get(place)?;
+    /// The kind of a field, which is noted as used; none if no field has that name.
+    fn field(&mut self, expr: &IdedExpr, name: &str) -> Result<Option<Kind>, Mistake> {
+        let mut known = self.known.iter().enumerate();
+        let Some((place, (_, field))) = known.find(|(_, (known, _))| *known == name) else {
+            return Ok(None);
+        };
+        let kind = Kind::from(*field);
+        // Each element of the macro's list would read all of this one.
+        if kind == Kind::List && !self.bound.is_empty() {
+            let message = format!(
+                "the list `{name}` cannot be used for each element of a list: its time would be the product of both lengths"
+            );
+            return self.wrong(expr, message);
+        }
         if self.names.iter().all(|(used, _)| used != name) {
             self.names.push((name.to_owned(), place));
         }
-        Some((*field).into())
+        Ok(Some(kind))
     }
 
     /// `a.b`: a field whose name has a dot in it, or what is in a map.
@@ -269,7 +279,7 @@ impl<'t> Kinds<'t> {
                 .bound
                 .iter()
                 .any(|bound| name.split('.').next() == Some(bound))
-            && let Some(kind) = self.field(&name)
+            && let Some(kind) = self.field(expr, &name)?
         {
             return Ok(kind);
         }

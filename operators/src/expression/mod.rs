@@ -7,8 +7,8 @@
 //! - `kinds` are the rules of that, `functions` the functions that there are, [`values`] what an event gives.
 //!
 //! What an evaluation may cost is bounded: texts and depths by constants, and a macro over a list (`all`, `exists`,
-//! `exists_one`, `map`, `filter`) may not stand within another, so that it is never more than the length of an expression
-//! times the length of a list. Regular expressions are compiled with the expression, take time that is linear in the text
+//! `exists_one`, `map`, `filter`) may not stand within another, nor use a field that is a list for each of its elements, so
+//! that no list is ever looked at more than once for each place of the expression that names it. Regular expressions are compiled with the expression, take time that is linear in the text
 //! that they look at, and must therefore be written out.
 //!
 //! # What is compared with what

@@ -10,26 +10,30 @@ use crate::expression::values::{Given, Values};
 use crate::expression::{DEPTH_MAX, Expression, TEXT_BYTES_MAX, Wanted, functions};
 
 /// The fields of all tests.
-const FIELDS: [(&str, FieldType); 6] = [
+const FIELDS: [(&str, FieldType); 8] = [
     ("kind", FieldType::Text),
     ("amount", FieldType::Float),
     ("count", FieldType::Int),
     ("paid", FieldType::Bool),
     ("gone", FieldType::Float),
     ("a.b", FieldType::Int),
+    ("tags", FieldType::Texts),
+    ("a.list", FieldType::Floats),
 ];
 
 /// What they are in all tests.
-const EVENT: [Given<'static>; 6] = [
+const EVENT: [Given<'static>; 8] = [
     Given::Text("vieẅ"),
     Given::Float(12.5),
     Given::Int(3),
     Given::Bool(true),
     Given::Null,
     Given::Int(7),
+    Given::List(b"[\"x\",\"y\"]"),
+    Given::List(b"[1,2.5]"),
 ];
 
-struct Event([Given<'static>; 6]);
+struct Event([Given<'static>; 8]);
 
 impl Values for Event {
     fn value(&self, place: usize) -> Given<'_> {
@@ -93,7 +97,16 @@ fn what_holds_of_an_event() {
         "dyn(kind) == 'vieẅ' && bool('true') && uint(3) == 3u && bytes('a') == b'a'",
         true,
     );
-    // The variable of a macro hides a field.
+    check(
+        "tags.exists(t, t == 'x') && 'y' in tags && a.list.all(x, x < 3.0)",
+        true,
+    );
+    check(
+        "(tags + ['z']).all(t, t != kind) && size(a.list.filter(x, x > 2.0)) == 1",
+        true,
+    );
+    // The variable of a macro hides a field, also a list.
+    check("[1].all(tags, tags == 1) && size(tags) == 2", true);
     check("[1].all(count, count == 1) && count == 3", true);
 }
 
@@ -253,6 +266,15 @@ fn what_is_wrong_with_a_text_and_where() {
         7,
         "a macro over a list cannot stand within another: its time would be the product of both lengths",
     );
+    let of_each = |name: &str| {
+        format!(
+            "the list `{name}` cannot be used for each element of a list: its time would be the product of both lengths"
+        )
+    };
+    check("tags.all(t, t in tags)", 17, &of_each("tags"));
+    check("tags.exists(t, t == tags[0])", 20, &of_each("tags"));
+    check("a.list.map(x, size(a.list)) == [2]", 20, &of_each("a.list"));
+    check("[1].all(x, 'a' in tags) || paid", 18, &of_each("tags"));
     check(
         "pkg.Thing{a: 1} == null",
         9,
