@@ -393,7 +393,8 @@ impl<'t> Kinds<'t> {
         // Also the list that it goes over: each of a chain could make texts twice as long.
         self.in_macro = true;
         let range = self.kind(&made.iter_range, depth)?;
-        if !range.may_be(Kind::List) && !range.may_be(Kind::Map) {
+        // Not over a map, nor over what might be one: the order of its keys is another each time.
+        if range != Kind::List {
             return self.wrong(expr, format!("a macro goes over a list, not over {range}"));
         }
         let variables = [

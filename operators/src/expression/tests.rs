@@ -266,6 +266,14 @@ fn what_is_wrong_with_a_text_and_where() {
         7,
         "a macro over a list cannot stand within another: its time would be the product of both lengths",
     );
+    check(
+        "{'x': 1, 'y': 0}.map(k, k)[0] == 'x'",
+        20,
+        "a macro goes over a list, not over a map",
+    );
+    let of_unknown = "a macro goes over a list, not over any value";
+    check("dyn(tags).all(t, t == 'x')", 13, of_unknown);
+    check("{'x': [1]}['x'].all(x, x == 1)", 19, of_unknown);
     let of_each = |name: &str| {
         format!(
             "the list `{name}` cannot be used for each element of a list: its time would be the product of both lengths"
