@@ -113,9 +113,9 @@ pub(crate) fn open_source_of(
         spec::SourceSpec::File { path, follow } => {
             let mut config = file_config(pipeline, path, *follow);
             for label in labels {
-                let declared = config.cells.entry(label.clone());
-                if !pipeline.event.fields.iter().any(|it| it.name == *label) {
-                    declared.or_insert(CellKind::Either);
+                let mut fields = pipeline.event.fields.iter();
+                if !fields.any(|it| it.name == *label || column(it) == Some(label)) {
+                    config.cells.insert(label.clone(), CellKind::Either);
                 }
             }
             let source = FileSource::new(config, Arc::clone(clock))?;
@@ -188,7 +188,15 @@ fn file_config(pipeline: &Pipeline, path: &str, follow: bool) -> FileConfig {
     }
 }
 
-/// What columns of CSV are, by the declared fields of their names.
+/// The column of a table in which a field lies; one that lies in an object lies in none.
+fn column(field: &spec::FieldSpec) -> Option<&String> {
+    match field.path.as_slice() {
+        [column] => Some(column),
+        _ => None,
+    }
+}
+
+/// What columns of CSV are, by the declared fields that lie in them.
 fn cells(pipeline: &Pipeline) -> CellKinds {
     let fields = pipeline.event.fields.iter();
     let kind = |field: &spec::FieldSpec| match field.kind {
@@ -197,7 +205,7 @@ fn cells(pipeline: &Pipeline) -> CellKinds {
         _ => None,
     };
     fields
-        .filter_map(|field| Some((field.name.clone(), kind(field)?)))
+        .filter_map(|field| Some((column(field)?.clone(), kind(field)?)))
         .collect()
 }
 

@@ -153,3 +153,48 @@ fn does_a_row_that_is_none_say_why() {
     let offset = head.len() + rows[0].len();
     assert_eq!(errors[0]["source"]["offset"], offset);
 }
+
+/// The field that lies in a column says what its cells are, not one that is called so and lies elsewhere.
+#[test]
+fn are_cells_what_the_field_is_that_lies_there() {
+    let scene = Scene::with(&[("path = \"in.jsonl\"", "path = \"in.csv\"")], b"");
+    let head = "user_id,product,category,event_type,at,timestamp_ms";
+    scene.write(
+        "in.csv",
+        format!("{head}\n7,7,c,view,{START},8\n").as_bytes(),
+    );
+    let moved = [
+        "--set",
+        "event.field.timestamp_ms.path=at",
+        "--set",
+        "event.field.product_id.path=product",
+    ];
+    let run = |more: &[&str]| {
+        let command = ["run", "job.toml", "--json", "--overwrite"];
+        let ran = scene.run(&[&command[..], &moved, more].concat());
+        ran.ended(0).object()["predictions"].clone()
+    };
+    assert_eq!(run(&[]), 1);
+    // A text, in a column that is called as a number.
+    assert_eq!(run(&["--set", "event.field.user_id.path=timestamp_ms"]), 1);
+    // A label reads the same column, which stays a text.
+    let label = |label: &str| {
+        let command = [
+            "features",
+            "job.toml",
+            "--out",
+            "rows",
+            "--overwrite",
+            "--label",
+            label,
+        ];
+        scene.run(&[&command[..], &moved].concat()).ended(0);
+        let records = scene.records_below("rows");
+        let row: Value = serde_json::from_str(&records[0].line).unwrap();
+        row["labels"][label].clone()
+    };
+    assert_eq!(label("product"), "7");
+    assert_eq!(label("product_id"), "7");
+    assert_eq!(label("at"), START);
+    assert_eq!(label("timestamp_ms"), START);
+}
