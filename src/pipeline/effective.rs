@@ -128,7 +128,7 @@ impl Writer<'_> {
             if let Some(found) = found {
                 let mark = self.mark(found.span().start);
                 self.line(key.name(), &inline(found.get_ref()), mark);
-            } else if let Some(default) = self.default(key, selected) {
+            } else if let Some(default) = self.default(key, table, selected) {
                 self.line(key.name(), &default, Some(DEFAULT));
             }
         }
@@ -163,8 +163,8 @@ impl Writer<'_> {
         })
     }
 
-    /// What a key is that is not written, if it is anything.
-    fn default(&self, key: &Key, selected: Option<&str>) -> Option<String> {
+    /// What a key of a table is that is not written, if it is anything.
+    fn default(&self, key: &Key, table: &DeTable<'_>, selected: Option<&str>) -> Option<String> {
         let goes = |word: &str| key.only.is_empty() || key.only.contains(&word);
         if !selected.is_none_or(goes) {
             return None;
@@ -172,6 +172,9 @@ impl Writer<'_> {
         // A lookup's value has the default of the lookup.
         if (key.path, selected) == ("feature[].fill", Some("lookup")) {
             return None;
+        }
+        if key.path == "event.field[].required" && table.contains_key("default") {
+            return Some(false.to_string());
         }
         let declared = || key.default.map(str::to_owned);
         declared().or_else(|| self.resolved(key.path))

@@ -74,6 +74,14 @@ fn is_what_is_shown_the_same_pipeline() {
         REFERENCE,
         &["check=[{ when = \"event_type != 'x'\", message = \"no\" }]"],
     );
+    // Which is not required then.
+    let with_default = REFERENCE.replacen(
+        "name = \"category\"\ntype = \"string\"\n",
+        "name = \"category\"\ntype = \"string\"\ndefault = \"none\"\n",
+        1,
+    );
+    assert_ne!(with_default, REFERENCE);
+    check(&with_default, &[]);
     let kafka = [
         "source.start.timestamp=2026-01-01T00:00:00Z",
         "source.properties.client.rack=7",
