@@ -1,7 +1,7 @@
 //! Features as tables of Parquet, beside rejected events as lines.
 //!
 //! A table is written by the thread that publishes, in row groups, and has its name when it is whole. What a label is
-//! follows from its field, or from its first value wherever that comes; all tables of a run agree about it.
+//! follows from its field, or from its first value, for which so many rows wait; all tables of a run agree about it.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,15 @@ use slackwater_connectors::file::{FileSink, FileSinkConfig};
 use slackwater_dataflow::sink::addressed::records;
 use slackwater_dataflow::sink::{OutputChunk, OutputStream, Sink, SinkError};
 use slackwater_operators::encode::FeatureRow;
+use slackwater_operators::reject::grouped;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::graph::{OpenSink, open_file_sink, places};
 use crate::pipeline::preflight::PreflightError;
 use crate::pipeline::spec::FieldKind;
+
+/// Rows of all tables that wait until it is known what each label is: some tens of MiB.
+const WAITING_ROWS_MAX: usize = 131_072;
 
 /// Opens a sink that writes predictions' place in `outputs` as tables of features, and all else as lines.
 pub(crate) fn open(
@@ -51,24 +55,23 @@ pub(crate) fn open(
             shards,
             features: features.len(),
             labels: labels.collect(),
+            rows: 0,
         }),
         places,
     })
 }
 
-/// What the field of a name is, if there is one whose values are a column.
+/// What the field of a name is, if there is one.
 fn declared(pipeline: &Pipeline, name: &str) -> Option<LabelKind> {
-    const KINDS: [(FieldKind, LabelKind); 4] = [
-        (FieldKind::String, LabelKind::Text),
-        (FieldKind::Int, LabelKind::Int),
-        (FieldKind::Float, LabelKind::Float),
-        (FieldKind::Bool, LabelKind::Bool),
-    ];
     let mut fields = pipeline.event.fields.iter();
     let field = fields.find(|field| field.name == name)?;
-    let mut kinds = KINDS.iter();
-    let (_, kind) = kinds.find(|(declared, _)| *declared == field.kind)?;
-    Some(*kind)
+    Some(match field.kind {
+        FieldKind::Int => LabelKind::Int,
+        FieldKind::Float => LabelKind::Float,
+        FieldKind::Bool => LabelKind::Bool,
+        // The first value of a list says that it can be none; without any, its column is empty, and anything will do.
+        FieldKind::String | FieldKind::Floats | FieldKind::Strings => LabelKind::Text,
+    })
 }
 
 fn failed(action: &'static str, subject: String, source: io::Error) -> SinkError {
@@ -123,6 +126,19 @@ impl LabelColumn {
     }
 }
 
+/// Whether it is known what each label is, so that rows can be written, after so many rows.
+fn are_known(labels: &[LabelColumn], rows: usize) -> Result<bool, String> {
+    match labels.iter().find(|label| label.kind.is_none()) {
+        None => Ok(true),
+        Some(_) if rows < WAITING_ROWS_MAX => Ok(false),
+        Some(LabelColumn { name, .. }) => Err(format!(
+            "there is no value of label `{name}` in the first {} rows, so it is not known what its column is: declare it as an \
+             [[event.field]] with its type and `required = false`, leave it out, or write `--format jsonl`",
+            grouped(rows as u64)
+        )),
+    }
+}
+
 fn called(kind: LabelKind) -> &'static str {
     match kind {
         LabelKind::Int => "integers",
@@ -140,10 +156,12 @@ struct FeatureTables {
     shards: Vec<(PathBuf, Option<VectorFile>)>,
     features: usize,
     labels: Vec<LabelColumn>,
+    /// Rows so far.
+    rows: usize,
 }
 
 impl FeatureTables {
-    /// What labels are; those of which none has come are numbers from now on.
+    /// What labels are; those of which none has come to the end are numbers.
     fn kinds(&mut self) -> Vec<LabelKind> {
         let labels = self.labels.iter_mut();
         labels
@@ -174,7 +192,9 @@ impl FeatureTables {
                 labels,
             };
             found += 1;
-            if self.push(shard, row)? {
+            self.rows += 1;
+            let is_full = self.push(shard, row)?;
+            if are_known(&self.labels, self.rows).map_err(io::Error::other)? && is_full {
                 self.write(shard)?;
             }
         }
@@ -236,7 +256,24 @@ impl Sink for FeatureTables {
 mod tests {
     use slackwater_columns::writing::{Label, LabelKind};
 
-    use crate::pipeline::feature_tables::LabelColumn;
+    use crate::pipeline::feature_tables::{LabelColumn, WAITING_ROWS_MAX, are_known};
+
+    #[test]
+    fn how_long_do_rows_wait_for_a_label() {
+        let label = |name: &str, kind| LabelColumn {
+            name: name.to_owned(),
+            kind,
+        };
+        let known = || label("known", Some(LabelKind::Text));
+        let labels = [known(), label("new", None)];
+        assert_eq!(are_known(&labels, WAITING_ROWS_MAX - 1), Ok(false));
+        let said = are_known(&labels, WAITING_ROWS_MAX).err();
+        let said = said.unwrap_or_default();
+        let expected = "there is no value of label `new` in the first 131,072 rows";
+        assert!(said.starts_with(expected), "{said}");
+        assert_eq!(are_known(&[known()], WAITING_ROWS_MAX), Ok(true));
+        assert_eq!(are_known(&[], 1), Ok(true));
+    }
 
     #[test]
     fn are_labels_of_one_kind_or_told() {

@@ -333,6 +333,36 @@ mod columns {
             ran.stderr
         );
     }
+
+    #[test]
+    fn is_a_label_whose_first_value_comes_late_what_it_is() {
+        // More than are encoded together, all in one shard.
+        const LINES: i64 = 9_000;
+        let line = |number: i64| {
+            let note = if number + 1 == LINES {
+                "\"good\""
+            } else {
+                "null"
+            };
+            let time = START + number;
+            format!(
+                "{{\"user_id\":\"u\",\"product_id\":\"p\",\"category\":\"c\",\"event_type\":\"view\",\
+                 \"timestamp_ms\":{time},\"note\":{note}}}\n"
+            )
+        };
+        let lines: String = (0..LINES).map(line).collect();
+        let scene = Scene::with(&[("workers = 0 ", "workers = 1 ")], lines.as_bytes());
+        let command = ["features", "job.toml", "--out", "rows", "--label", "note"];
+        scene
+            .run(&[&command[..], &["--format", "parquet"]].concat())
+            .ended(0);
+        let notes = all_rows(&scene).into_iter().map(|row| row["note"].clone());
+        let notes: Vec<_> = notes.collect();
+        assert_eq!(notes.len(), LINES as usize);
+        let (last, others) = notes.split_last().unwrap();
+        assert_eq!(last, "good");
+        assert!(others.iter().all(Value::is_null));
+    }
 }
 
 #[cfg(not(feature = "parquet"))]
