@@ -148,11 +148,14 @@ fn kind(key: &Key) -> (Map<String, Value>, String) {
         Kind::Texts => json!({ "type": "array", "items": text(), "maxItems": MAX_LIST }),
         Kind::Literals => literals(),
         Kind::Literal => json!({ "type": ["string", "number", "boolean", "array"] }),
-        Kind::Where => json!({
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": { "anyOf": [literal(), literals()] },
-        }),
+        Kind::Where => json!({ "anyOf": [
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": { "anyOf": [literal(), literals()] },
+            },
+            text(),
+        ] }),
         Kind::Table => {
             let mut table = table(key.path);
             if let Some(word) = key.word {

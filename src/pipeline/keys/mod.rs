@@ -57,7 +57,8 @@ pub enum Kind {
     Texts,
     /// A list of strings, numbers or booleans, at least one, at most [`MAX_LIST`].
     Literals,
-    /// A table from field names to a value, or to a list of values of which any matches.
+    /// A table from field names to a value, or to a list of values of which any matches; or an expression in CEL, as
+    /// [`Kind::Expression`].
     Where,
     /// A table whose keys are declared under this path.
     Table,

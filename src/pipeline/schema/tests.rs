@@ -78,3 +78,11 @@ fn what_is_said_of_single_keys() {
         (&json!(false), &Value::Null)
     );
 }
+
+#[test]
+fn may_an_expression_stand_for_conditions() {
+    let schema = schema();
+    let said = &at(&schema, "feature[].where").unwrap()["anyOf"];
+    let types = said.as_array().unwrap().iter().map(|it| &it["type"]);
+    assert_eq!(types.collect::<Vec<_>>(), ["object", "string"]);
+}
