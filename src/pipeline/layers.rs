@@ -273,7 +273,7 @@ impl<'t> New<'t> {
                     Kind::Where => self.parsed().unwrap_or_else(|_| self.plain()),
                     _ => self.setting_of_client(),
                 };
-                if let Some(below) = self.below(table, name) {
+                if let Some(below) = self.below_or_word(key, table) {
                     self.insert(below, rest.join(".").into(), value);
                 }
                 Ok(())
@@ -352,14 +352,14 @@ impl<'t> New<'t> {
         as_table(table.get_mut(name)?.get_mut())
     }
 
-    /// The same, where a table takes the place of a word that stands for one.
+    /// The same, where a table takes the place of a word, or of an expression, that stands for one.
     fn below_or_word<'r>(
         &self,
         key: &'static Key,
         table: &'r mut DeTable<'t>,
     ) -> Option<&'r mut DeTable<'t>> {
         let found = table.get(key.name()).and_then(|it| it.get_ref().as_str());
-        if found.is_some() && found == key.word {
+        if found.is_some() && (found == key.word || key.kind == Kind::Where) {
             table.remove(key.name());
         }
         self.below(table, key.name())

@@ -342,3 +342,32 @@ fn is_a_job_with_another_setting_another_job_only_where_it_matters() {
         identity(&["sink.shards=2", "sink.shards=7"])
     );
 }
+
+/// A condition on a field takes the place of an expression, and the reverse.
+#[test]
+fn does_one_form_of_a_condition_replace_the_other() {
+    let table = "where = { event_type = \"purchase\" }\n";
+    assert!(REFERENCE.contains(table));
+    let text = REFERENCE.replace(table, "where = \"event_type == 'view'\"\n");
+    let features = text
+        .split("[[feature]]")
+        .filter(|it| it.contains("where = \"event_type"));
+    let names = features.map(|it| it.split('"').nth(1).unwrap());
+    let names: Vec<_> = names.collect();
+    assert!(!names.is_empty());
+    let set = |value: &str| {
+        let set = names
+            .iter()
+            .map(|name| format!("feature.{name}.where{value}"));
+        set.collect::<Vec<_>>()
+    };
+    let set_in = |text: &str, set: &[String]| {
+        let set: Vec<_> = set.iter().map(String::as_str).collect();
+        with(text, &set)
+    };
+    let plain = parse(&text, &Layers::default());
+    let expected = parse(REFERENCE, &Layers::default());
+    assert_ne!(plain, expected);
+    assert_eq!(set_in(&text, &set(".event_type=purchase")), expected);
+    assert_eq!(set_in(REFERENCE, &set("=event_type == 'view'")), plain);
+}
