@@ -127,7 +127,11 @@ impl Writer<'_> {
             }
             if let Some(found) = found {
                 let mark = self.mark(found.span().start);
-                self.line(key.name(), &inline(found.get_ref()), mark);
+                let shown = match found.get_ref() {
+                    DeValue::String(said) if key.address => text(&without_password(said)),
+                    value => inline(value),
+                };
+                self.line(key.name(), &shown, mark);
             } else if let Some(default) = self.default(key, table, selected) {
                 self.line(key.name(), &default, Some(DEFAULT));
             }
@@ -143,6 +147,9 @@ impl Writer<'_> {
             let shown = match value.get_ref() {
                 // Where a secret is is none.
                 place @ DeValue::Table(_) => inline(place),
+                DeValue::String(said) if is_harmless(name.get_ref()) => {
+                    text(&without_password(said))
+                }
                 value if is_harmless(name.get_ref()) => inline(value),
                 _ => text(HIDDEN),
             };
@@ -221,7 +228,7 @@ fn is_implied(key: &Key, root: &DeTable<'_>) -> bool {
 /// A value on one line.
 fn inline(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(said) => text(&without_password(said)),
+        DeValue::String(said) => text(said),
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(value) => value.to_string(),

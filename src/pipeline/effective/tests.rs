@@ -153,3 +153,20 @@ fn is_a_password_hidden_and_the_rest_not() {
     );
     property("security.protocol", "sasl_ssl", "\"sasl_ssl\"");
 }
+
+/// What looks like an address with a password, where there is none.
+#[test]
+fn is_what_is_no_address_shown_as_it_is() {
+    let check = |argument: &str, line: &str| {
+        let layers = layers(&[], &[argument]);
+        let shown = effective("x.toml", REFERENCE.as_bytes(), &layers).unwrap();
+        assert!(shown.contains(&format!("\n{line} # --set\n")), "{shown}");
+        let meant = Pipeline::parse_layered("x.toml", REFERENCE.as_bytes(), &layers);
+        assert_eq!(Pipeline::parse("shown.toml", &shown), meant);
+    };
+    let keep = "keep = \"event_type != 'https://me:word@host'\"";
+    check(&format!("filter=[{{ {keep} }}]"), keep);
+    let pattern = "pattern = \"^https?://[^:]+:[^@]+@\"";
+    let field = "field = \"event_type\", rule = \"matches\"";
+    check(&format!("check=[{{ {field}, {pattern} }}]"), pattern);
+}

@@ -77,7 +77,7 @@ pub(super) static KEYS: &[Key] = &[
         .only(FILE).needed_for(FILE),
     Key::new("source.follow", Kind::Bool, "Wait for more at the end of each file, until the job is stopped. A last line without a line feed is no record yet. \
          With a pattern, new files are looked for every second. A file that is cut, replaced or deleted ends the job with an error.").only(FILE).or("false"),
-    Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA),
+    Key::new("source.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA).address(),
     Key::new("source.topic", Kind::Name, "Topic to read.").only(KAFKA),
     Key::new("source.topics", Kind::Texts, "Topics to read, if there are several. Others may be added at the end.").only(KAFKA),
     Key::new("source.start", Kind::Start,

@@ -112,6 +112,8 @@ pub struct Key {
     pub supported: bool,
     /// A word that may stand in the place of a table.
     pub word: Option<&'static str>,
+    /// Whether it is an address, in which a password may stand.
+    pub address: bool,
     /// What it is, in one sentence.
     pub doc: &'static str,
 }
@@ -128,6 +130,7 @@ impl Key {
             selects: false,
             supported: true,
             word: None,
+            address: false,
             doc,
         }
     }
@@ -174,6 +177,11 @@ impl Key {
 
     const fn or_word(mut self, word: &'static str) -> Self {
         self.word = Some(word);
+        self
+    }
+
+    const fn address(mut self) -> Self {
+        self.address = true;
         self
     }
 

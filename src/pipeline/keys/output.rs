@@ -40,7 +40,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("sink.kind", Kind::Choice(SINKS), "Kind of the sink: files; topics of Kafka, named as the streams; the standard output; or nothing at all, for measuring.").needed().selects(),
     Key::new("sink.path", Kind::Text,
         "Folder, relative to the current one; results are in `<path>/<stream>/shard-<n>.jsonl`.").only(FILE).needed_for(FILE),
-    Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA),
+    Key::new("sink.brokers", Kind::Text, "Addresses of Kafka brokers, `host:port`, several with commas between them.").only(KAFKA).needed_for(KAFKA).address(),
     Key::new("sink.delivery", Kind::Choice(DELIVERIES), "What a crash may do to outputs. `exactly_once`: nothing; they come out when the checkpoint behind them is \
          durable, which needs `[checkpoint]`. `at_least_once`: some may come out twice; to Kafka they are sent as they come, and checkpoints wait until brokers have them. A job that goes back from that to `exactly_once` finds no markers, and is told once with `--accept-duplicates` to go on. `exactly_once` with `[checkpoint]`, unless results go to the standard output, \
          which cannot be taken back; else `at_least_once`."),
@@ -69,7 +69,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("mirror", Kind::Table, "Copies of state for other services."),
     Key::new("mirror.redis", Kind::Table, "The history of each key as a list in Redis, the newest event first, see [below](#histories-in-redis). Written after each checkpoint, which does not wait for it; \
          needs `[history]` and `[checkpoint]`.").needed(),
-    Key::new("mirror.redis.url", Kind::Text, "Address of the server, `redis://HOST:PORT/DATABASE`; with TLS `rediss://`, see [below](#redis-with-tls).").needed(),
+    Key::new("mirror.redis.url", Kind::Text, "Address of the server, `redis://HOST:PORT/DATABASE`; with TLS `rediss://`, see [below](#redis-with-tls).").needed().address(),
     Key::new("mirror.redis.layout", Kind::Text, "Key of a list, with each field of the event's key in braces, as in `visitor:{visitor}:events`. Keys that fit it are the mirror's alone: what the job does not know may be removed.").needed(),
     Key::new("mirror.redis.ttl", SPAN, "How long a list stays that is not written again; 0 for ever. As long as `history.ttl` unless set."),
     Key::new("mirror.redis.username", Kind::Secret, "User of the server, where it wants one."),

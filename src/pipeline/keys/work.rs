@@ -139,7 +139,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("lookup[]", Kind::Tables, "Features that others write, read from a store while the events wait; each key is asked for once at a time, however many events want it."),
     Key::new("lookup[].name", Kind::Name, "Name of the lookup.").needed(),
     Key::new("lookup[].store", Kind::Choice(STORES), "Kind of the store.").needed(),
-    Key::new("lookup[].url", Kind::Text, "Address of the store, `redis://HOST:PORT/DATABASE`; with TLS `rediss://`, see [below](#redis-with-tls).").needed(),
+    Key::new("lookup[].url", Kind::Text, "Address of the store, `redis://HOST:PORT/DATABASE`; with TLS `rediss://`, see [below](#redis-with-tls).").needed().address(),
     Key::new("lookup[].username", Kind::Secret, "User of the store, where it wants one."),
     Key::new("lookup[].password", Kind::Secret, "Password of the store, where it wants one."),
     Key::new("lookup[].ca", Kind::Secret, "Certificates in PEM of those who may have signed the store's, with TLS; those whom the system trusts unless set."),
