@@ -30,10 +30,10 @@ pub struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pipeline = self.pipeline.load(self.json)?;
         if self.show {
-            return self.show(&pipeline);
+            return self.show();
         }
+        let pipeline = self.pipeline.load(self.json)?;
         let found = examine(&pipeline, self.create_topics);
         for topic in found.created.iter().filter(|_| !self.json) {
             say(&format!("made topic `{topic}`"));
@@ -62,14 +62,14 @@ impl Check {
         print(&sentence(&pipeline, &found))
     }
 
-    fn show(&self, pipeline: &Pipeline) -> Result<(), Failure> {
-        for note in written_secrets(pipeline) {
-            say(&format!("note: {note}"));
-        }
+    fn show(&self) -> Result<(), Failure> {
         let text = PipelineText::read(self.pipeline.pipeline.as_deref())?;
         let layers = Layers::here(&self.pipeline.above.set);
-        let shown = effective(&text.name, &text.bytes, &layers);
-        print(shown.map_err(Failure::Mistakes)?.trim_end())
+        let shown = effective(&text.name, &text.bytes, &layers).map_err(Failure::Mistakes)?;
+        for note in written_secrets(&shown.pipeline) {
+            say(&format!("note: {note}"));
+        }
+        print(shown.text.trim_end())
     }
 }
 

@@ -53,11 +53,20 @@ const IMPLIED: [(&str, Option<&str>); 2] = [("dead_letter", None), ("restart", S
 /// What a default is marked with; what the file itself says is not marked.
 const DEFAULT: &str = "default";
 
+/// What a pipeline file says with all that is said above it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effective {
+    /// As a pipeline file, secrets left out.
+    pub text: String,
+    /// As it is meant.
+    pub pipeline: Pipeline,
+}
+
 /// Writes what a pipeline file says together with `layers`, secrets left out.
 ///
 /// # Errors
 /// All mistakes of the file and the layers, as [`Pipeline::parse_layered`] has them.
-pub fn effective(file_name: &str, bytes: &[u8], layers: &Layers) -> Result<String, Mistakes> {
+pub fn effective(file_name: &str, bytes: &[u8], layers: &Layers) -> Result<Effective, Mistakes> {
     let text = text_of(file_name, bytes)?;
     let parsed = parse_tree(file_name, text, layers)?;
     let Parsed {
@@ -71,7 +80,9 @@ pub fn effective(file_name: &str, bytes: &[u8], layers: &Layers) -> Result<Strin
         places,
     };
     writer.tables("", tree);
-    Ok(writer.text.trim_start().to_owned())
+    let text = writer.text.trim_start().to_owned();
+    let Parsed { pipeline, .. } = parsed;
+    Ok(Effective { text, pipeline })
 }
 
 /// Whether a setting of the Kafka client may be shown.

@@ -1,5 +1,8 @@
 //! What is said above a pipeline file: by the environment, and on the command line.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 
 use crate::scene::{Ran, Scene, conserved, event, finish};
@@ -106,4 +109,18 @@ fn is_a_mistake_above_the_file_told_by_its_name() {
         "message": "unknown table [snik], did you mean [sink]?",
     });
     assert_eq!(object["mistakes"][1], expected);
+}
+
+/// A pipe gives what is in it once.
+#[test]
+fn is_a_pipeline_read_once() {
+    let scene = Scene::with(&[], b"");
+    let shown = scene.run(&["check", "job.toml", "--show"]).ended(0);
+    let file = File::open(scene.path("job.toml")).unwrap();
+    let mut cat = Command::new("cat");
+    let mut cat = cat.stdin(file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = scene.command(&["check", "/dev/stdin", "--show"]);
+    let piped = finish(command.stdin(cat.stdout.take().unwrap())).ended(0);
+    cat.wait().unwrap();
+    assert_eq!(piped.stdout, shown.stdout);
 }

@@ -1,13 +1,18 @@
 //! Whether what is shown is the same pipeline, and no secret.
 
-use crate::pipeline::Pipeline;
-use crate::pipeline::effective::effective;
+use crate::pipeline::effective;
 use crate::pipeline::layers::Layers;
+use crate::pipeline::{Mistakes, Pipeline};
 
 const REFERENCE: &str = include_str!("../../../pipelines/user-events.toml");
 const ON_KAFKA: &str = include_str!("../../../pipelines/user-events.kafka.toml");
 const WITH_REDIS: &str = include_str!("../../../pipelines/user-events.redis.toml");
 const FLIGHTS: &str = include_str!("../../../pipelines/flights.toml");
+
+/// The text alone.
+fn effective(file_name: &str, bytes: &[u8], layers: &Layers) -> Result<String, Mistakes> {
+    effective::effective(file_name, bytes, layers).map(|it| it.text)
+}
 
 fn layers(variables: &[(&str, &str)], arguments: &[&str]) -> Layers {
     let variables = variables
