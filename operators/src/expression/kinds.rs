@@ -96,7 +96,12 @@ impl fmt::Display for Kind {
 
 /// What the interpreter calls a kind, with its article and as a pipeline file calls it.
 pub(super) fn of_value(name: &str) -> String {
-    let kind = match name {
+    named(name).map_or_else(|| name.to_owned(), |kind| kind.to_string())
+}
+
+/// The kind that the interpreter calls so.
+pub(super) fn named(name: &str) -> Option<Kind> {
+    Some(match name {
         "bool" => Kind::Bool,
         "int" => Kind::Int,
         "uint" => Kind::UInt,
@@ -107,9 +112,8 @@ pub(super) fn of_value(name: &str) -> String {
         "list" => Kind::List,
         "map" => Kind::Map,
         "type" => Kind::Type,
-        other => return other.to_owned(),
-    };
-    kind.to_string()
+        _ => return None,
+    })
 }
 
 /// An operator as it is written: `>` for `_>_`. Names of functions stay.

@@ -45,7 +45,7 @@ pub const TEXT_BYTES_MAX: usize = 4_096;
 /// Deepest nesting of an expression: an evaluation uses as much of a worker's stack. `a + b + c` is two deep.
 pub const DEPTH_MAX: usize = 64;
 
-/// Characters of what an evaluation says of its failure: it may repeat the event's values.
+/// Characters of what an evaluation says of its failure: what a function says of its own is not bounded elsewhere.
 const FAILURE_CHARACTERS_MAX: usize = 200;
 
 /// What an expression has to give.
@@ -199,8 +199,11 @@ fn failure(error: &ExecutionError) -> Failure {
             format!("`{operator}` does not take {left} and {right}")
         }
         ExecutionError::UnexpectedType { got, want } => {
-            let (got, want) = (kinds::of_value(got), kinds::of_value(want));
-            format!("found {got} where {want} is needed")
+            // Of an argument of a function these are the value itself and a type of Rust.
+            match (kinds::named(got), kinds::named(want)) {
+                (Some(got), Some(want)) => format!("found {got} where {want} is needed"),
+                _ => "a function was given another kind of value than it takes".to_owned(),
+            }
         }
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
             "division by zero".to_owned()
@@ -209,9 +212,31 @@ fn failure(error: &ExecutionError) -> Failure {
             let operator = kinds::arithmetic(name);
             format!("`{operator}` gives no 64-bit whole number")
         }
-        ExecutionError::NoSuchKey(key) => format!("there is no key {key:?}"),
+        ExecutionError::NoSuchKey(_) => "there is no such key".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "there is no element at that place".to_owned(),
-        other => other.to_string(),
+        ExecutionError::UnsupportedTargetType { target } => {
+            format!("a function does not take {}", kind_of(target))
+        }
+        ExecutionError::NotSupportedAsMethod { method, target } => {
+            format!("`{method}` does not take {}", kind_of(target))
+        }
+        ExecutionError::UnsupportedKeyType(key) => {
+            format!("{} cannot be a key of a map", kind_of(key))
+        }
+        ExecutionError::DuplicateKey(_) => "a map has a key twice".to_owned(),
+        ExecutionError::ValuesNotComparable(left, right) => {
+            let (left, right) = (kind_of(left), kind_of(right));
+            format!("{left} cannot be compared with {right}")
+        }
+        ExecutionError::UnsupportedIndex(index, of) => {
+            let (index, of) = (kind_of(index), kind_of(of));
+            format!("{index} says no place in {of}")
+        }
+        // What else there is says of no value what it is.
+        ExecutionError::FunctionError { function, message } => {
+            format!("Error executing function '{function}': {message}")
+        }
+        _ => "the expression cannot be evaluated".to_owned(),
     };
     Failure(shortened(&message, FAILURE_CHARACTERS_MAX).to_string())
 }

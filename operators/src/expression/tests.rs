@@ -2,12 +2,15 @@
 
 mod race;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use cel::{ExecutionError, Value};
 
 use crate::event::FieldType;
 use crate::expression::reading::{Fault, Mistake};
 use crate::expression::values::{Given, Values};
-use crate::expression::{DEPTH_MAX, Expression, TEXT_BYTES_MAX, Wanted, functions};
+use crate::expression::{DEPTH_MAX, Expression, TEXT_BYTES_MAX, Wanted, failure, functions};
 
 /// The fields of all tests.
 const FIELDS: [(&str, FieldType); 8] = [
@@ -126,8 +129,38 @@ fn what_an_event_makes_impossible_is_said() {
         "count + 9223372036854775807 > 1",
         "`+` gives no 64-bit whole number",
     );
-    check("{'x': 1}[kind] == 1", "there is no key \"vieẅ\"");
+    check("{'x': 1}[kind] == 1", "there is no such key");
     check("[1][count] == 1", "there is no element at that place");
+    check(
+        "dyn(kind).x == 1",
+        "`.` does not take a string and a string",
+    );
+    check("{dyn(tags): 1}[1] == 1", "a list cannot be a key of a map");
+    check(
+        "{kind: 1, dyn(kind): 2}[kind] == 1",
+        "a map has a key twice",
+    );
+    check(
+        "dyn(tags)[kind] == 1",
+        "`[]` does not take a list and a string",
+    );
+    check(
+        "dyn(kind)[0] == 1",
+        "`[]` does not take a string and an int",
+    );
+    check(
+        "dyn(count).startsWith('x')",
+        "`startsWith` does not take an int and a string",
+    );
+    check(
+        "dyn(amount).matches('x')",
+        "a function was given another kind of value than it takes",
+    );
+    check("size(dyn(count)) == 1", "`size` does not take an int");
+    check(
+        "dyn(kind) < dyn(tags)",
+        "`<` does not take a string and a list",
+    );
     check("dyn(count)", "it must give true or false, it gives an int");
     check(
         "dyn(count) ? true : false",
@@ -411,4 +444,37 @@ fn how_long_and_how_deep_may_an_expression_be() {
         "{:?}",
         start.elapsed()
     );
+}
+
+/// A dead letter has the event anyway, and whoever reads logs need not.
+#[test]
+fn does_a_failure_repeat_no_value() {
+    let value = || Value::String(Arc::new("canary".to_owned()));
+    let name = || "canary".to_owned();
+    let failures = [
+        ExecutionError::UnsupportedTargetType { target: value() },
+        ExecutionError::NotSupportedAsMethod {
+            method: "size".to_owned(),
+            target: value(),
+        },
+        ExecutionError::UnsupportedKeyType(value()),
+        ExecutionError::UnexpectedType {
+            got: name(),
+            want: "string".to_owned(),
+        },
+        ExecutionError::NoSuchKey(Arc::new(name())),
+        ExecutionError::ValuesNotComparable(value(), value()),
+        ExecutionError::UnsupportedBinaryOperator("add", value(), value()),
+        ExecutionError::UnsupportedIndex(value(), value()),
+        ExecutionError::DivisionByZero(value()),
+        ExecutionError::RemainderByZero(value()),
+        ExecutionError::Overflow("add", value(), value()),
+        ExecutionError::IndexOutOfBounds(value()),
+        ExecutionError::DuplicateKey(value()),
+        ExecutionError::InternalError(name()),
+    ];
+    for error in failures {
+        let said = failure(&error).to_string();
+        assert!(!said.contains("canary"), "{said}");
+    }
 }
