@@ -6,6 +6,8 @@ use slackwater_operators::reject::grouped;
 use crate::cli::dlq::Selected;
 use crate::cli::{Failure, PipelineArgument, counted, print, say};
 use crate::letters::again::{Left, Outcome, Wish, replay};
+use crate::pipeline::Pipeline;
+use crate::pipeline::spec::TimeSpec;
 
 /// Sends the records behind dead letters to the topic and partition that they were read from, each once: the job reads them
 /// as new events. What was sent and how far the replay is are in one transaction, so one that was interrupted goes on when it is
@@ -31,9 +33,21 @@ pub struct Replay {
     json: bool,
 }
 
+/// What is to be known before records are sent again.
+fn warning(pipeline: &Pipeline) -> Option<&'static str> {
+    let is_changed = pipeline.event.time == TimeSpec::Record;
+    is_changed.then_some(
+        "warning: with `[event] time = \"record\"` events that are sent again have a new event time: a record has the time at \
+         which it is sent",
+    )
+}
+
 impl Replay {
     pub(super) fn run(self) -> Result<(), Failure> {
         let pipeline = self.pipeline.load(self.json)?;
+        if let Some(warning) = warning(&pipeline) {
+            say(warning);
+        }
         let wish = Wish {
             selection: self.selected.selection(),
             replays_max: self.max_replays,
@@ -97,5 +111,27 @@ impl Replay {
             "sent"
         };
         print(&format!("{} {verb}", counted(outcome.sent, "record")))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::cli::dlq::replay::warning;
+    use crate::pipeline::Pipeline;
+    use crate::pipeline::layers::Layers;
+
+    const ON_KAFKA: &str = include_str!("../../../pipelines/user-events.kafka.toml");
+
+    #[test]
+    fn is_a_new_event_time_told() {
+        let warned = |arguments: &[String]| {
+            let layers = Layers::new([].into_iter(), arguments);
+            let pipeline = Pipeline::parse_layered("x.toml", ON_KAFKA.as_bytes(), &layers);
+            warning(&pipeline.unwrap())
+        };
+        assert_eq!(warned(&[]), None);
+        let said = warned(&["event.time=record".to_owned()]).unwrap();
+        assert!(said.contains("event time"), "{said}");
     }
 }
