@@ -6,7 +6,7 @@
 //! - `bars` says what must be found; `report` writes the page for people and the file for programs;
 //! - `cost` reads processor time, `settings` changes pipeline files, `turns` keeps what took turns, and `sections` puts what
 //!   other commands write in its place on the page;
-//! - `kafka` measures the same job through a real Kafka, and `redis` with a lookup: each writes a section of that page.
+//! - `kafka` measures the same job through a real Kafka, `redis` with a lookup, and `features` what features cost: each writes a section of that page.
 
 mod bars;
 mod report;
@@ -19,6 +19,7 @@ mod turns;
 mod sections;
 mod kafka;
 mod redis;
+mod features;
 
 use std::fs;
 
@@ -70,6 +71,8 @@ enum Wanted {
     Kafka(kafka::Extent),
     /// With lookups in Redis, to this extent.
     Redis(redis::Extent),
+    /// What features cost, to this extent.
+    Features(features::Extent),
 }
 
 /// Runs the benches.
@@ -82,6 +85,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
         Wanted::Run(extent) => compare(extent, &arguments),
         Wanted::Kafka(extent) => kafka::run(extent, &arguments),
         Wanted::Redis(extent) => redis::run(extent, &arguments),
+        Wanted::Features(extent) => features::run(extent, &arguments),
         Wanted::Callgrind => {
             let programs = Programs::build()?;
             for line in samples::instructions(&programs)? {
@@ -99,8 +103,9 @@ fn parse(arguments: &[&str]) -> Result<Wanted> {
         ["callgrind"] => Ok(Wanted::Callgrind),
         ["kafka", rest @ ..] => Ok(Wanted::Kafka(kafka::parse(rest)?)),
         ["redis", rest @ ..] => Ok(Wanted::Redis(redis::parse(rest)?)),
+        ["features", rest @ ..] => Ok(Wanted::Features(features::parse(rest)?)),
         _ => bail!(
-            "cargo xtask bench takes nothing, `--quick`, `callgrind`, `kafka` or `redis`, not `{}`",
+            "cargo xtask bench takes nothing, `--quick`, `callgrind`, `kafka`, `redis` or `features`, not `{}`",
             arguments.join(" ")
         ),
     }

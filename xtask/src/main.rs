@@ -62,7 +62,7 @@ const COMMANDS: [(&str, &str, &str); 7] = [
     ),
     (
         "bench",
-        "[--quick | callgrind | kafka [--quick] ... | redis [--quick] ...]",
+        "[--quick | callgrind | kafka [--quick] ... | redis [--quick] ... | features [--quick] ...]",
         "how fast it is, with a stored report under docs/reports/",
     ),
     (

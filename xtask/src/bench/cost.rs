@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -18,6 +20,18 @@ const CHILDREN: [usize; 2] = [13, 14];
 const STARTER: [&str; 3] = ["--pdeathsig", "KILL", "--"];
 /// What is said where that cannot be started.
 pub const STARTING: &str = "cannot start `setpriv` (it is part of util-linux) for the engine";
+
+/// Between two looks at how much memory a program has taken, and at whether it has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// What a program has cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Processor time, of all that it has started too.
+    pub cpu_seconds: f64,
+    /// The most memory that it has had at once, itself alone; what it took in its last moment may be missing.
+    pub peak_bytes: u64,
+}
 
 /// A command that runs a program which ends when this one does.
 pub fn owned(program: &Path) -> Command {
@@ -60,6 +74,40 @@ pub fn wait_with_cost(child: &mut Child, name: &str) -> Result<f64> {
     Ok(after - before)
 }
 
+/// The most memory that a process has had at once, from the text of `status`. One that has ended has none.
+fn peak(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1_024)
+}
+
+/// As [`wait_with_cost`], and looks meanwhile how much memory the child has.
+pub fn wait_with_peak(child: &mut Child, name: &str) -> Result<Cost> {
+    let before = read_seconds("self", CHILDREN)?;
+    let path = format!("/proc/{}/status", child.id());
+    let mut peak_bytes = 0;
+    let status = loop {
+        if let Ok(Some(found)) = fs::read_to_string(&path).map(|status| peak(&status)) {
+            peak_bytes = found;
+        }
+        let ended = child.try_wait();
+        if let Some(status) = ended.with_context(|| format!("cannot wait for {name}"))? {
+            break status;
+        }
+        thread::sleep(LOOK_AGAIN);
+    };
+    let after = read_seconds("self", CHILDREN)?;
+    if !status.success() {
+        bail!("{name} ended with {status}");
+    }
+    Ok(Cost {
+        cpu_seconds: after - before,
+        peak_bytes,
+    })
+}
+
 /// Runs a command whose words matter only when it fails.
 pub fn quietly(command: &mut Command) -> Result<()> {
     let line = process::shell_line(command);
@@ -77,7 +125,7 @@ pub fn quietly(command: &mut Command) -> Result<()> {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use super::{CHILDREN, OWN, seconds, wait_with_cost};
+    use super::{CHILDREN, OWN, peak, seconds, wait_with_cost, wait_with_peak};
 
     #[test]
     fn where_is_processor_time_told() {
@@ -99,5 +147,23 @@ mod tests {
             .unwrap();
         let cost = wait_with_cost(&mut child, "the work").unwrap();
         assert!(cost >= 0.05, "{cost}");
+    }
+
+    #[test]
+    fn where_is_memory_told() {
+        let status = "Name:\tVmHWM:\nVmPeak:\t   9 kB\nVmHWM:\t    1234 kB\nVmRSS:\t 5 kB\n";
+        assert_eq!(peak(status), Some(1_234 * 1_024));
+        assert_eq!(peak("Name:\tended\nState:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn is_what_a_child_took_and_gave_back_its_peak() {
+        let work = "x = b'x' * 50_000_000; del x; sum(range(5_000_000))";
+        let mut command = Command::new("python3");
+        let mut child = command.args(["-c", work]).spawn().unwrap();
+        let cost = wait_with_peak(&mut child, "the work").unwrap();
+        assert!(cost.peak_bytes > 50_000_000, "{cost:?}");
+        let mut child = Command::new("false").spawn().unwrap();
+        assert!(wait_with_peak(&mut child, "no work").is_err());
     }
 }

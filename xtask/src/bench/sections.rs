@@ -10,9 +10,10 @@ use crate::process;
 /// Headings of such sections.
 pub const KAFKA: &str = "## Through Kafka";
 pub const REDIS: &str = "## Lookups in Redis";
+pub const FEATURES: &str = "## Features";
 
 /// In the order in which they stand, behind all else.
-const HEADINGS: [&str; 2] = [KAFKA, REDIS];
+const HEADINGS: [&str; 3] = [KAFKA, REDIS, FEATURES];
 
 /// Puts a section into its place on the page.
 ///
@@ -113,6 +114,11 @@ mod tests {
             "# All\n\n## Lookups in Redis\n\nold\n",
             KAFKA,
             "# All\n\n## Through Kafka\n\nnew\n\n## Lookups in Redis\n\nold\n",
+        );
+        check(
+            "# All\n\n## Features\n\nold\n",
+            REDIS,
+            "# All\n\n## Lookups in Redis\n\nnew\n\n## Features\n\nold\n",
         );
         check(
             "# Not ## Through Kafka\n",

@@ -33,10 +33,8 @@ impl Summary {
 }
 
 /// The order of a turn: what drifts, drifts for all alike.
-pub fn forth_and_back<const N: usize>(
-    mut all: [&'static str; N],
-    turn: usize,
-) -> [&'static str; N] {
+pub fn forth_and_back<T>(all: impl IntoIterator<Item = T>, turn: usize) -> Vec<T> {
+    let mut all: Vec<T> = all.into_iter().collect();
     if turn.is_multiple_of(2) {
         all.reverse();
     }
