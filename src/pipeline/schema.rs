@@ -148,14 +148,7 @@ fn kind(key: &Key) -> (Map<String, Value>, String) {
         Kind::Texts => json!({ "type": "array", "items": text(), "maxItems": MAX_LIST }),
         Kind::Literals => literals(),
         Kind::Literal => json!({ "type": ["string", "number", "boolean", "array"] }),
-        Kind::Where => json!({ "anyOf": [
-            {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": { "anyOf": [literal(), literals()] },
-            },
-            text(),
-        ] }),
+        Kind::Where => conditions_of_fields(),
         Kind::Table => {
             let mut table = table(key.path);
             if let Some(word) = key.word {
@@ -191,6 +184,18 @@ fn kind(key: &Key) -> (Map<String, Value>, String) {
 
 fn text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS })
+}
+
+/// What fields are compared with, or an expression.
+fn conditions_of_fields() -> Value {
+    json!({ "anyOf": [
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": { "anyOf": [literal(), literals()] },
+        },
+        text(),
+    ] })
 }
 
 /// What a field is compared with.

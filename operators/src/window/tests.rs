@@ -278,7 +278,7 @@ fn check(aggregates: &[Aggregate], steps: &[(Event, i64)], in_time_order: bool, 
         }
         if at == restart % events.len() {
             kept.checkpoint(&mut eager);
-            let anew = restart % 2 == 0;
+            let anew = restart.is_multiple_of(2);
             eager = kept.restored(&plan, anew);
             if anew {
                 kept = Kept::default();
