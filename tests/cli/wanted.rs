@@ -116,7 +116,7 @@ fn what_becomes_of_events_that_are_checked_and_filtered() {
         );
         let trace = "feature/check: no views";
         check("no views", "anna", "feature", "check_failed", Some(trace));
-        let why = "there is no key \"buy\" in `{'view': true, 'click': false}[event_type]`";
+        let why = "there is no such key in `{'view': true, 'click': false}[event_type]`";
         let trace = format!("{trace}\ncaused by: feature/expression: {why}");
         check("no views", "bob", "feature", "check_failed", Some(&trace));
         let failure = "Error executing function 'int': string parse error: number too large to fit in target type";
