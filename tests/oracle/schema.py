@@ -4,7 +4,7 @@
 
 Reads each pipeline with Python's own TOML parser and holds it against `slackwater schema`. Then the
 same with mistakes, one at a time: every key once misspelt, and once with a value that nothing takes.
-All of these must be refused. Ends with 0 if so.
+All of these must be refused. And once with an expression for each `where`, which must be taken. Ends with 0 if so.
 """
 
 import argparse
@@ -55,11 +55,25 @@ def mistakes(pipeline):
             yield f"{where} with a wrong value", wrong
 
 
+def other_forms(pipeline):
+    """(what is written otherwise, pipeline) for each key that may be of two forms."""
+    for path, table in tables(pipeline):
+        if "where" in table:
+            other = copy.deepcopy(pipeline)
+            reached(other, path)["where"] = "amount > 10.0"
+            yield f"{'.'.join(map(str, path))}.where as an expression", other
+
+
 def check(validator, name, pipeline):
     """What the schema says of a pipeline that it should not; and how many mistakes it was shown."""
     said = [
         f"{name}: {'.'.join(map(str, error.absolute_path))}: {error.message}"
         for error in validator.iter_errors(pipeline)
+    ]
+    said += [
+        f"{name}: {what} is refused"
+        for what, other in other_forms(pipeline)
+        if not validator.is_valid(other)
     ]
     shown = 0
     for what, wrong in mistakes(pipeline):
@@ -83,7 +97,7 @@ def self_test():
     assert len(said) == shown == len(found), said
     takes_nothing = jsonschema.Draft7Validator(False)
     said, _ = check(takes_nothing, "x", pipeline)
-    assert len(said) == 1, said
+    assert len(said) == 2, said
     print("self test: ok")
 
 
