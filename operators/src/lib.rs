@@ -10,7 +10,7 @@
 //! - [`resequence`], [`reroute`]: where features are of other keys than the job's, the way from the worker of one key to that of the
 //!   next.
 //! - [`history`], [`window`], [`features`]: what is known of a key, and the vector made of it, at the key's worker.
-//! - [`lookup`]: features that others have written elsewhere. [`derive`]: those that are made of others. [`enrichment`]: where they come from, as a prediction tells it.
+//! - [`lookup`]: features that others have written elsewhere. [`mod@derive`]: those that are made of others. [`enrichment`]: where they come from, as a prediction tells it.
 //! - [`infer`]: the score.
 //! - [`encode`]: final bytes of every record.
 //!

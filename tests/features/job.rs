@@ -57,11 +57,15 @@ impl Polls {
             [one] => one.records.iter().map(|_| 1 + dice.below(most)).collect(),
             _ => Vec::new(),
         };
+        let records = inputs.iter().flat_map(|input| &input.records);
+        let bytes: usize = records.map(|record| record.text.len()).sum();
+        // What waits fills some files, and not so many that the engine gives up.
+        let little = 1024.max(bytes as u64 / 50);
         Polls {
             turns,
             seed: dice.below(1 << 32) as u64,
             workers: dice.of(&WORKERS),
-            waiting_bytes: dice.of(&[1024, 1 << 27]),
+            waiting_bytes: dice.of(&[little, 1 << 27]),
         }
     }
 }
