@@ -280,7 +280,13 @@ fn do_all_commands_work_with_a_bucket() {
     progress(&job, &mut running);
     let mode = fs::metadata(&room).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
-    let status: Value = serde_json::from_str(&run(&["status", "--json"], 0)).unwrap();
+    // What has been checkpointed is in the bucket a moment before the worker says so.
+    let status = || -> Value { serde_json::from_str(&run(&["status", "--json"], 0)).unwrap() };
+    let begun = Instant::now();
+    while status()["state"] == "starting" && begun.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let status = status();
     assert_eq!(status["state"], "running", "{status}");
     let second = run(&["run"], 4);
     let message = format!(
