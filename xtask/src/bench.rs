@@ -4,7 +4,7 @@
 //! - `samples` runs the programs under `benches/` and reads what they print; `starting` starts the binary;
 //! - `statistics` turns samples into medians, ranges and ratios of pairs;
 //! - `bars` says what must be found; `report` writes the page for people and the file for programs;
-//! - `cost` reads processor time, `settings` changes pipeline files, `turns` keeps what took turns, and `sections` puts what
+//! - `extent` says how much is run in turns, `cost` builds the engine and reads processor time, `settings` changes pipeline files, `turns` keeps what took turns, and `sections` puts what
 //!   other commands write in its place on the page;
 //! - `kafka` measures the same job through a real Kafka, `redis` with a lookup, and `features` what features cost: each writes a section of that page.
 
@@ -13,6 +13,7 @@ mod report;
 mod samples;
 mod starting;
 mod statistics;
+mod extent;
 mod cost;
 mod settings;
 mod turns;
@@ -70,9 +71,9 @@ enum Wanted {
     /// Through Kafka, to this extent.
     Kafka(kafka::Extent),
     /// With lookups in Redis, to this extent.
-    Redis(redis::Extent),
+    Redis(extent::Extent),
     /// What features cost, to this extent.
-    Features(features::Extent),
+    Features(extent::Extent),
 }
 
 /// Runs the benches.

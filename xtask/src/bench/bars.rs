@@ -1,6 +1,7 @@
 //! What a bench must find, and whether it did.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -51,6 +52,15 @@ impl Bar {
             found,
             met,
         }
+    }
+}
+
+/// The table of what must be found and what was.
+pub fn write_bars(page: &mut String, bars: impl IntoIterator<Item = Bar>) {
+    page.push_str("\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
+    for bar in bars {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "{bar}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! whoever waits for its end.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +31,19 @@ pub struct Cost {
     pub cpu_seconds: f64,
     /// The most memory that it has had at once, itself alone; what it took in its last moment may be missing.
     pub peak_bytes: u64,
+}
+
+/// Builds the engine in release; where it is.
+///
+/// # Errors
+/// It can't be built.
+pub fn build_engine() -> Result<PathBuf> {
+    let mut build = process::cargo();
+    build.args(["build", "--locked", "--release", "--package", "slackwater"]);
+    process::run(&mut build)?;
+    Ok(process::root()
+        .join(process::target())
+        .join("release/slackwater"))
 }
 
 /// A command that runs a program which ends when this one does.

@@ -12,27 +12,17 @@ mod jobs;
 mod runs;
 mod figures;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use self::figures::Found;
 use self::runs::Bench;
+use super::extent::Extent;
 use super::statistics::forth_and_back;
 use super::turns::Samples;
 use super::{report, sections, write_raw};
 
 /// Where the raw samples go, in the target folder.
 const RAW: &str = "bench-features.json";
-
-/// How much is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Events of each run.
-    events: u64,
-    /// Turns that count. Even, so that there are as many forth as back.
-    turns: usize,
-    /// Whether the figures are published.
-    is_published: bool,
-}
 
 /// For figures to publish.
 const FULL: Extent = Extent {
@@ -54,26 +44,7 @@ const OPTIONS: &str = "bench features takes `--quick` first, then `--events N` a
 /// # Errors
 /// A mistyped option.
 pub fn parse(arguments: &[&str]) -> Result<Extent> {
-    let (mut extent, pairs) = match arguments {
-        ["--quick", rest @ ..] => (QUICK, rest),
-        rest => (FULL, rest),
-    };
-    for pair in pairs.chunks(2) {
-        let [name, value] = pair else {
-            bail!("`{}` has no value; {OPTIONS}", pair.concat());
-        };
-        let number = value.replace('_', "");
-        let wrong = || format!("{name} {value}: expected a number");
-        match *name {
-            "--events" => extent.events = number.parse().with_context(wrong)?,
-            "--turns" => extent.turns = number.parse().with_context(wrong)?,
-            other => bail!("no option `{other}`; {OPTIONS}"),
-        }
-    }
-    if extent.events == 0 || extent.turns == 0 {
-        bail!("there is nothing to measure without events and turns; {OPTIONS}");
-    }
-    Ok(extent)
+    Extent::parse(OPTIONS, FULL, QUICK, arguments)
 }
 
 /// Runs it.
@@ -98,12 +69,7 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
         machine: report::machine()?,
     };
     write_raw(RAW, &found.json())?;
-    let section = found.section();
-    println!("\n{section}");
-    if extent.is_published {
-        sections::publish(&section)?;
-    }
-    Ok(())
+    sections::show(&found.section(), extent.is_published)
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ mod programs;
 mod turns;
 mod figures;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use self::figures::Found;
 use self::turns::{Bench, DELAYS, DRAINS, ENGINE, Load};
+use super::extent::{self, Extent as Turned, Given};
 use super::statistics::forth_and_back;
 use super::turns::Samples;
 use super::{report, sections, write_raw};
@@ -25,33 +26,33 @@ const RAW: &str = "bench-kafka.json";
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Events that are drained.
-    events: u64,
-    /// Turns that count, of drains and of delays. Even, so that there are as many forth as back.
-    turns: usize,
+    /// Events that are drained, and turns of drains and of delays.
+    turned: Turned,
     /// Seconds of each load; none for no delays.
     seconds: u32,
     /// Events a second of a load, if not half of what is drained.
     rate: Option<u64>,
-    /// Whether the figures are published.
-    is_published: bool,
 }
 
 /// For figures to publish.
 const FULL: Extent = Extent {
-    events: 2_000_000,
-    turns: 6,
+    turned: Turned {
+        events: 2_000_000,
+        turns: 6,
+        is_published: true,
+    },
     seconds: 20,
     rate: None,
-    is_published: true,
 };
 /// For a look.
 const QUICK: Extent = Extent {
-    events: 200_000,
-    turns: 1,
+    turned: Turned {
+        events: 200_000,
+        turns: 1,
+        is_published: false,
+    },
     seconds: 5,
     rate: None,
-    is_published: false,
 };
 
 /// Reads what stands behind `bench kafka`.
@@ -59,28 +60,15 @@ const QUICK: Extent = Extent {
 /// # Errors
 /// A mistyped option.
 pub fn parse(arguments: &[&str]) -> Result<Extent> {
-    let (mut extent, pairs) = match arguments {
-        ["--quick", rest @ ..] => (QUICK, rest),
-        rest => (FULL, rest),
-    };
-    for pair in pairs.chunks(2) {
-        let [name, value] = pair else {
-            bail!("`{}` has no value; {OPTIONS}", pair.concat());
-        };
-        let number = value.replace('_', "");
-        let wrong = || format!("{name} {value}: expected a number");
-        match *name {
-            "--events" => extent.events = number.parse().with_context(wrong)?,
-            "--turns" => extent.turns = number.parse().with_context(wrong)?,
-            "--seconds" => extent.seconds = number.parse().with_context(wrong)?,
-            "--rate" => extent.rate = Some(number.parse().with_context(wrong)?),
-            other => bail!("no option `{other}`; {OPTIONS}"),
+    let set = |extent: &mut Extent, name: &str, given: Given<'_>| {
+        match name {
+            "--seconds" => extent.seconds = given.number()?,
+            "--rate" => extent.rate = Some(given.number()?),
+            _ => return Ok(false),
         }
-    }
-    if extent.events == 0 || extent.turns == 0 {
-        bail!("there is nothing to measure without events and turns; {OPTIONS}");
-    }
-    Ok(extent)
+        Ok(true)
+    };
+    extent::parse(OPTIONS, (FULL, QUICK), arguments, |it| &mut it.turned, set)
 }
 
 const OPTIONS: &str = "bench kafka takes `--quick` first, then `--events N`, `--turns N`, `--seconds N` (0 for no delays) \
@@ -91,11 +79,11 @@ const OPTIONS: &str = "bench kafka takes `--quick` first, then `--events N`, `--
 /// # Errors
 /// What is missing on this machine; a program that fails; outputs that are not as many as the input.
 pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
-    let bench = Bench::prepare(extent.events)?;
+    let bench = Bench::prepare(extent.turned.events)?;
     let command = [&["cargo xtask bench"], arguments].concat().join(" ");
     let mut found = Found {
         command,
-        events: extent.events,
+        events: extent.turned.events,
         load: None,
         samples: Samples::default(),
         machine: report::machine()?,
@@ -105,7 +93,7 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
     for what in DRAINS.into_iter().filter(|what| *what != ENGINE) {
         found.samples.0.push(bench.run(what, 0, None)?);
     }
-    for turn in 1..=extent.turns {
+    for turn in 1..=extent.turned.turns {
         for what in forth_and_back(DRAINS, turn) {
             found.samples.0.push(bench.run(what, turn, None)?);
         }
@@ -116,7 +104,7 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
         let rate = extent.rate.unwrap_or_else(|| found.half_rate());
         let seconds = extent.seconds;
         found.load = Some(Load { rate, seconds });
-        for turn in 1..=extent.turns {
+        for turn in 1..=extent.turned.turns {
             for what in forth_and_back(DELAYS, turn) {
                 found.samples.0.push(bench.run(what, turn, found.load)?);
             }
@@ -124,18 +112,14 @@ pub fn run(extent: Extent, arguments: &[&str]) -> Result<()> {
     }
     found.machine = report::machine()?;
     write_raw(RAW, &found.json())?;
-    let section = found.section();
-    println!("\n{section}");
     // A section without delays would take the place of one that has them.
-    if extent.is_published && found.load.is_some() {
-        sections::publish(&section)?;
-    }
-    Ok(())
+    let is_published = extent.turned.is_published && found.load.is_some();
+    sections::show(&found.section(), is_published)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, FULL, QUICK, parse};
+    use super::{Extent, FULL, QUICK, Turned, parse};
 
     #[test]
     fn how_much_is_run() {
@@ -145,14 +129,20 @@ mod tests {
         check(&[], Some(FULL));
         check(&["--quick"], Some(QUICK));
         let more = Extent {
-            events: 10_000_000,
+            turned: Turned {
+                events: 10_000_000,
+                ..FULL.turned
+            },
             seconds: 0,
             ..FULL
         };
         check(&["--events", "10_000_000", "--seconds", "0"], Some(more));
         let slow = Extent {
+            turned: Turned {
+                turns: 2,
+                ..QUICK.turned
+            },
             rate: Some(5),
-            turns: 2,
             ..QUICK
         };
         check(&["--quick", "--rate", "5", "--turns", "2"], Some(slow));

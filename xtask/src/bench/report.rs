@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::bars::write_bars;
 use super::samples::{CONFIGURATIONS, Configuration, Sample, YARDSTICK_JOB, Yardstick};
 use super::starting::Starts;
 use super::statistics::{Summary, grouped};
@@ -178,9 +179,7 @@ impl Report {
 
     fn write_machine(&self, page: &mut String) {
         page.push_str("| | |\n| --- | --- |\n");
-        for (name, value) in &self.machine {
-            let _ = writeln!(page, "| {name} | {value} |");
-        }
+        write_machine(page, &self.machine);
     }
 
     fn write_runs(&self, page: &mut String) {
@@ -223,10 +222,8 @@ impl Report {
     }
 
     fn write_bars(&self, page: &mut String) {
-        page.push_str("\n## Bars\n\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
-        for bar in self.bars() {
-            let _ = writeln!(page, "{bar}");
-        }
+        page.push_str("\n## Bars\n");
+        write_bars(page, self.bars());
     }
 
     /// What checkpoints take, in full.
@@ -318,6 +315,14 @@ impl Report {
             .find(is_it)
             .and_then(|found| found.get("bytes_per_key"));
         found.and_then(Value::as_f64).unwrap_or(f64::NAN)
+    }
+}
+
+/// The lines of a table that say where it was measured, and what.
+pub(super) fn write_machine(page: &mut String, machine: &BTreeMap<&'static str, String>) {
+    for (name, value) in machine {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| {name} | {value} |");
     }
 }
 

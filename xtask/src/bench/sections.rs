@@ -19,13 +19,26 @@ const HEADINGS: [&str; 3] = [KAFKA, REDIS, FEATURES];
 ///
 /// # Errors
 /// When the page cannot be written.
-pub fn publish(section: &str) -> Result<()> {
+fn publish(section: &str) -> Result<()> {
     let page = process::root().join(PAGE);
     let before = fs::read_to_string(&page).unwrap_or_default();
     fs::write(&page, with_section(&before, section))
         .with_context(|| format!("cannot write {}", page.display()))?;
     println!("report: {PAGE}");
     Ok(())
+}
+
+/// Shows a section, and publishes it if it is to be.
+///
+/// # Errors
+/// As [`publish`].
+pub fn show(section: &str, is_published: bool) -> Result<()> {
+    println!("\n{section}");
+    if is_published {
+        publish(section)
+    } else {
+        Ok(())
+    }
 }
 
 /// A page with the sections that another one has.

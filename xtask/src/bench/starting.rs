@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::cost::build_engine;
 use crate::process;
 
 /// Starts of each kind; the first fills the page cache and is dropped.
@@ -29,17 +30,15 @@ pub struct Starts {
 
 /// Builds the binary in release and starts it again and again.
 pub fn measure() -> Result<Starts> {
-    let mut build = process::cargo();
-    build.args(["build", "--locked", "--release", "--package", "slackwater"]);
-    process::run(&mut build)?;
+    let engine = build_engine()?;
     let file = process::root().join("pipelines/user-events.toml");
     let pipeline = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     let mut starts = Starts::default();
     for start in 0..STARTS {
-        let plain = once(None, "out/ml_predictions/shard-0.jsonl")?;
+        let plain = once(&engine, None, "out/ml_predictions/shard-0.jsonl")?;
         let with_store = format!("{pipeline}\n[checkpoint]\nstore = \"file:state\"\n");
         let committed = "out/committed/shard-0.json";
-        let exactly_once = once(Some(&with_store), committed)?;
+        let exactly_once = once(&engine, Some(&with_store), committed)?;
         if start > 0 {
             starts.plain.push(plain);
             starts.exactly_once.push(exactly_once);
@@ -51,14 +50,13 @@ pub fn measure() -> Result<Starts> {
 }
 
 /// Milliseconds until there is something in the file of this name, in the folder where the job runs.
-fn once(pipeline: Option<&str>, output: &str) -> Result<f64> {
-    let target = process::root().join(process::target());
-    let (binary, folder) = (target.join("release/slackwater"), target.join("start"));
+fn once(engine: &Path, pipeline: Option<&str>, output: &str) -> Result<f64> {
+    let folder = process::root().join(process::target()).join("start");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    let mut command = process::command(&binary);
+    let mut command = process::command(engine);
     command.arg("run").current_dir(&folder);
     if let Some(text) = pipeline {
         fs::write(folder.join("job.toml"), text)?;

@@ -41,6 +41,16 @@ pub fn forth_and_back<T>(all: impl IntoIterator<Item = T>, turn: usize) -> Vec<T
     all
 }
 
+/// Microseconds with two decimals.
+pub fn us(us: f64) -> String {
+    format!("{us:.2}")
+}
+
+/// So many thousands, a whole number of them.
+pub fn thousands(number: f64) -> String {
+    grouped(number / 1e3)
+}
+
 /// A whole number with a comma between thousands.
 pub fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));

@@ -11,10 +11,10 @@ use super::jobs::{
     MONTH_OF_SPARSE, ONE, ONE_TWO,
 };
 use super::kinds::{KINDS, VARIATIONS};
-use crate::bench::bars::Bar;
-use crate::bench::report::ranged;
+use crate::bench::bars::{Bar, write_bars};
+use crate::bench::report::{ranged, write_machine};
 use crate::bench::sections::FEATURES;
-use crate::bench::statistics::{Summary, grouped};
+use crate::bench::statistics::{Summary, grouped, thousands, us};
 use crate::bench::turns::Samples;
 
 /// What a window of thirty days may cost, as processor time over that of one of an hour in which are as many events.
@@ -32,10 +32,6 @@ pub struct Found {
     pub machine: BTreeMap<&'static str, String>,
 }
 
-fn us(us: f64) -> String {
-    format!("{us:.2}")
-}
-
 /// A difference of two runs may be below nothing.
 fn ns(ns: f64) -> String {
     format!("{ns:.0}")
@@ -51,10 +47,6 @@ fn times(ratio: f64) -> String {
 
 fn megabytes(megabytes: f64) -> String {
     grouped(megabytes)
-}
-
-fn thousands(rate: f64) -> String {
-    grouped(rate / 1e3)
 }
 
 impl Found {
@@ -116,16 +108,11 @@ impl Found {
              turns, forth and back; the first of each is dropped. Figures are medians, with the range of all runs in brackets; ratios\n\
              and differences are of runs of the same turn.\n\n| | |\n| --- | --- |\n"
         );
-        for (name, value) in &self.machine {
-            let _ = writeln!(section, "| {name} | {value} |");
-        }
+        write_machine(&mut section, &self.machine);
         self.write_many(&mut section);
         self.write_kinds(&mut section);
         self.write_lengths(&mut section);
-        section.push_str("\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
-        for bar in self.bars() {
-            let _ = writeln!(section, "{bar}");
-        }
+        write_bars(&mut section, self.bars());
         section
     }
 

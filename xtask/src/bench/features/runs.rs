@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::events::{Times, write};
 use super::jobs::Job;
-use crate::bench::cost::{Cost, STARTING, owned, wait_with_peak};
+use crate::bench::cost::{Cost, STARTING, build_engine, owned, wait_with_peak};
 use crate::bench::turns::Sample;
 use crate::process;
 
@@ -25,9 +25,7 @@ pub struct Bench {
 impl Bench {
     /// Builds the engine and writes so many events.
     pub fn prepare(events: u64) -> Result<Self> {
-        let mut build = process::cargo();
-        build.args(["build", "--locked", "--release", "--package", "slackwater"]);
-        process::run(&mut build)?;
+        let engine = build_engine()?;
         let target = process::root().join(process::target());
         let folder = target.join("bench-features");
         if folder.exists() {
@@ -40,7 +38,7 @@ impl Bench {
             file.flush()?;
         }
         Ok(Bench {
-            engine: target.join("release/slackwater"),
+            engine,
             folder,
             events,
         })

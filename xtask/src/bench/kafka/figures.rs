@@ -11,8 +11,8 @@ use super::turns::{
     AT_ONCE, COMMITTED, CONSUME, DELAYS, DRAINS, ENGINE, Load, ONE_RECORD, PRODUCE,
     SHORT_INTERVAL_MS, STRAIGHT,
 };
-use crate::bench::bars::Bar;
-use crate::bench::report::ranged;
+use crate::bench::bars::{Bar, write_bars};
+use crate::bench::report::{ranged, write_machine};
 use crate::bench::sections::KAFKA;
 use crate::bench::statistics::{Summary, grouped};
 use crate::bench::turns::Samples;
@@ -111,17 +111,12 @@ impl Found {
              took turns, forth and back; the first drain of each is dropped. Figures are medians, with the range of all runs in\n\
              brackets; differences are of runs of the same turn.\n\n| | |\n| --- | --- |\n"
         );
-        for (name, value) in &self.machine {
-            let _ = writeln!(section, "| {name} | {value} |");
-        }
+        write_machine(&mut section, &self.machine);
         self.write_drains(&mut section);
         if let Some(load) = self.load {
             self.write_delays(&mut section, load);
         }
-        section.push_str("\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
-        for bar in self.bars() {
-            let _ = writeln!(section, "{bar}");
-        }
+        write_bars(&mut section, self.bars());
         section
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::pipeline::Job;
-use crate::bench::cost::{STARTING, owned, quietly, wait_with_cost};
+use crate::bench::cost::{STARTING, build_engine, owned, quietly, wait_with_cost};
 use crate::bench::samples::executable;
 use crate::process;
 
@@ -37,9 +37,7 @@ pub struct Programs {
 impl Programs {
     /// Builds both in release.
     pub fn build() -> Result<Self> {
-        let mut build = process::cargo();
-        build.args(["build", "--locked", "--release", "--package", "slackwater"]);
-        process::run(&mut build)?;
+        let engine = build_engine()?;
         let mut command = process::cargo();
         command.args([
             "bench",
@@ -51,9 +49,6 @@ impl Programs {
         command.args(["--bench", "yardsticks"]);
         command.args(["--message-format", "json-render-diagnostics"]);
         let messages = process::output(&mut command)?;
-        let engine = process::root()
-            .join(process::target())
-            .join("release/slackwater");
         Ok(Programs {
             engine,
             yardsticks: executable(&messages, "yardsticks")?,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::runs::{
     ALONE, DELAYED, DELAYED_TWICE, DIRECT, EVEN, EVERYTHING, GET, HMGET, NOTHING, PROXIED,
 };
-use crate::bench::bars::Bar;
-use crate::bench::report::ranged;
+use crate::bench::bars::{Bar, write_bars};
+use crate::bench::report::{ranged, write_machine};
 use crate::bench::sections::REDIS;
-use crate::bench::statistics::{Summary, grouped};
+use crate::bench::statistics::{Summary, grouped, thousands, us};
 use crate::bench::turns::Samples;
 
 /// What must be left of the rate when each answer comes 5 ms later, and what is hoped for.
@@ -36,14 +36,6 @@ pub struct Found {
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
-}
-
-fn us(us: f64) -> String {
-    format!("{us:.2}")
-}
-
-fn thousands(rate: f64) -> String {
-    grouped(rate / 1e3)
 }
 
 impl Found {
@@ -99,16 +91,11 @@ impl Found {
              turns, forth and back; the first of each is dropped. Figures are medians, with the range of all runs in brackets;\n\
              ratios and differences are of runs of the same turn.\n\n| | |\n| --- | --- |\n"
         );
-        for (name, value) in &self.machine {
-            let _ = writeln!(section, "| {name} | {value} |");
-        }
+        write_machine(&mut section, &self.machine);
         self.write_delays(&mut section);
         self.write_remembered(&mut section);
         self.write_costs(&mut section);
-        section.push_str("\n| what | bar | found | |\n| --- | --- | --- | --- |\n");
-        for bar in self.bars() {
-            let _ = writeln!(section, "{bar}");
-        }
+        write_bars(&mut section, self.bars());
         section
     }
 

@@ -11,7 +11,7 @@ use slackwater_services::delay::Delay;
 use slackwater_services::redis::{Redis, install};
 
 use super::jobs::{Job, Remembers, Users};
-use crate::bench::cost::{STARTING, owned, wait_with_cost};
+use crate::bench::cost::{STARTING, build_engine, owned, wait_with_cost};
 use crate::bench::turns::Sample;
 use crate::process;
 
@@ -75,16 +75,12 @@ pub struct Bench {
 impl Bench {
     /// Builds the engine and starts a server for runs of so many events.
     pub fn prepare(events: u64) -> Result<Self> {
-        let mut build = process::cargo();
-        build.args(["build", "--locked", "--release", "--package", "slackwater"]);
-        process::run(&mut build)?;
+        let engine = build_engine()?;
         install(|said| println!("{said}"))?;
         let redis = Redis::start(&[])?;
         let proxy = |each_way| Delay::start(redis.port(), each_way);
         let bench = Bench {
-            engine: process::root()
-                .join(process::target())
-                .join("release/slackwater"),
+            engine,
             proxies: [
                 (PROXIED, proxy(Duration::ZERO)?),
                 (DELAYED, proxy(HALF_OF_5_MS)?),
