@@ -54,6 +54,17 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// The number that it is, a truth value counting 0 or 1; none if it is none.
+    #[inline]
+    pub(crate) fn number(self) -> Option<f64> {
+        match self {
+            Cell::Int(value) => Some(value as f64),
+            Cell::Float(value) => Some(value),
+            Cell::Bool(value) => Some(f64::from(value)),
+            Cell::Null | Cell::Text { .. } | Cell::List { .. } => None,
+        }
+    }
+
     /// The same value, its text so many bytes further back.
     #[inline]
     fn moved_by(self, bytes: u32) -> Self {

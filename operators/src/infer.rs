@@ -14,7 +14,7 @@ use slackwater_models::{ScoreError, Scorer};
 use crate::batch::{RowBatch, leave_out};
 use crate::enrichment::Enrichment;
 use crate::features::FeatureBatch;
-use crate::reject::{Code, Reason, RejectBatch, Stage};
+use crate::reject::{Code, Reason, RejectBatch, Stage, not_finite};
 
 /// What the stage needs to know besides the model itself.
 #[derive(Clone, Debug)]
@@ -107,11 +107,7 @@ impl Infer {
                 None if score.is_finite() => return None,
                 None => ("output", &plan.output, score),
             };
-            let said = match value {
-                value if value.is_nan() => "NaN",
-                value if *value > 0.0 => "infinity",
-                _ => "-infinity",
-            };
+            let said = not_finite(*value);
             let message = format!("model `{}` {role} `{name}` is {said}", plan.model);
             Some((
                 at,

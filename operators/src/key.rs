@@ -33,10 +33,7 @@ impl KeyWriter {
 
     /// The key of an event and its hash. Texts lie in `record` if plain, else in `scratch`.
     pub fn write(&mut self, cells: &[Cell], record: &[u8], scratch: &[u8]) -> (&[u8], KeyHash) {
-        self.write_parts(
-            |field| cells.get(field.0).copied().unwrap_or_default(),
-            |cell, span| content(cell, span, record, scratch),
-        );
+        self.write_record(cells, record, scratch);
         (&self.bytes, KeyHash::of(&self.bytes))
     }
 
@@ -47,10 +44,7 @@ impl KeyWriter {
         record: &[u8],
         scratch: &[u8],
     ) -> Option<(&[u8], KeyHash)> {
-        let is_whole = self.write_parts(
-            |field| cells.get(field.0).copied().unwrap_or_default(),
-            |cell, span| content(cell, span, record, scratch),
-        );
+        let is_whole = self.write_record(cells, record, scratch);
         is_whole.then(|| (self.bytes.as_slice(), KeyHash::of(&self.bytes)))
     }
 
@@ -58,6 +52,14 @@ impl KeyWriter {
     pub(crate) fn write_row(&mut self, rows: &Rows, row: &Row) -> Option<(&[u8], KeyHash)> {
         let is_whole = self.write_parts(|field| rows.cell(row, field), |_, span| rows.bytes(span));
         is_whole.then(|| (self.bytes.as_slice(), KeyHash::of(&self.bytes)))
+    }
+
+    #[inline]
+    fn write_record(&mut self, cells: &[Cell], record: &[u8], scratch: &[u8]) -> bool {
+        self.write_parts(
+            |field| cells.get(field.0).copied().unwrap_or_default(),
+            |cell, span| content(cell, span, record, scratch),
+        )
     }
 
     /// Writes the key, text by text as `text` finds it; whether no field is null.
@@ -128,12 +130,19 @@ pub enum KeyPart<'k> {
     Bool(bool),
 }
 
+/// Tag and value of the first field of a key, and what follows.
+fn first_part(key: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[tag, a, b, c, d], after) = key.split_first_chunk::<5>()?;
+    let len = (u32::from_le_bytes([a, b, c, d]) as usize).min(after.len());
+    let (value, next) = after.split_at(len);
+    Some((tag, value, next))
+}
+
 /// A key, and what stands behind it, which begins with a byte that no part begins with.
 pub(crate) fn without_suffix(bytes: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = bytes;
-    while let Some((&[TAG_TEXT..=TAG_BOOL, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
-        let len = (u32::from_le_bytes([a, b, c, d]) as usize).min(after.len());
-        rest = after.get(len..).unwrap_or_default();
+    while let Some((TAG_TEXT..=TAG_BOOL, _, next)) = first_part(rest) {
+        rest = next;
     }
     bytes.split_at(bytes.len() - rest.len())
 }
@@ -142,9 +151,7 @@ pub(crate) fn without_suffix(bytes: &[u8]) -> (&[u8], &[u8]) {
 pub fn parts(key: &[u8]) -> Vec<KeyPart<'_>> {
     let mut parts = Vec::new();
     let mut rest = key;
-    while let Some((&[tag, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
-        let len = (u32::from_le_bytes([a, b, c, d]) as usize).min(after.len());
-        let (value, next) = after.split_at(len);
+    while let Some((tag, value, next)) = first_part(rest) {
         parts.push(match (tag, value) {
             (TAG_INT, &[a, b, c, d, e, f, g, h]) => {
                 KeyPart::Int(i64::from_le_bytes([a, b, c, d, e, f, g, h]))

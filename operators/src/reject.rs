@@ -283,6 +283,17 @@ impl RejectBatch {
     }
 }
 
+/// What messages call a number that is not finite.
+pub(crate) fn not_finite(number: f32) -> &'static str {
+    if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "infinity"
+    } else {
+        "-infinity"
+    }
+}
+
 /// Writes a whole number with a comma between thousands, as messages show spans of time.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

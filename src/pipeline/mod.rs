@@ -107,10 +107,11 @@ fn parse_tree<'t>(
     let mut tree = tree.into_inner();
     let places = layers.apply(text.len(), &mut tree, &mut findings);
     let root = read::file(&tree, &mut findings);
-    match resolve::pipeline(&root, &mut findings) {
-        Some(pipeline) if findings.is_empty() && has_excess(&pipeline, &root, &mut findings) => {
-            Err(findings.settle(file_name, text))
-        }
+    let pipeline = resolve::pipeline(&root, &mut findings);
+    if let Some(pipeline) = pipeline.as_ref().filter(|_| findings.is_empty()) {
+        find_excess(pipeline, &root, &mut findings);
+    }
+    match pipeline {
         Some(mut pipeline) if findings.is_empty() => {
             if let Some((model, section)) = pipeline.model.as_mut().zip(root.table("model")) {
                 model.place = mistakes::place(file_name, text, section.at);
@@ -125,17 +126,15 @@ fn parse_tree<'t>(
     }
 }
 
-/// Whether features ask for more of windows than can be kept, which is a mistake of the last one.
-fn has_excess(pipeline: &Pipeline, root: &Section, findings: &mut Findings) -> bool {
+/// Where features ask for more of windows than can be kept, that is a mistake of the last one.
+fn find_excess(pipeline: &Pipeline, root: &Section, findings: &mut Findings) {
     let last = root.tables("feature").last().map(|section| section.at);
-    let Some(((key, marks), at)) = plan::features::excess(pipeline).zip(last) else {
-        return false;
-    };
-    let message = format!(
-        "features over windows of key {key} have {marks} different `where` and `distinct`, at most {MARKS_MAX} go together"
-    );
-    findings.add(at, message);
-    true
+    if let Some(((key, marks), at)) = plan::features::excess(pipeline).zip(last) {
+        let message = format!(
+            "features over windows of key {key} have {marks} different `where` and `distinct`, at most {MARKS_MAX} go together"
+        );
+        findings.add(at, message);
+    }
 }
 
 /// The text of a pipeline file, or the one mistake that is to be told of a file that is none.

@@ -192,15 +192,19 @@ impl Plans {
 /// The windows of another key.
 fn hop(pipeline: &Pipeline, windows: WindowPlan) -> HopPlan {
     let key = windows.key.clone().unwrap_or_default();
-    let fields = key
-        .iter()
-        .filter_map(|field| pipeline.event.fields.get(field.0));
-    let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
     HopPlan {
-        name: names.join(", "),
+        name: key_name(pipeline, &key),
         key,
         windows: Arc::new(windows),
     }
+}
+
+/// A key is called by its fields.
+fn key_name(pipeline: &Pipeline, key: &[FieldIndex]) -> String {
+    let fields = key.iter();
+    let fields = fields.filter_map(|field| pipeline.event.fields.get(field.0));
+    let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Numbers of a vector that goes out.
@@ -361,7 +365,7 @@ pub(super) fn lookups(pipeline: &Pipeline, spread: Spread) -> Option<(LookupPlan
     let (places, lookups): (Vec<usize>, Vec<Lookup>) = used.unzip();
     let plan = LookupPlan {
         lookups,
-        width: features::width(pipeline),
+        width: features::width_of_all(pipeline),
         tells_provenance: pipeline.sink.provenance,
         spread,
     };

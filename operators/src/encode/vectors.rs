@@ -12,7 +12,7 @@ use crate::encode::form::Form;
 use crate::encode::json;
 use crate::event::FieldIndex;
 use crate::features::FeatureBatch;
-use crate::reject::{Code, Reason, RejectBatch, Stage};
+use crate::reject::{Code, Reason, RejectBatch, Stage, not_finite};
 
 /// Name of the value.
 const VALUE: &str = "features";
@@ -85,11 +85,7 @@ impl Values for Vectors<'_> {
     fn refusal(&self, at: usize) -> Option<Reason> {
         let mut values = self.of(at).iter().zip(self.names);
         let (value, name) = values.find(|(value, _)| !value.is_finite())?;
-        let said = match value {
-            value if value.is_nan() => "NaN",
-            value if *value > 0.0 => "infinity",
-            _ => "-infinity",
-        };
+        let said = not_finite(*value);
         let message = format!("feature `{name}` is {said}");
         Some(Reason {
             stage: Stage::Feature,

@@ -133,7 +133,7 @@ impl Feature {
         let fill = |value: Option<f64>| value.unwrap_or(self.fill);
         match &self.kind {
             FeatureKind::Value(field) => {
-                values.extend(rows.map(|row| fill(number(events.rows.cell(row, *field)))));
+                values.extend(rows.map(|row| fill(events.rows.cell(row, *field).number())));
             }
             FeatureKind::Is(field, wanted) => {
                 let is = |text: &[u8]| f64::from(text == wanted.as_bytes());
@@ -160,15 +160,6 @@ impl Feature {
                 None => values.extend(rows.map(|_| self.fill)),
             },
         }
-    }
-}
-
-fn number(cell: Cell) -> Option<f64> {
-    match cell {
-        Cell::Int(value) => Some(value as f64),
-        Cell::Float(value) => Some(value),
-        Cell::Bool(value) => Some(f64::from(value)),
-        Cell::Null | Cell::Text { .. } | Cell::List { .. } => None,
     }
 }
 

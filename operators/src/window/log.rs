@@ -70,7 +70,7 @@ struct Queue<T> {
     words: Vec<T>,
 }
 
-impl<T: Copy> Queue<T> {
+impl<T: Copy + Default> Queue<T> {
     fn live(&self) -> &[T] {
         self.words.get(self.dead..).unwrap_or_default()
     }
@@ -91,6 +91,14 @@ impl<T: Copy> Queue<T> {
             self.words.extend_from_slice(item);
         } else {
             self.words.splice(at..at, item.iter().copied());
+        }
+    }
+
+    /// Lets there be an item of this number, which follows those that there are or is one of them.
+    fn make_room(&mut self, number: u64, width: usize) {
+        let end = self.dead + (number.wrapping_sub(self.base) as usize + 1) * width;
+        if self.words.len() < end {
+            self.words.resize(end, T::default());
         }
     }
 
@@ -552,37 +560,27 @@ impl Log {
     }
 
     fn measure_block(&mut self, shape: &Shape, level: usize, number: u64) {
-        let children = number * FAN..(number + 1) * FAN;
-        let mut block = [0; 4 * 64];
-        let mut spare;
-        let block = match block.get_mut(..shape.words) {
-            Some(block) => block,
-            None => {
-                spare = vec![0; shape.words];
-                spare.as_mut_slice()
-            }
-        };
+        if let Some(blocks) = self.levels.get_mut(level) {
+            blocks.make_room(number, shape.words);
+        }
         for &(at, measure) in &shape.measures {
             let mut all = measure.of_nothing();
-            for child in children.clone() {
+            for child in number * FAN..(number + 1) * FAN {
                 let next = match level.checked_sub(1) {
                     None => measure.of_one(&self.entry(shape, child)),
                     Some(below) => self.block(shape, below, child, at, measure),
                 };
                 all = measure.combine(all, next);
             }
-            let place = block.get_mut(at..at + measure.words()).unwrap_or_default();
-            place
-                .iter_mut()
-                .zip(all)
-                .for_each(|(place, word)| *place = word);
-        }
-        let Some(blocks) = self.levels.get_mut(level) else {
-            return;
-        };
-        match blocks.item_mut(number, shape.words) {
-            [] => blocks.insert(number, block),
-            place => place.copy_from_slice(block),
+            let blocks = self.levels.get_mut(level);
+            let block = blocks.map(|blocks| blocks.item_mut(number, shape.words));
+            let place = block.and_then(|block| block.get_mut(at..at + measure.words()));
+            if let Some(place) = place {
+                place
+                    .iter_mut()
+                    .zip(all)
+                    .for_each(|(place, word)| *place = word);
+            }
         }
     }
 }

@@ -27,8 +27,8 @@ pub use self::plan::{Aggregate, AggregateKind, Among, Over, WindowPlan};
 pub use self::saved::read_plain;
 
 use self::log::{Log, Piece};
-use self::measure::{Measure, Measured, NULL, Word};
-use self::plan::{Column, LogOrder, LogPlan, Reading, number};
+use self::measure::{Measured, NULL, Word};
+use self::plan::{Column, LogOrder, LogPlan, Reading};
 use self::saved::Restoring;
 use crate::batch::{Cell, Row, RowBatch, Rows};
 use crate::expression::values::RowValues;
@@ -236,7 +236,7 @@ impl Windows {
         for column in &plan.columns {
             self.words.push(match *column {
                 Column::Turn => 0,
-                Column::Number(field) => number(rows.cell(row, field)).map_or(NULL, f64::to_bits),
+                Column::Number(field) => rows.cell(row, field).number().map_or(NULL, f64::to_bits),
                 Column::Identity(field) => identity(rows, rows.cell(row, field)),
                 Column::Marks => {
                     let marks = plan.conditions.iter().enumerate();
@@ -313,16 +313,15 @@ impl Windows {
 }
 
 impl Window<'_> {
-    fn measure(&self, reading: &Reading) -> Measured {
-        let measured = reading.measure;
-        measured.map_or_else(Measured::default, |nth| {
+    fn measure(&self, nth: Option<usize>) -> Measured {
+        nth.map_or_else(Measured::default, |nth| {
             self.log.measure(&self.plan.shape, nth, self.pieces)
         })
     }
 
     /// What a reading says; none if that does not exist.
     fn value(&self, reading: &Reading) -> Option<f64> {
-        let measured = self.measure(reading);
+        let measured = self.measure(reading.measure);
         let count = measured[0];
         let number = |word: Word| Some(f64::from_bits(word)).filter(|number| !number.is_nan());
         match reading.kind {
@@ -348,8 +347,7 @@ impl Window<'_> {
             }
             AggregateKind::MeanGap if self.events < 2 => None,
             AggregateKind::MeanGap => {
-                let last = self.plan.place_of(Measure::Last);
-                let last = self.log.measure(&self.plan.shape, last, self.pieces);
+                let last = self.measure(reading.end);
                 let first = EventTime(measured[1] as i64);
                 let length_ms = EventTime(last[1] as i64).ms_after(first);
                 Some(length_ms as f64 / (self.events - 1) as f64)

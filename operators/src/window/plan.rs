@@ -1,6 +1,5 @@
 //! What is declared of windows, and the same as columns, marks and measures of logs.
 
-use crate::batch::Cell;
 use crate::check::RowCheck;
 use crate::event::FieldIndex;
 use crate::expression::Expression;
@@ -116,8 +115,10 @@ pub(super) struct Reading {
     pub(super) over: Over,
     pub(super) includes_self: bool,
     pub(super) into: FieldIndex,
-    /// The measure that it needs most, if it needs one.
+    /// The measure that it needs, if it needs one.
     pub(super) measure: Option<usize>,
+    /// Of a mean gap where the window ends: not with this event, if that is left out.
+    pub(super) end: Option<usize>,
 }
 
 /// A log of each key, and what is read off it.
@@ -195,9 +196,8 @@ impl LogPlan {
             Over::Last(events) => (Some(events), None),
             Over::Time(ms) => (None, Some(ms)),
         };
-        let longer = |one: u64, other: u64| one.max(other);
         self.events_max = self.events_max.zip(events).map(|(a, b)| a.max(b));
-        self.reach_ms = self.reach_ms.zip(reach_ms).map(|(a, b)| longer(a, b));
+        self.reach_ms = self.reach_ms.zip(reach_ms).map(|(a, b)| a.max(b));
     }
 
     /// The mark of a condition; none if all events count.
@@ -237,10 +237,8 @@ impl LogPlan {
             AggregateKind::MeanGap => Some(Measure::First),
         };
         let measure = measure.map(|measure| self.measure(measure));
-        if aggregate.kind == AggregateKind::MeanGap {
-            // Where the window ends as well: not with this event, if that is left out.
-            self.measure(Measure::Last);
-        }
+        let is_gap = aggregate.kind == AggregateKind::MeanGap;
+        let end = is_gap.then(|| self.measure(Measure::Last));
         // The event before is looked for before this one is there; which takes up a place of its window all the same.
         let is_before = aggregate.kind == AggregateKind::SincePrevious;
         let over = match aggregate.over {
@@ -257,6 +255,7 @@ impl LogPlan {
             includes_self: aggregate.includes_self && !is_before,
             into: aggregate.into,
             measure,
+            end,
         });
     }
 
@@ -293,13 +292,6 @@ impl LogPlan {
         })
     }
 
-    /// The place of a measure that some reading has asked for.
-    pub(super) fn place_of(&self, measure: Measure) -> usize {
-        let mut measures = self.shape.measures.iter();
-        let found = measures.position(|(_, known)| *known == measure);
-        found.unwrap_or(usize::MAX)
-    }
-
     /// Marks that it needs: more than [`MARKS_MAX`] are too many.
     pub(super) fn marks(&self) -> usize {
         self.conditions.len() + self.shape.distinct.len()
@@ -324,15 +316,5 @@ impl Over {
             Over::Last(events) => (1, u64::from(events), 0),
             Over::Time(ms) => (2, ms, 0),
         }
-    }
-}
-
-/// A field as a number; none if it has none.
-pub(super) fn number(cell: Cell) -> Option<f64> {
-    match cell {
-        Cell::Int(value) => Some(value as f64),
-        Cell::Float(value) => Some(value),
-        Cell::Bool(value) => Some(f64::from(value)),
-        Cell::Null | Cell::Text { .. } | Cell::List { .. } => None,
     }
 }

@@ -7,7 +7,7 @@ use slackwater_operators::features::{Feature, FeatureKind, FeaturePlan, Transfor
 use slackwater_operators::history::{Condition, HistoryPlan, Tally};
 use slackwater_operators::window::{Aggregate, AggregateKind, Among, Over, WindowPlan};
 
-use crate::pipeline::plan::{constant, row_checks};
+use crate::pipeline::plan::{constant, key_name, row_checks, width};
 use crate::pipeline::spec;
 use crate::pipeline::spec::{FeatureSpec, Pipeline};
 
@@ -30,7 +30,7 @@ pub(super) fn needed(pipeline: &Pipeline) -> impl Iterator<Item = Needed<'_>> {
 }
 
 /// Columns of all that is computed.
-pub(super) fn width(pipeline: &Pipeline) -> usize {
+pub(super) fn width_of_all(pipeline: &Pipeline) -> usize {
     let needed = pipeline.needed_features().into_iter();
     needed.map(FeatureSpec::width).sum()
 }
@@ -83,7 +83,7 @@ pub(super) fn columns(pipeline: &Pipeline, spread: Spread) -> Columns {
     let (own, others): (Vec<_>, Vec<_>) = stations.into_iter().partition(|it| it.key.is_none());
     let hops: Vec<_> = others.into_iter().map(&mut plan).collect();
     let windows = own.into_iter().next().map(&mut plan);
-    let outgoing = pipeline.outgoing_features().map(FeatureSpec::width).sum();
+    let outgoing = width(pipeline);
     let names = features.iter().take(outgoing);
     Columns {
         names: names.map(|feature| feature.name.clone()).collect(),
@@ -118,11 +118,7 @@ pub(in crate::pipeline) fn excess(pipeline: &Pipeline) -> Option<(String, usize)
         let excess = plan.excess()?;
         let job = || pipeline.event.key.iter().copied().map(FieldIndex).collect();
         let key: Vec<FieldIndex> = plan.key.clone().unwrap_or_else(job);
-        let fields = key
-            .iter()
-            .filter_map(|field| pipeline.event.fields.get(field.0));
-        let names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
-        Some((names.join(", "), excess))
+        Some((key_name(pipeline, &key), excess))
     })
 }
 
@@ -153,7 +149,7 @@ fn derived(pipeline: &Pipeline, outgoing: usize) -> Option<DerivePlan> {
     });
     let derived: Vec<_> = derived.collect();
     (!derived.is_empty()).then(|| DerivePlan {
-        width: width(pipeline),
+        width: width_of_all(pipeline),
         outgoing,
         derived,
     })
