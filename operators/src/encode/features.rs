@@ -1,5 +1,6 @@
 //! A feature vector as a record: what training reads, computed by the code that serves.
 
+use slackwater_dataflow::fields::Fields;
 use slackwater_dataflow::flow::Publication;
 use slackwater_dataflow::headers::Headers;
 use slackwater_dataflow::operator::{Emitter, Operator};
@@ -177,21 +178,16 @@ pub struct FeatureRow<'a> {
 impl<'a> FeatureRow<'a> {
     /// Reads a row of so many features and labels; none if it is no such row.
     pub fn read(record: &AddressedRecord<'a>, features: usize, labels: usize) -> Option<Self> {
-        let mut rest = record.value?;
-        let partition = u32::from_le_bytes(*take(&mut rest)?);
-        let offset = u64::from_le_bytes(*take(&mut rest)?);
-        let vector = (0..features).map(|_| Some(f32::from_le_bytes(*take(&mut rest)?)));
+        let mut rest = Fields(record.value?);
+        let (partition, offset) = (rest.u32()?, rest.u64()?);
+        let vector = (0..features).map(|_| Some(f32::from_le_bytes(rest.array()?)));
         let vector = vector.collect::<Option<_>>()?;
-        let label = |_| match u32::from_le_bytes(*take(&mut rest)?) {
+        let label = |_| match rest.u32()? {
             NONE => Some(None),
-            length => {
-                let (label, behind) = rest.split_at_checked(length as usize)?;
-                rest = behind;
-                Some(Some(label))
-            }
+            length => rest.bytes(length).map(Some),
         };
         let labels = (0..labels).map(label).collect::<Option<_>>()?;
-        rest.is_empty().then_some(FeatureRow {
+        rest.0.is_empty().then_some(FeatureRow {
             partition,
             offset,
             key: str::from_utf8(record.address.key.unwrap_or_default()).ok()?,
@@ -200,12 +196,6 @@ impl<'a> FeatureRow<'a> {
             labels,
         })
     }
-}
-
-fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (taken, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(taken)
 }
 
 impl Operator for EncodeFeatures {

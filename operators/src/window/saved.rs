@@ -97,24 +97,25 @@ fn write_events(plan: &LogPlan, log: &Log, events: Range<u64>, out: &mut Vec<u8>
     }
 }
 
-/// An entry of the stage, taken apart.
-enum Saved<'b> {
-    /// Of a key.
+/// What an entry of the stage is of.
+enum Saved {
+    /// A key.
     Key,
-    /// Of a chunk of one of its logs.
-    Chunk { log: usize, rest: &'b [u8] },
+    /// A chunk of one of its logs.
+    Chunk { log: usize, chunk: u64 },
 }
 
-fn split(entry_key: &[u8]) -> Option<(&[u8], Saved<'_>)> {
+/// A key, and what of it an entry is; none if it is no entry of the stage.
+fn split(entry_key: &[u8]) -> Option<(&[u8], Saved)> {
     let (key, suffix) = without_suffix(entry_key);
-    match suffix {
-        [] => Some((key, Saved::Key)),
-        [OF_CHUNK, log, number @ ..] if number.len() == 8 => {
-            let log = usize::from(*log);
-            Some((key, Saved::Chunk { log, rest: number }))
-        }
-        _ => None,
+    if suffix.is_empty() {
+        return Some((key, Saved::Key));
     }
+    let mut suffix = Fields(suffix);
+    let (mark, log) = (suffix.u8()?, usize::from(suffix.u8()?));
+    let chunk = u64::from_be_bytes(suffix.array()?);
+    let is_of_chunk = mark == OF_CHUNK && suffix.is_empty();
+    is_of_chunk.then_some((key, Saved::Chunk { log, chunk }))
 }
 
 /// A key whose entries come one after the other: its own first.
@@ -143,16 +144,13 @@ impl Restoring {
 
     /// Takes an entry if it is of a chunk of this key.
     pub(super) fn take(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let Some((key, Saved::Chunk { log, rest })) = split(key) else {
+        let Some((key, Saved::Chunk { log, chunk })) = split(key) else {
             return false;
         };
         if key != self.key {
             return false;
         }
-        let number = rest
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte));
-        self.chunks.push((log, number, value.to_owned()));
+        self.chunks.push((log, chunk, value.to_owned()));
         true
     }
 
