@@ -202,13 +202,11 @@ impl Job {
         let features = features(later);
         // Loading compares the model with scores that are known, and refuses it if they differ.
         let spec = builtin::spec(builtin::USER_EVENTS, 64).ok_or("the model is not embedded")?;
-        let output = "prediction".to_owned();
         Ok(Job {
             pace: Arc::new(Pace::new(limits, WORKERS, source.partitions())),
             model: Model::load(&spec)?,
             infer: InferPlan {
                 model: spec.name,
-                output: output.clone(),
                 features: features.names(),
                 spread: SPREAD,
             },
@@ -217,7 +215,7 @@ impl Job {
                     ("user_id".to_owned(), USER),
                     ("product_id".to_owned(), PRODUCT),
                 ],
-                output,
+                outputs: vec!["prediction".to_owned()],
                 provenance: None,
                 lookups: Vec::new(),
                 spread: SPREAD,

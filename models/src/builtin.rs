@@ -1,6 +1,6 @@
 //! The reference model, embedded: the reference job runs without any file beside the binary.
 
-use crate::spec::ModelSpec;
+use crate::spec::{ModelSpec, OutputSpec};
 
 /// The name of the reference model.
 pub const USER_EVENTS: &str = "user-events";
@@ -24,6 +24,10 @@ pub fn spec(name: &str, batch: usize) -> Option<ModelSpec> {
         source: USER_EVENTS_ONNX.to_vec(),
         batch,
         features: USER_EVENTS_FEATURES,
+        outputs: vec![OutputSpec {
+            name: "prediction".to_owned(),
+            ..OutputSpec::default()
+        }],
         golden: Some(USER_EVENTS_GOLDEN.to_owned()),
         ..ModelSpec::default()
     })

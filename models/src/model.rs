@@ -1,35 +1,18 @@
 //! A loaded model, shared by threads, and the scorer that each of them has.
 //!
 //! The model runs in one fixed shape: batches are cut to `batch` rows and the last one is padded with
-//! zeros. So a row's score is the same bits wherever it stands and whatever stands beside it.
+//! zeros. So a row's scores are the same bits wherever it stands and whatever stands beside it.
 
 use std::sync::Arc;
 
 use crate::digest::ModelDigest;
 use crate::golden::{Golden, GoldenMatch};
+use crate::info::{ModelInfo, OutputInfo};
 use crate::onnx::{Parsed, Plan, Session, compile, parse};
-use crate::spec::{BATCH_MAX, FEATURES_MAX, LoadError, MODEL_BYTES_MAX, ModelSpec, ScoreError};
-
-/// What a prediction's provenance says about its model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelInfo {
-    /// The name that the pipeline gives it.
-    pub name: String,
-    /// The `model_version` that the file states; 0 if it states none.
-    pub version: i64,
-    /// The digest of the file.
-    pub digest: ModelDigest,
-    /// The name of the input that is fed.
-    pub input: String,
-    /// The name of the output tensor that is read.
-    pub output: String,
-    /// Which number of the output's row is the score.
-    pub output_index: usize,
-    /// Rows of the fixed shape.
-    pub batch: usize,
-    /// Features of a row.
-    pub features: usize,
-}
+use crate::spec::{
+    BATCH_MAX, FEATURES_MAX, LoadError, MODEL_BYTES_MAX, ModelSpec, OUTPUTS_MAX, OutputSpec,
+    ScoreError,
+};
 
 /// A model that was checked, optimised and run once. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -56,8 +39,11 @@ impl Model {
         check_bounds(spec)?;
         let digest = check_digest(spec)?;
         let parsed = parse(spec)?;
-        let (input, output) = choose_tensors(spec, &parsed)?;
-        let plan = compile(spec, &parsed, &input, &output)?;
+        let input = choose_input(spec, &parsed)?;
+        let outputs = spec.outputs.iter();
+        let outputs = outputs.map(|output| choose_output(spec, output, &parsed));
+        let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let plan = compile(spec, &parsed, &input, &outputs)?;
         let mut model = Self {
             plan: Arc::new(plan),
             info: Arc::new(ModelInfo {
@@ -65,8 +51,7 @@ impl Model {
                 version: parsed.version,
                 digest,
                 input,
-                output,
-                output_index: spec.output_index,
+                outputs,
                 batch: spec.batch,
                 features: spec.features,
             }),
@@ -106,19 +91,14 @@ impl Model {
     /// The first run finds what only shows in running, and pays for the first use of every buffer.
     fn warm_up(&self, spec: &ModelSpec) -> Result<Option<GoldenMatch>, LoadError> {
         let golden = match &spec.golden {
-            Some(text) => Some(Golden::parse(
-                &spec.name,
-                text,
-                &self.info.digest,
-                spec.features,
-            )?),
+            Some(text) => Some(Golden::parse(text, &self.info)?),
             None => None,
         };
         let one_row = vec![0.0; spec.features];
         let rows = golden.as_ref().map_or(&one_row, |golden| &golden.rows);
         let scores = self.score_once(spec, rows)?;
         self.check_rows_are_apart(spec)?;
-        let compared = golden.map(|golden| golden.compare(&spec.name, &scores));
+        let compared = golden.map(|golden| golden.compare(&scores, &self.info));
         compared.transpose()
     }
 
@@ -152,8 +132,12 @@ impl Model {
             // Made-up rows may be none that this model can score, which says nothing about it.
             return Ok(());
         }
-        let bits = |score: Option<&f32>| score.map(|score| score.to_bits());
-        if bits(beside_others.last()) == bits(alone.first()) {
+        let bits = |score: &f32| score.to_bits();
+        let last = beside_others.iter().rev().map(bits);
+        if last
+            .take(self.info.outputs.len())
+            .eq(alone.iter().rev().map(bits))
+        {
             Ok(())
         } else {
             let name = spec.name.clone();
@@ -164,8 +148,8 @@ impl Model {
 
 impl Scorer {
     /// Scores rows. `rows` holds any number of rows of `features` numbers, one after the other (none
-    /// is fine); `scores` is cleared and gets one number a row, which can be NaN or infinite if the
-    /// model says so. A row's score does not depend on its place or its neighbours.
+    /// is fine); `scores` is cleared and gets as many numbers a row as the model has outputs, which can be NaN
+    /// or infinite if the model says so. A row's scores do not depend on its place or its neighbours.
     ///
     /// Every started batch costs as much as a full one, so give as many rows as there are.
     ///
@@ -181,7 +165,7 @@ impl Scorer {
                 features,
             });
         }
-        scores.reserve(rows.len() / features);
+        scores.reserve(rows.len() / features * self.info.outputs.len());
         for batch in rows.chunks(self.info.batch * features) {
             if let Err(error) = self.session.run(batch, scores) {
                 scores.clear();
@@ -205,6 +189,7 @@ fn check_bounds(spec: &ModelSpec) -> Result<(), LoadError> {
     for (what, value, max) in [
         ("batch", spec.batch, BATCH_MAX),
         ("number of features", spec.features, FEATURES_MAX),
+        ("number of outputs", spec.outputs.len(), OUTPUTS_MAX),
     ] {
         if value == 0 || value > max {
             return Err(LoadError::Bound {
@@ -247,31 +232,29 @@ fn check_digest(spec: &ModelSpec) -> Result<ModelDigest, LoadError> {
     })
 }
 
-/// The names of the input to feed and the output to read.
-fn choose_tensors(spec: &ModelSpec, parsed: &Parsed) -> Result<(String, String), LoadError> {
-    let find = |role: &'static str, wanted: &String, known: &[String]| {
-        if known.contains(wanted) {
-            return Ok(wanted.clone());
-        }
-        Err(LoadError::NoSuchTensor {
-            name: spec.name.clone(),
-            role,
-            wanted: wanted.clone(),
-            known: known.join(", "),
-        })
-    };
+/// The name of the input to feed.
+fn choose_input(spec: &ModelSpec, parsed: &Parsed) -> Result<String, LoadError> {
     if let Some(wanted) = &spec.input {
-        find("input", wanted, &parsed.inputs)?;
+        find_tensor(spec, "input", wanted, &parsed.inputs)?;
     }
-    let [input] = parsed.inputs.as_slice() else {
-        return Err(LoadError::InputCount {
+    match parsed.inputs.as_slice() {
+        [input] => Ok(input.clone()),
+        all => Err(LoadError::InputCount {
             name: spec.name.clone(),
-            count: parsed.inputs.len(),
-            inputs: parsed.inputs.join(", "),
-        });
-    };
-    let output = match (&spec.output, parsed.outputs.as_slice()) {
-        (Some(wanted), known) => find("output", wanted, known)?,
+            count: all.len(),
+            inputs: all.join(", "),
+        }),
+    }
+}
+
+/// Where a wanted number is read.
+fn choose_output(
+    spec: &ModelSpec,
+    output: &OutputSpec,
+    parsed: &Parsed,
+) -> Result<OutputInfo, LoadError> {
+    let tensor = match (&output.tensor, parsed.outputs.as_slice()) {
+        (Some(wanted), known) => find_tensor(spec, "output", wanted, known)?,
         (None, [only]) => only.clone(),
         (None, all) => {
             return Err(LoadError::OutputCount {
@@ -281,7 +264,28 @@ fn choose_tensors(spec: &ModelSpec, parsed: &Parsed) -> Result<(String, String),
             });
         }
     };
-    Ok((input.clone(), output))
+    Ok(OutputInfo {
+        name: output.name.clone(),
+        tensor,
+        index: output.index,
+    })
+}
+
+fn find_tensor(
+    spec: &ModelSpec,
+    role: &'static str,
+    wanted: &String,
+    known: &[String],
+) -> Result<String, LoadError> {
+    if known.contains(wanted) {
+        return Ok(wanted.clone());
+    }
+    Err(LoadError::NoSuchTensor {
+        name: spec.name.clone(),
+        role,
+        wanted: wanted.clone(),
+        known: known.join(", "),
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tract_onnx::prelude::{
     Tensor, TractError, TypedSimplePlan, TypedSimpleState, tvec,
 };
 
+use crate::info::OutputInfo;
 use crate::panics::contain;
 use crate::spec::{LoadError, MODEL_NODES_MAX, ModelSpec};
 use crate::vector_state::clear_upper_halves;
@@ -41,8 +42,19 @@ pub(crate) struct Plan {
     plan: Arc<TypedSimplePlan>,
     batch: usize,
     features: usize,
-    output_width: usize,
-    output_index: usize,
+    /// Where each score of a row is; at least one.
+    scores: Vec<ScoreAt>,
+}
+
+/// Where one of the scores of a row is.
+#[derive(Clone, Copy, Debug)]
+struct ScoreAt {
+    /// The output of the run.
+    output: usize,
+    /// Values of a row of it.
+    width: usize,
+    /// Which of them.
+    index: usize,
 }
 
 /// One thread's running state and buffers.
@@ -107,7 +119,7 @@ pub(crate) fn parse(spec: &ModelSpec) -> Result<Parsed, LoadError> {
     })
 }
 
-/// Fixes the shape, optimises, and makes the plan that threads share. `input` and `output` are names
+/// Fixes the shape, optimises, and makes the plan that threads share. `input` and the tensors of `outputs` are names
 /// out of `parsed`.
 ///
 /// # Errors
@@ -116,27 +128,40 @@ pub(crate) fn compile(
     spec: &ModelSpec,
     parsed: &Parsed,
     input: &str,
-    output: &str,
+    outputs: &[OutputInfo],
 ) -> Result<Plan, LoadError> {
     check_input(spec, parsed, input)?;
-    let plan = contain(|| optimise(spec, parsed, output));
+    let mut tensors: Vec<&str> = Vec::new();
+    for output in outputs {
+        if !tensors.contains(&output.tensor.as_str()) {
+            tensors.push(&output.tensor);
+        }
+    }
+    let plan = contain(|| optimise(spec, parsed, &tensors));
     let plan = plan
         .unwrap_or_else(|message| Err(panicked("this graph", &message)))
         .map_err(|error| not_runnable(spec, &error))?;
-    let output_width = output_width(spec, &plan, output)?;
+    let widths = tensors.iter().enumerate();
+    let widths = widths.map(|(at, tensor)| width(spec, &plan, at, tensor));
+    let widths = widths.collect::<Result<Vec<_>, _>>()?;
+    let placed = outputs.iter().map(|output| {
+        let mut of_tensors = tensors.iter().zip(&widths).enumerate();
+        let found = of_tensors.find(|(_, (tensor, _))| **tensor == output.tensor);
+        let (at, width) = found.map_or((0, 0), |(at, (_, width))| (at, *width));
+        score_at(spec, output, at, width)
+    });
     Ok(Plan {
+        scores: placed.collect::<Result<Vec<_>, _>>()?,
         plan,
         batch: spec.batch,
         features: spec.features,
-        output_width,
-        output_index: spec.output_index,
     })
 }
 
 fn optimise(
     spec: &ModelSpec,
     parsed: &Parsed,
-    output: &str,
+    outputs: &[&str],
 ) -> Result<Arc<TypedSimplePlan>, TractError> {
     // Hints about shapes inside the graph would name the free batch dimension that is fixed here.
     let mut graph = tract_onnx::onnx()
@@ -144,10 +169,13 @@ fn optimise(
         .model_for_proto_model(&parsed.proto)?;
     let fact = InferenceFact::dt_shape(f32::datum_type(), [spec.batch, spec.features]);
     graph.set_input_fact(0, fact)?;
-    let wanted: Vec<_> = parsed.outputs.iter().zip(&graph.outputs).collect();
-    let outlet = wanted.iter().find(|(name, _)| *name == output);
-    let outlet = outlet.map(|(_, outlet)| **outlet);
-    graph.select_output_outlets(outlet.as_slice())?;
+    let known: Vec<_> = parsed.outputs.iter().zip(&graph.outputs).collect();
+    let outlets = outputs.iter().filter_map(|output| {
+        let (_, outlet) = known.iter().find(|(name, _)| name == output)?;
+        Some(**outlet)
+    });
+    let outlets: Vec<_> = outlets.collect();
+    graph.select_output_outlets(&outlets)?;
     graph.into_optimized()?.into_runnable()
 }
 
@@ -208,15 +236,16 @@ fn describe(kind: Option<tensor_proto::DataType>, dims: Option<&[Option<i64>]>) 
     format!("{} [{}]", kind.to_ascii_lowercase(), sizes.join(", "))
 }
 
-/// Values of a row of the output, which must be float32 `[batch]` or `[batch, n]`.
-fn output_width(
+/// Values of a row of an output of the plan, which must be float32 `[batch]` or `[batch, n]`.
+fn width(
     spec: &ModelSpec,
     plan: &TypedSimplePlan,
-    output: &str,
+    at: usize,
+    tensor: &str,
 ) -> Result<usize, LoadError> {
     let fact = plan
         .model()
-        .output_fact(0)
+        .output_fact(at)
         .map_err(|error| not_runnable(spec, &error))?;
     let shape = fact.shape.as_concrete();
     let width = match shape {
@@ -224,23 +253,36 @@ fn output_width(
         Some([rows, width]) if *rows == spec.batch => Some(*width),
         _ => None,
     };
-    let Some(width) = width.filter(|_| fact.datum_type == f32::datum_type()) else {
-        return Err(LoadError::OutputShape {
+    width
+        .filter(|_| fact.datum_type == f32::datum_type())
+        .ok_or_else(|| LoadError::OutputShape {
             name: spec.name.clone(),
-            output: output.to_owned(),
+            output: tensor.to_owned(),
             actual: format!("{:?} {:?}", fact.datum_type, shape.unwrap_or_default()),
             batch: spec.batch,
-        });
-    };
-    if spec.output_index >= width {
+        })
+}
+
+fn score_at(
+    spec: &ModelSpec,
+    wanted: &OutputInfo,
+    output: usize,
+    width: usize,
+) -> Result<ScoreAt, LoadError> {
+    let index = wanted.index;
+    if index >= width {
         return Err(LoadError::OutputIndex {
             name: spec.name.clone(),
-            output: output.to_owned(),
+            output: wanted.tensor.clone(),
             width,
-            index: spec.output_index,
+            index,
         });
     }
-    Ok(width)
+    Ok(ScoreAt {
+        output,
+        width,
+        index,
+    })
 }
 
 fn spawn(plan: &Plan) -> Result<TypedSimpleState, TractError> {
@@ -262,24 +304,31 @@ impl Session {
     }
 
     /// Runs one batch: `rows` holds at most a batch of whole rows, the rest of the shape is zeros.
-    /// Adds one score a row to `scores`.
+    /// Adds the scores of each row to `scores`.
     ///
     /// # Errors
     /// What the runtime says.
     pub(crate) fn run(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), TractError> {
-        let (width, index) = (self.plan.output_width, self.plan.output_index);
         let count = rows.len() / self.plan.features;
         self.fill(rows, count)?;
         let outputs = self.execute()?;
-        let output = outputs
-            .first()
-            .ok_or_else(|| TractError::msg("the run gave no output"))?;
-        let view = output.try_as_plain_ram()?;
-        let values = view.as_slice::<f32>()?;
-        if values.len() != self.plan.batch * width {
-            return Err(TractError::msg("the run gave an output of another shape"));
+        let wanted = &self.plan.scores;
+        let start = scores.len();
+        scores.resize(start + count * wanted.len(), 0.0);
+        let of_batch = scores.get_mut(start..).unwrap_or_default();
+        for (at, score) in wanted.iter().enumerate() {
+            let output = outputs
+                .get(score.output)
+                .ok_or_else(|| TractError::msg("the run gave too few outputs"))?;
+            let view = output.try_as_plain_ram()?;
+            let values = view.as_slice::<f32>()?;
+            if values.len() != self.plan.batch * score.width {
+                return Err(TractError::msg("the run gave an output of another shape"));
+            }
+            let column = of_batch.iter_mut().skip(at).step_by(wanted.len());
+            let values = values.iter().skip(score.index).step_by(score.width);
+            column.zip(values).for_each(|(to, from)| *to = *from);
         }
-        scores.extend(values.iter().skip(index).step_by(width).take(count));
         Ok(())
     }
 

@@ -15,6 +15,9 @@ pub const BATCH_MAX: usize = 8_192;
 /// Most features of a row: bounds a batch's buffer together with [`BATCH_MAX`].
 pub const FEATURES_MAX: usize = 4_096;
 
+/// Most numbers of a row's output that are wanted: bounds a batch's scores together with [`BATCH_MAX`].
+pub const OUTPUTS_MAX: usize = 1_024;
+
 /// Largest golden file, in bytes: it is compared at every start.
 pub const GOLDEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -33,16 +36,26 @@ pub struct ModelSpec {
     pub digest: Option<String>,
     /// The name of the input; `None` takes the only one.
     pub input: Option<String>,
-    /// The name of the output tensor; `None` takes the only one.
-    pub output: Option<String>,
-    /// Which number of a row of the output tensor is the score.
-    pub output_index: usize,
+    /// The scores of a row, in this order; 1 to [`OUTPUTS_MAX`].
+    pub outputs: Vec<OutputSpec>,
     /// Rows of the fixed shape in which the model runs, 1 to [`BATCH_MAX`].
     pub batch: usize,
     /// Features of a row, 1 to [`FEATURES_MAX`].
     pub features: usize,
-    /// The text of a golden file (JSON with `inputs` and `scores`); `None` compares nothing.
+    /// The text of a golden file (JSON with `inputs` and `scores`, of several outputs a list for each row); `None` compares
+    /// nothing.
     pub golden: Option<String>,
+}
+
+/// A number of a model's output that is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// What messages call it.
+    pub name: String,
+    /// The name of the output tensor; `None` takes the only one.
+    pub tensor: Option<String>,
+    /// Which number of a row of the output tensor it is.
+    pub index: usize,
 }
 
 /// Why a model was refused. Trying again cannot help: the model or the pipeline has to change.
@@ -133,7 +146,7 @@ pub enum LoadError {
         known: String,
     },
     /// There are several outputs (or none) and the pipeline names none.
-    #[error("model `{name}` has {count} outputs ({outputs}), name one of them as `output.tensor`")]
+    #[error("model `{name}` has {count} outputs ({outputs}), name one of them as `tensor`")]
     OutputCount {
         /// The model.
         name: String,
@@ -228,13 +241,15 @@ pub enum LoadError {
     },
     /// The model does not say what the golden file says.
     #[error(
-        "model `{name}` scores golden row {row} as {actual}, expected {expected} (allowed difference {GOLDEN_TOLERANCE}): this model or this machine's arithmetic is not the one the vector was made with"
+        "model `{name}` gives {actual} as `{output}` of golden row {row}, expected {expected} (allowed difference {GOLDEN_TOLERANCE}): this model or this machine's arithmetic is not the one the vector was made with"
     )]
     GoldenMismatch {
         /// The model.
         name: String,
         /// The row, from 0.
         row: usize,
+        /// What the score is called.
+        output: String,
         /// The score here.
         actual: f32,
         /// The score of the golden file.

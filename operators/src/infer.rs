@@ -1,6 +1,6 @@
-//! Scoring: feature vectors in, one score per event out.
+//! Scoring: feature vectors in, the scores of each event out.
 //!
-//! The model runs in blocks of one fixed shape, so an event's score never depends on which others were
+//! The model runs in blocks of one fixed shape, so an event's scores never depend on which others were
 //! scored with it. If a block fails, its rows are scored one by one: only the event that makes the model
 //! fail is rejected.
 
@@ -21,8 +21,6 @@ use crate::reject::{Code, Reason, RejectBatch, Stage, not_finite};
 pub struct InferPlan {
     /// The model's name, for messages.
     pub model: String,
-    /// The output's name, for messages.
-    pub output: String,
     /// Names of the features, in the order in which the model takes them.
     pub features: Vec<String>,
     /// Where keys go.
@@ -34,7 +32,7 @@ pub struct InferPlan {
 pub struct ScoredBatch {
     /// The events.
     pub batch: RowBatch,
-    /// One score per event, finite.
+    /// The scores of each event, in the order of the model's outputs; finite.
     pub scores: Vec<f32>,
     /// Where what was looked up for it comes from.
     pub enrichment: Enrichment,
@@ -53,9 +51,9 @@ impl Infer {
     }
 
     /// Scores what could not be scored together: block by block, and the rows of a failing block one by
-    /// one. A row that fails alone gets a score of 0 and a reason.
+    /// one. A row that fails alone gets scores of 0 and a reason.
     fn score_apart(&mut self, vectors: &[f32], scores: &mut Vec<f32>) -> Vec<(usize, Reason)> {
-        let width = self.plan.features.len().max(1);
+        let (width, outputs) = (self.plan.features.len().max(1), self.outputs());
         let mut failed = Vec::new();
         let mut some = Vec::new();
         for block in vectors.chunks(width * self.scorer.info().batch.max(1)) {
@@ -64,15 +62,19 @@ impl Infer {
                 continue;
             }
             for vector in block.chunks(width) {
-                let scored = self.scorer.score(vector, &mut some);
-                let score = some.first().copied().filter(|_| scored.is_ok());
-                if let Err(error) = scored {
-                    failed.push((scores.len(), self.failed(&error)));
+                if let Err(error) = self.scorer.score(vector, &mut some) {
+                    failed.push((scores.len() / outputs, self.failed(&error)));
+                    some.resize(outputs, 0.0);
                 }
-                scores.push(score.unwrap_or_default());
+                scores.append(&mut some);
             }
         }
         failed
+    }
+
+    /// Scores of an event.
+    fn outputs(&self) -> usize {
+        self.scorer.info().outputs.len()
     }
 
     fn failed(&self, error: &ScoreError) -> Reason {
@@ -98,14 +100,18 @@ impl Infer {
             return Vec::new();
         }
         let plan = &self.plan;
-        let events = vectors.chunks(plan.features.len().max(1)).zip(scores);
-        let reason = |(at, (vector, score)): (usize, (&[f32], &f32))| {
+        let events = vectors.chunks(plan.features.len().max(1));
+        let events = events.zip(scores.chunks(self.outputs()));
+        let reason = |(at, (vector, scores)): (usize, (&[f32], &[f32]))| {
             let mut inputs = vector.iter().zip(&plan.features);
+            let mut outputs = scores.iter().zip(&self.scorer.info().outputs);
             let input = inputs.find(|(value, _)| !value.is_finite());
             let (role, name, value) = match input {
                 Some((value, name)) => ("input", name, value),
-                None if score.is_finite() => return None,
-                None => ("output", &plan.output, score),
+                None => {
+                    let (value, output) = outputs.find(|(value, _)| !value.is_finite())?;
+                    ("output", &output.name, value)
+                }
             };
             let said = not_finite(*value);
             let message = format!("model `{}` {role} `{name}` is {said}", plan.model);
@@ -138,7 +144,7 @@ impl Operator for Infer {
             let records = batch.rows.rows().iter().map(|row| row.record);
             records.for_each(|record| faults::take_poison(batch.rows.bytes(record)));
         }
-        let mut scores = Vec::with_capacity(batch.rows.rows().len());
+        let mut scores = Vec::new();
         let mut failed = Vec::new();
         if self.scorer.score(&vectors, &mut scores).is_err() {
             scores.clear();
@@ -151,7 +157,10 @@ impl Operator for Infer {
             refused.sort_by_key(|(at, _)| *at);
             refused.dedup_by_key(|(at, _)| *at);
             let positions: Vec<usize> = refused.iter().map(|(at, _)| *at).collect();
-            leave_out(&mut scores, &positions);
+            let outputs = self.outputs();
+            let of_event = |at: &usize| at * outputs..(at + 1) * outputs;
+            let left_out: Vec<usize> = positions.iter().flat_map(of_event).collect();
+            leave_out(&mut scores, &left_out);
             enrichment.leave_out(&positions);
             let spread = &self.plan.spread;
             if let Some(rejects) = RejectBatch::take_from(&mut batch, refused, spread) {

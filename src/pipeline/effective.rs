@@ -103,7 +103,10 @@ impl Writer<'_> {
         for key in of_table(path).filter(|key| key.supported) {
             match (key.kind, table.get(key.name()).map(Spanned::get_ref)) {
                 (Kind::Table, Some(DeValue::Table(below))) => self.table(key, below),
-                (Kind::Table, None) if key.default.is_some() || is_implied(key, table) => {
+                (Kind::Table, None)
+                    if (key.default.is_some() || is_implied(key, table))
+                        && !is_replaced(key, table) =>
+                {
                     self.table(key, &nothing);
                 }
                 (Kind::Tables, Some(DeValue::Array(list))) => {
@@ -130,10 +133,7 @@ impl Writer<'_> {
             // A word may stand for a table.
             let is_word = found.is_some_and(|found| found.get_ref().is_str());
             let has_header = matches!(key.kind, Kind::Table | Kind::Tables | Kind::Properties);
-            let other = key.instead_of;
-            if has_header && !is_word
-                || found.is_none() && other.is_some_and(|other| table.contains_key(other))
-            {
+            if has_header && !is_word || found.is_none() && is_replaced(key, table) {
                 continue;
             }
             if let Some(found) = found {
@@ -227,6 +227,12 @@ impl Writer<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether what stands instead of a key is there.
+fn is_replaced(key: &Key, table: &DeTable<'_>) -> bool {
+    key.instead_of
+        .is_some_and(|other| table.contains_key(other))
 }
 
 fn is_implied(key: &Key, root: &DeTable<'_>) -> bool {

@@ -24,7 +24,7 @@ use slackwater_dataflow::run::RunError;
 use slackwater_dataflow::sink::{OutputStream, Sink};
 use slackwater_dataflow::source::{Partition, Source, Starts};
 use slackwater_models::builtin;
-use slackwater_models::{Model, ModelSpec, Scorer};
+use slackwater_models::{Model, ModelSpec, OutputSpec, Scorer};
 use slackwater_operators::derive::DeriveStage;
 use slackwater_operators::encode::{
     DeadLetterPlan, EncodeDeadLetters, EncodeFeatures, EncodePredictions, EncodeVectors, Form,
@@ -60,8 +60,12 @@ pub fn load_model(pipeline: &Pipeline) -> Result<Model, PreflightError> {
         .as_ref()
         .map(|digest| format!("sha256:{digest}"));
     spec.input.clone_from(&wanted.input);
-    spec.output.clone_from(&wanted.output.tensor);
-    spec.output_index = wanted.output.index;
+    let outputs = wanted.outputs.iter().map(|output| OutputSpec {
+        name: output.name.clone(),
+        tensor: output.tensor.clone(),
+        index: output.index,
+    });
+    spec.outputs = outputs.collect();
     spec.batch = wanted.batch;
     spec.features = width(pipeline);
     if let Some(path) = &wanted.golden {

@@ -121,12 +121,13 @@ impl Outline {
             (Some(model), Some(scoring)) => {
                 add(stage::INFER, infer(model, scoring));
                 let plan = &scoring.prediction;
-                let told = outgoing(pipeline, &plan.fields, &plan.output, &plan.lookups);
+                let values: Vec<&str> = plan.outputs.iter().map(String::as_str).collect();
+                let told = outgoing(pipeline, &plan.fields, &values, &plan.lookups);
                 add(stage::ENCODE_PREDICTIONS, told);
             }
             _ => {
                 let plan = &plans.vectors;
-                let told = outgoing(pipeline, &plan.fields, "features", &plan.lookups);
+                let told = outgoing(pipeline, &plan.fields, &["features"], &plan.lookups);
                 add(stage::ENCODE_FEATURES, told);
             }
         }
@@ -489,11 +490,11 @@ fn infer(model: &ModelSpec, scoring: &ScoringPlans) -> Vec<Fact> {
 fn outgoing(
     pipeline: &Pipeline,
     fields: &[(String, FieldIndex)],
-    value: &str,
+    values: &[&str],
     lookups: &[String],
 ) -> Vec<Fact> {
     let fields = fields.iter().map(|(name, _)| name.as_str());
-    let mut facts = vec![fact("fields", joined(fields.chain([value])))];
+    let mut facts = vec![fact("fields", joined(fields.chain(values.iter().copied())))];
     if pipeline.sink.provenance {
         let model = pipeline.model.as_ref().map_or("", |_| ", model");
         let lookups = if lookups.is_empty() { "" } else { ", lookups" };

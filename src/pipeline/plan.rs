@@ -143,7 +143,6 @@ impl Plans {
             scoring: pipeline.model.as_ref().map(|model| ScoringPlans {
                 infer: InferPlan {
                     model: model_name(&model.path),
-                    output: model.output.name.clone(),
                     features: names.clone(),
                     spread,
                 },
@@ -416,7 +415,7 @@ fn told_lookups(pipeline: &Pipeline, spread: Spread) -> Vec<String> {
 fn prediction(pipeline: &Pipeline, model: &spec::ModelSpec, spread: Spread) -> PredictionPlan {
     PredictionPlan {
         fields: repeated(pipeline),
-        output: model.output.name.clone(),
+        outputs: model.outputs.iter().map(|it| it.name.clone()).collect(),
         provenance: None,
         lookups: told_lookups(pipeline, spread),
         spread,

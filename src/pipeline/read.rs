@@ -192,7 +192,8 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
         }
     }
     for key in of_table(path).filter(|key| key.supported && !table.contains_key(key.name())) {
-        if selected.excludes(key).is_some() {
+        let is_replaced = key.instead_of.is_some_and(|it| table.contains_key(it));
+        if selected.excludes(key).is_some() || is_replaced && key.default.is_some() {
             continue;
         }
         if let Some(default) = key.default.and_then(|text| DeValue::parse(text).ok()) {
@@ -230,7 +231,7 @@ fn entry(key: &Key, found: &Spanned<DeValue<'_>>, section: &mut Section, finding
                 findings.add(first_beyond.span().start, message);
                 return;
             }
-            if list.is_empty() && key.need == Need::Always {
+            if list.is_empty() && key.is_never_empty() {
                 findings.add(at, format!("at least one {} is needed", header(key.path)));
             }
             let mut below = Vec::new();

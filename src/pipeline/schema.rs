@@ -159,7 +159,7 @@ fn kind(key: &Key) -> (Map<String, Value>, String) {
             Value::Object(table)
         }
         Kind::Tables => {
-            let least = usize::from(key.need == Need::Always);
+            let least = usize::from(key.is_never_empty());
             let items = table(key.path);
             json!({ "type": "array", "items": items, "minItems": least, "maxItems": MAX_TABLES })
         }

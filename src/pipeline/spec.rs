@@ -329,8 +329,8 @@ pub struct ModelSpec {
     pub features: Vec<usize>,
     /// Name of the input tensor; `None`: the only one.
     pub input: Option<String>,
-    /// Which output becomes the prediction.
-    pub output: OutputSpec,
+    /// What becomes the prediction, in order; at least one, all of different names.
+    pub outputs: Vec<OutputSpec>,
     /// Rows scored together; at least 1.
     pub batch: usize,
     /// File of inputs and scores to check at every start.
@@ -348,7 +348,7 @@ pub enum ModelPath {
     File(String),
 }
 
-/// Which output of a model becomes the prediction.
+/// A number of a model's outputs that becomes part of the prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
     /// Name of the value in predictions.

@@ -183,11 +183,11 @@ fn what_does_the_reference_file_say() {
     assert_eq!(
         (
             p.model.as_ref().unwrap().batch,
-            p.model.as_ref().unwrap().output.index
+            p.model.as_ref().unwrap().outputs[0].index
         ),
         (64, 0)
     );
-    assert_eq!(p.model.as_ref().unwrap().output.name, "prediction");
+    assert_eq!(p.model.as_ref().unwrap().outputs[0].name, "prediction");
     assert_eq!(
         (
             &p.model.as_ref().unwrap().digest,
@@ -297,7 +297,7 @@ fn what_are_the_defaults() {
     assert_eq!(
         (
             p.model.as_ref().unwrap().batch,
-            p.model.as_ref().unwrap().output.name.as_str()
+            p.model.as_ref().unwrap().outputs[0].name.as_str()
         ),
         (64, "prediction")
     );

@@ -114,7 +114,7 @@ fn is_a_secret_in_a_wrong_place_never_shown() {
     check("mirror.redis", &url);
     check("sink.properties", &url);
     check("api.token", PLANTED);
-    check("model.outputs", &url);
+    check("model.output", &url);
     // Broken, so that it is no TOML.
     let broken = format!("{{ \"sasl.password\" = {PLANTED} ");
     self::check(ON_KAFKA, &[format!("source.properties={broken}")], &[]);

@@ -27,12 +27,16 @@ const EVENTS: usize = 300;
 
 /// A pipeline in event-time order on two workers, whose model says feature `at`.
 fn scene(at: usize) -> Scene {
+    scene_of(&format!("output = {{ index = {at} }}"))
+}
+
+/// The same whose model says what `outputs` says.
+fn scene_of(outputs: &str) -> Scene {
     let path = format!("path = {:?}", model("identity.onnx"));
-    let index = format!("output = {{ name = \"prediction\", index = {at} }}");
     let changes = [
         ("path = \"in.jsonl\"", "path = \"in/*.jsonl\""),
         ("path = \"builtin:user-events\"", path.as_str()),
-        ("output = { name = \"prediction\" }", index.as_str()),
+        ("output = { name = \"prediction\" }", outputs),
         ("workers = 0 ", "workers = 2 "),
         ("order = \"arrival\"", "order = \"event_time\""),
         ("provenance = false", "provenance = true"),
@@ -128,6 +132,33 @@ fn does_training_read_to_the_bit_what_the_model_is_given() {
         "{different} of {} features vary",
         names.len()
     );
+}
+
+#[test]
+fn do_several_outputs_stand_side_by_side() {
+    let alone = [scene(3), scene(0)].map(|scene| scores(&scene));
+    let scene = scene_of(
+        "outputs = [{ name = \"prediction\", index = 3 }, { name = \"first\", index = 0 }, { name = \"again\", index = 3 }]",
+    );
+    assert_eq!(scores(&scene), alone[0]);
+    for record in scene.records() {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let bits = |name: &str| value[name].to_string().parse::<f32>().unwrap().to_bits();
+        assert_eq!(Some(&bits("first")), alone[1].get(&place(&value)));
+        assert_eq!(bits("again"), bits("prediction"));
+        let names = ["\"user_id\"", "\"prediction\"", "\"first\"", "\"again\""];
+        let places = names.map(|name| record.line.find(name).unwrap());
+        assert!(places.is_sorted(), "{}", record.line);
+    }
+    // By hand, in the model's order too.
+    let row: Vec<String> = (0..16).map(|at| format!("{at}.5")).collect();
+    scene.write("rows.jsonl", format!("[{}]\n", row.join(",")).as_bytes());
+    let ran = scene.run(&["model", "score", "job.toml", "--in", "rows.jsonl"]);
+    let scores = "{\"scores\":{\"prediction\":3.5,\"first\":0.5,\"again\":3.5}}";
+    assert_eq!(ran.ended(0).stdout.trim(), scores);
+    let shown = scene.run(&["model", "show", "job.toml"]).ended(0);
+    let line = "\noutput    first: output, value 0 of each row\n";
+    assert!(shown.stdout.contains(line), "{}", shown.stdout);
 }
 
 #[test]

@@ -12,8 +12,9 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::Framework as _;
 
 use crate::builtin;
+use crate::info::OutputInfo;
 use crate::model::Model;
-use crate::spec::{BATCH_MAX, MODEL_NODES_MAX, ModelSpec};
+use crate::spec::{BATCH_MAX, MODEL_NODES_MAX, ModelSpec, OutputSpec};
 
 const BATCH: usize = 64;
 const FEATURES: usize = builtin::USER_EVENTS_FEATURES;
@@ -63,10 +64,13 @@ fn scores_of(model: &Model, rows: &[f32]) -> Vec<f32> {
 fn does_the_reference_model_load_and_say_who_it_is() {
     let model = Model::load(&reference()).unwrap();
     let info = model.info();
-    assert_eq!(
-        (info.input.as_str(), info.output.as_str()),
-        ("input", "output")
-    );
+    assert_eq!(info.input, "input");
+    let output = OutputInfo {
+        name: "prediction".to_owned(),
+        tensor: "output".to_owned(),
+        index: 0,
+    };
+    assert_eq!(info.outputs, [output]);
     assert!(info.digest.as_str().starts_with("sha256:"));
     assert!(builtin::spec("other", BATCH).is_none());
 }
@@ -205,11 +209,15 @@ fn is_a_wrong_model_refused_with_words_that_help() {
         "has no input `x`, it has: input",
     );
     check(
-        with(|s| s.output = Some("y".into())),
+        with(|s| s.outputs[0].tensor = Some("y".into())),
         "has no output `y`, it has: output",
     );
     check(
-        with(|s| s.output_index = 1),
+        with(|s| s.outputs.clear()),
+        "number of outputs is 0, allowed is 1 to 1024",
+    );
+    check(
+        with(|s| s.outputs[0].index = 1),
         "output `output` has 1 values a row, index 1 is out of range",
     );
 }
@@ -359,22 +367,115 @@ fn can_a_scorer_go_on_after_a_run_that_failed() {
     assert_eq!(scores, expected);
 }
 
-#[test]
-fn can_one_of_several_outputs_be_chosen() {
-    let mut spec = changed(|graph| {
+/// The reference model, which gives what stands before its last step as well, and these of its numbers.
+fn with_logits(outputs: &[(&str, &str, usize)]) -> ModelSpec {
+    let spec = changed(|graph| {
         let more = ValueInfoProto {
             name: "sum_3".into(),
             ..graph.output[0].clone()
         };
         graph.output.insert(0, more);
     });
-    spec.output = Some("sum_3".to_owned());
-    let rows = pseudo_random_rows(10);
-    let logits = scores_of(&Model::load(&spec).unwrap(), &rows);
-    let scores = scores_of(&Model::load(&reference()).unwrap(), &rows);
-    for (logit, score) in logits.iter().zip(&scores) {
-        assert!((1.0 / (1.0 + (-logit).exp()) - score).abs() < 1e-5);
+    let outputs = outputs.iter().map(|(name, tensor, index)| OutputSpec {
+        name: (*name).to_owned(),
+        tensor: Some((*tensor).to_owned()),
+        index: *index,
+    });
+    ModelSpec {
+        outputs: outputs.collect(),
+        ..spec
     }
+}
+
+#[test]
+fn which_outputs_are_read() {
+    const ROWS: usize = BATCH + 10;
+    let rows = pseudo_random_rows(ROWS);
+    let scores = scores_of(&Model::load(&reference()).unwrap(), &rows);
+    let check = |outputs: &[(&str, &str, usize)]| {
+        let found = scores_of(&Model::load(&with_logits(outputs)).unwrap(), &rows);
+        assert_eq!(found.len(), ROWS * outputs.len(), "{outputs:?}");
+        for (of_row, score) in found.chunks(outputs.len()).zip(&scores) {
+            for (found, (_, tensor, _)) in of_row.iter().zip(outputs) {
+                if *tensor == "output" {
+                    assert_eq!(found.to_bits(), score.to_bits(), "{outputs:?}");
+                } else {
+                    let squashed = 1.0 / (1.0 + (-found).exp());
+                    assert!((squashed - score).abs() < 1e-5, "{outputs:?}");
+                }
+            }
+        }
+    };
+    check(&[("logit", "sum_3", 0)]);
+    check(&[("score", "output", 0)]);
+    check(&[("logit", "sum_3", 0), ("score", "output", 0)]);
+    check(&[("score", "output", 0), ("logit", "sum_3", 0)]);
+    let thrice = [("a", "output", 0), ("b", "sum_3", 0), ("c", "output", 0)];
+    check(&thrice);
+    refused(
+        with_logits(&[("score", "output", 0), ("logit", "sum_3", 1)]),
+        "output `sum_3` has 1 values a row, index 1 is out of range",
+    );
+    refused(
+        with_logits(&[("score", "output", 0), ("logit", "sum", 0)]),
+        "has no output `sum`, it has: sum_3, output",
+    );
+}
+
+#[test]
+fn which_numbers_of_a_tensor_are_read() {
+    // Two numbers a row, of the first layer of the network.
+    let spec = |indices: &[usize]| {
+        let outputs = indices.iter().map(|index| OutputSpec {
+            index: *index,
+            ..OutputSpec::default()
+        });
+        ModelSpec {
+            source: small_model(),
+            golden: None,
+            outputs: outputs.collect(),
+            ..reference()
+        }
+    };
+    let rows = pseudo_random_rows(BATCH + 3);
+    let of = |indices: &[usize]| scores_of(&Model::load(&spec(indices)).unwrap(), &rows);
+    let columns = [of(&[0]), of(&[1])];
+    assert_ne!(columns[0], columns[1]);
+    for indices in [&[0, 1][..], &[1, 0], &[1, 1, 0]] {
+        let expected = (0..BATCH + 3).flat_map(|row| indices.iter().map(move |at| (*at, row)));
+        let expected: Vec<f32> = expected.map(|(at, row)| columns[at][row]).collect();
+        assert_eq!(of(indices), expected, "{indices:?}");
+    }
+}
+
+#[test]
+fn is_each_output_held_against_its_golden_scores() {
+    let row = format!("[{}]", ["0.5"; FEATURES].join(", "));
+    let model = |scores: &str| ModelSpec {
+        golden: Some(format!(r#"{{"inputs": [{row}], "scores": {scores}}}"#)),
+        ..with_logits(&[("score", "output", 0), ("logit", "sum_3", 0)])
+    };
+    let bare = ModelSpec {
+        golden: None,
+        ..model("")
+    };
+    let scores = scores_of(&Model::load(&bare).unwrap(), &[0.5; FEATURES]);
+    let (score, logit) = (scores[0], scores[1]);
+    let agreed = Model::load(&model(&format!("[[{score}, {logit}]]"))).unwrap();
+    assert_eq!(agreed.golden().unwrap().rows, 1);
+    refused(
+        model(&format!("[[{score}, {}]]", logit + 1.0)),
+        &format!("gives {logit} as `logit` of golden row 0"),
+    );
+    refused(
+        model("[[0.5]]"),
+        "row 0 has 1 score, the pipeline declares 2 outputs",
+    );
+    refused(
+        model("[0.5]"),
+        "row 0 has 1 score, the pipeline declares 2 outputs",
+    );
+    refused(model("[\"0.5\"]"), "expected a number or a list of numbers");
 }
 
 #[test]
@@ -413,7 +514,7 @@ fn does_a_golden_vector_catch_a_wrong_model() {
     let golden = builtin::USER_EVENTS_GOLDEN;
     check(
         golden.replace("0.4120292067527771", "0.4120692"),
-        "scores golden row 0 as 0.41202",
+        "as `prediction` of golden row 0, expected 0.41206",
     );
     check(
         golden.replace("sha256:1b", "sha256:00"),
@@ -434,13 +535,13 @@ fn does_a_golden_vector_catch_a_wrong_model() {
     );
     check(
         r#"{"inputs": [[1.0]], "scores": [1]}"#.to_owned(),
-        "row 0 has 1 numbers",
+        "row 0 has 1 number,",
     );
 
     let mut wrong = changed(|graph| graph.initializer[5].raw_data[3] ^= 0x80);
     wrong.golden = Some(golden.replace("\"digest\"", "\"was\""));
     let message = Model::load(&wrong).unwrap_err().to_string();
-    assert!(message.contains("scores golden row"), "{message}");
+    assert!(message.contains("of golden row"), "{message}");
 }
 
 /// Damage to a file: cut, a byte set, bytes taken out.

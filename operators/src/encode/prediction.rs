@@ -30,8 +30,8 @@ pub struct ModelIdentity {
 pub struct PredictionPlan {
     /// Event fields that it repeats, with their names.
     pub fields: Vec<(String, FieldIndex)>,
-    /// Name of the score.
-    pub output: String,
+    /// Names of the scores, in the order of the model's outputs; at least one.
+    pub outputs: Vec<String>,
     /// Adds where the event came from and this model, if wanted.
     pub provenance: Option<ModelIdentity>,
     /// Adds how these lookups have enriched the event; in the order of its [`Enrichment`](crate::enrichment::Enrichment).
@@ -45,14 +45,18 @@ pub struct PredictionPlan {
 /// Encodes scored events.
 pub struct EncodePredictions {
     around: Around,
+    /// What stands before each score but the first.
+    between: Vec<Vec<u8>>,
 }
 
 impl EncodePredictions {
     /// An encoder as planned.
     pub fn new(plan: &PredictionPlan, clock: Arc<dyn Clock>) -> Self {
+        let (first, others) = plan.outputs.split_first().unzip();
+        let others = others.unwrap_or_default();
         let around = AroundPlan {
             fields: &plan.fields,
-            value: &plan.output,
+            value: first.map_or("", String::as_str),
             called: "the prediction",
             provenance: plan.provenance.as_ref().map(model),
             lookups: &plan.lookups,
@@ -61,12 +65,16 @@ impl EncodePredictions {
         };
         EncodePredictions {
             around: Around::new(around, clock),
+            between: others.iter().map(|name| json::key(",", name)).collect(),
         }
     }
 }
 
 /// Scores, which are finite.
-struct Scores<'a>(&'a [f32]);
+struct Scores<'a> {
+    scores: &'a [f32],
+    between: &'a [Vec<u8>],
+}
 
 impl Values for Scores<'_> {
     fn refusal(&self, _: usize) -> Option<Reason> {
@@ -74,7 +82,13 @@ impl Values for Scores<'_> {
     }
 
     fn write(&self, out: &mut Vec<u8>, at: usize) {
-        json::float(out, self.0.get(at).copied().unwrap_or_default());
+        let of_event = self.scores.get(at * (1 + self.between.len())..);
+        let mut of_event = of_event.unwrap_or_default().iter().copied();
+        json::float(out, of_event.next().unwrap_or_default());
+        for (before, score) in self.between.iter().zip(of_event) {
+            out.extend_from_slice(before);
+            json::float(out, score);
+        }
     }
 }
 
@@ -101,7 +115,10 @@ impl Operator for EncodePredictions {
             scores,
             enrichment,
         } = scored;
-        self.around
-            .write(&mut batch, &enrichment, &Scores(&scores), out);
+        let scores = Scores {
+            scores: &scores,
+            between: &self.between,
+        };
+        self.around.write(&mut batch, &enrichment, &scores, out);
     }
 }

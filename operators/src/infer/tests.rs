@@ -6,7 +6,7 @@ use slackwater_dataflow::flow::Ticket;
 use slackwater_dataflow::moment::EventTime;
 use slackwater_dataflow::operator::{Emitter, Operator};
 use slackwater_dataflow::place::{KeyHash, Offset, PartitionId, Spread};
-use slackwater_models::{Model, ModelSpec};
+use slackwater_models::{Model, ModelSpec, OutputSpec};
 
 use crate::batch::{NewRow, RowBatch, Rows};
 use crate::enrichment::{Enrichment, Provenance};
@@ -36,7 +36,7 @@ fn tensor(name: &str) -> Vec<u8> {
     [bytes(1, name.as_bytes()), bytes(2, &kind)].concat()
 }
 
-/// An ONNX model that looks its only feature up in a table: `Gather(answers, Cast(input))`.
+/// An ONNX model that looks its only feature up in a table, `Gather(answers, Cast(input))`, and gives the feature back as well.
 fn table() -> Vec<u8> {
     const INT64: u8 = 7;
     let node = |inputs: &[&str], output: &str, kind: &str| {
@@ -47,6 +47,7 @@ fn table() -> Vec<u8> {
     let to = [bytes(1, b"to"), number(3, INT64), vec![0xa0, 0x01, 2]].concat();
     let cast = [node(&["input"], "places", "Cast"), bytes(5, &to)].concat();
     let gather = node(&["answers", "places"], "output", "Gather");
+    let same = node(&["input"], "same", "Identity");
     let answers: Vec<u8> = ANSWERS
         .iter()
         .flat_map(|answer| answer.to_le_bytes())
@@ -60,26 +61,34 @@ fn table() -> Vec<u8> {
     let graph = [
         bytes(1, &cast),
         bytes(1, &gather),
+        bytes(1, &same),
         bytes(2, b"table"),
         bytes(5, &answers.concat()),
         bytes(11, &tensor("input")),
         bytes(12, &tensor("output")),
+        bytes(12, &tensor("same")),
     ];
     let opset = number(2, 13);
     [number(1, 8), bytes(7, &graph.concat()), bytes(8, &opset)].concat()
 }
 
-fn stage() -> Infer {
+/// A stage that gives these tensors of the model, each called as it is here.
+fn stage(outputs: &[(&str, &str)]) -> Infer {
+    let outputs = outputs.iter().map(|(name, tensor)| OutputSpec {
+        name: (*name).to_owned(),
+        tensor: Some((*tensor).to_owned()),
+        index: 0,
+    });
     let spec = ModelSpec {
         name: "table".to_owned(),
         source: table(),
         batch: 4,
         features: 1,
+        outputs: outputs.collect(),
         ..ModelSpec::default()
     };
     let plan = InferPlan {
         model: "table".to_owned(),
-        output: "answer".to_owned(),
         features: vec!["x".to_owned()],
         spread: Spread {
             key_groups: 8,
@@ -126,8 +135,10 @@ fn events(vectors: &[f32]) -> FeatureBatch {
     }
 }
 
+/// The scores of an event.
+type Scores = Vec<f32>;
 /// Scores by offset, and rejects as offset, code and message.
-type Found = (Vec<(u64, f32)>, Vec<(u64, &'static str, String)>);
+type Found = (Vec<(u64, Scores)>, Vec<(u64, &'static str, String)>);
 
 fn score(stage: &mut Infer, vectors: &[f32]) -> Found {
     let mut out = Emitter::default();
@@ -135,12 +146,14 @@ fn score(stage: &mut Infer, vectors: &[f32]) -> Found {
     let mut scored = Vec::new();
     for output in out.take_outputs() {
         let rows = output.batch.rows.rows();
-        assert_eq!(rows.len(), output.scores.len());
+        let width = stage.outputs();
+        assert_eq!(rows.len() * width, output.scores.len());
         for (at, row) in rows.iter().enumerate() {
             let found: Vec<_> = output.enrichment.of(at).collect();
             assert_eq!(found, [provenance(row.offset.0)]);
         }
-        scored.extend(rows.iter().map(|row| row.offset.0).zip(output.scores));
+        let scores = output.scores.chunks(width).map(<[f32]>::to_vec);
+        scored.extend(rows.iter().map(|row| row.offset.0).zip(scores));
     }
     let rejects = out.take_rejects().into_iter();
     let rejects = rejects.flat_map(|batch| batch.rejects).map(|reject| {
@@ -169,10 +182,11 @@ fn score(stage: &mut Infer, vectors: &[f32]) -> Found {
 
 #[test]
 fn is_only_the_event_rejected_that_has_no_score() {
-    let mut stage = stage();
+    let mut stage = stage(&[("answer", "output")]);
     let mut check =
         |vectors: &[f32], scores: &[(u64, f32)], rejects: &[(u64, &'static str, &str)]| {
             let (scored, rejected) = score(&mut stage, vectors);
+            let scores: Vec<_> = scores.iter().map(|(at, it)| (*at, vec![*it])).collect();
             assert_eq!(scored, scores, "{vectors:?}");
             let rejected: Vec<_> = rejected
                 .iter()
@@ -220,4 +234,32 @@ fn is_only_the_event_rejected_that_has_no_score() {
         &[0, 1, 2, 3, 4, 5, 6, 7, 8].map(|at| (at, 0.5)),
         &[],
     );
+}
+
+#[test]
+fn do_all_scores_of_an_event_go_with_it() {
+    let of = |outputs: &[(&str, &str)], vectors: &[f32]| score(&mut stage(outputs), vectors);
+    let both = [("first", "same"), ("answer", "output")];
+    let rejected = |offset, code, message: &str| (offset, code, message.to_owned());
+    let nan = "model `table` output `answer` is NaN";
+    let failed = "model `table` failed";
+    assert_eq!(
+        of(&both, &[1.0, 2.0, 0.0, 1000.0, 1.0]),
+        (
+            vec![
+                (0, vec![1.0, 0.5]),
+                (2, vec![0.0, 0.25]),
+                (4, vec![1.0, 0.5])
+            ],
+            vec![
+                rejected(1, "not_finite", nan),
+                rejected(3, "model_failed", failed)
+            ],
+        )
+    );
+    // The first that is no number is named.
+    let twice = [("answer", "output"), ("again", "output")];
+    let (scored, rejects) = of(&twice, &[2.0, 0.0]);
+    assert_eq!(scored, [(1, vec![0.25, 0.25])]);
+    assert_eq!(rejects, [rejected(0, "not_finite", nan)]);
 }

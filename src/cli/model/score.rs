@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use slackwater_models::Scorer;
 
@@ -16,7 +16,8 @@ use crate::pipeline::preflight::PreflightError;
 /// Longest line, in bytes: more than the most features that a model may have need, with their names.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Writes a line for each line: `{"score":0.5}`, or `{"error":"why not"}`. A line is a list of numbers in
+/// Writes a line for each line: `{"score":0.5}`, of a model with several outputs `{"scores":{NAME:0.5}}`, or
+/// `{"error":"why not"}`. A line is a list of numbers in
 /// the model's order, an object {name: number}, or a record of `slackwater features`.
 #[derive(Debug, clap::Args)]
 pub struct Score {
@@ -32,7 +33,18 @@ pub struct Score {
 #[serde(rename_all = "lowercase")]
 enum Answer {
     Score(f32),
+    Scores(Scores),
     Error(String),
+}
+
+/// Scores by name, in the model's order.
+#[derive(Clone, Debug)]
+struct Scores(Vec<(String, f32)>);
+
+impl Serialize for Scores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, score)| (name, score)))
+    }
 }
 
 impl Score {
@@ -170,37 +182,46 @@ impl Scoring {
         let together: Vec<f32> = rows.iter().flatten().flatten().copied().collect();
         let mut scores = Vec::new();
         let scored = self.scorer.score(&together, &mut scores).is_ok();
-        let mut scores = scores.into_iter();
+        let mut scores = scores.chunks(self.scorer.info().outputs.len());
         let answer = |row: Row| {
             let row = row?;
-            let score = match scores.next().filter(|_| scored) {
-                Some(score) => score,
-                None => self.score_alone(&row)?,
-            };
-            if score.is_finite() {
-                Ok(score)
-            } else {
-                Err(format!("the score is {score}"))
+            match scores.next().filter(|_| scored) {
+                Some(scores) => self.answer(scores),
+                None => self
+                    .score_alone(&row)
+                    .and_then(|scores| self.answer(&scores)),
             }
         };
         let answers = rows.into_iter().map(answer);
         answers
-            .map(|answer| answer.map_or_else(Answer::Error, Answer::Score))
+            .map(|answer| answer.unwrap_or_else(Answer::Error))
             .collect()
     }
 
-    fn score_alone(&mut self, row: &[f32]) -> Result<f32, String> {
-        let mut score = Vec::new();
-        self.scorer.score(row, &mut score).map_err(|error| {
+    fn answer(&self, scores: &[f32]) -> Result<Answer, String> {
+        let outputs = &self.scorer.info().outputs;
+        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
+            return Err(format!("the score is {score}"));
+        }
+        match scores {
+            [score] => Ok(Answer::Score(*score)),
+            _ => {
+                let named = outputs.iter().zip(scores);
+                let named = named.map(|(output, score)| (output.name.clone(), *score));
+                Ok(Answer::Scores(Scores(named.collect())))
+            }
+        }
+    }
+
+    fn score_alone(&mut self, row: &[f32]) -> Result<Vec<f32>, String> {
+        let mut scores = Vec::new();
+        self.scorer.score(row, &mut scores).map_err(|error| {
             match std::error::Error::source(&error) {
                 Some(cause) => format!("{error}: {cause}"),
                 None => error.to_string(),
             }
         })?;
-        score
-            .first()
-            .copied()
-            .ok_or_else(|| "the model gave no score".to_owned())
+        Ok(scores)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use slackwater_models::Model;
 use slackwater_models::spec::GOLDEN_TOLERANCE;
+use slackwater_models::{Model, OutputInfo};
 
 use crate::cli::{Failure, PipelineArgument, counted, print};
 use crate::pipeline::graph::load_model;
@@ -38,13 +38,15 @@ fn object(model: &Model, features: &[String]) -> String {
     let golden = model.golden().map(
         |golden| json!({ "rows": golden.rows, "greatest_difference": golden.greatest_difference }),
     );
+    let outputs = info.outputs.iter().map(
+        |output| json!({ "name": output.name, "tensor": output.tensor, "index": output.index }),
+    );
     let object = json!({
         "name": info.name,
         "version": info.version,
         "digest": info.digest.as_str(),
         "input": info.input,
-        "output": info.output,
-        "output_index": info.output_index,
+        "outputs": outputs.collect::<Vec<_>>(),
         "batch": info.batch,
         "features": features,
         "golden": golden,
@@ -60,14 +62,23 @@ fn text(model: &Model, features: &[String]) -> String {
         format!("{rows}, greatest difference {difference:?} (allowed: {GOLDEN_TOLERANCE:?})")
     });
     let mut text = String::new();
+    let outputs = info.outputs.iter().map(|output| {
+        let OutputInfo {
+            name,
+            tensor,
+            index,
+        } = output;
+        (
+            "output",
+            format!("{name}: {tensor}, value {index} of each row"),
+        )
+    });
     let rows = [
         ("model", format!("{}, version {}", info.name, info.version)),
         ("digest", info.digest.to_string()),
         ("input", info.input.clone()),
-        (
-            "output",
-            format!("{}, value {} of each row", info.output, info.output_index),
-        ),
+    ];
+    let more = [
         ("batch", info.batch.to_string()),
         ("golden", golden),
         (
@@ -75,7 +86,7 @@ fn text(model: &Model, features: &[String]) -> String {
             counted(features.len() as u64, "number") + ", in this order:",
         ),
     ];
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain(outputs).chain(more) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<9} {}", value.escape_debug());
     }

@@ -115,6 +115,21 @@ fn who_says_what() {
 }
 
 #[test]
+fn is_one_output_left_out_where_there_are_several() {
+    let file = REFERENCE.replace(
+        "output = { name = \"prediction\" }",
+        "outputs = [{ name = \"yes\" }, { name = \"no\", index = 1 }]",
+    );
+    let layers = layers(&[], &["model.outputs.yes.tensor=probabilities"]);
+    let shown = effective("x.toml", file.as_bytes(), &layers).unwrap();
+    let expected = "\n[[model.outputs]]\nname = \"yes\"\ntensor = \"probabilities\" # --set\nindex = 0 # default\n\
+                    \n[[model.outputs]]\nname = \"no\"\nindex = 1\n";
+    assert!(shown.contains(expected), "{shown}");
+    assert!(!shown.contains("[model.output]"), "{shown}");
+    assert!(Pipeline::parse("x.toml", &shown).is_ok(), "{shown}");
+}
+
+#[test]
 fn is_a_password_hidden_and_the_rest_not() {
     let check = |argument: &str, expected: &str| {
         let text = if argument.starts_with("lookup") {

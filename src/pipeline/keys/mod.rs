@@ -190,6 +190,12 @@ impl Key {
         self
     }
 
+    /// Whether a list of tables needs at least one: the table needs it, or it stands instead of another key.
+    pub fn is_never_empty(&self) -> bool {
+        let mut beside = of_table(self.parent());
+        self.need == Need::Always || beside.any(|other| other.instead_of == Some(self.name()))
+    }
+
     /// The last part of the path, as it is written in the file: `of` for `feature[].of`.
     pub fn name(&self) -> &'static str {
         let last = self

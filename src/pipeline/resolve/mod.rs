@@ -185,21 +185,19 @@ fn repeated(
         // A wrong value is among the mistakes, and the pipeline is not built.
         None => key?.to_vec(),
     };
-    let output = model.and_then(|model| model.table("output"));
-    let score = output.and_then(|output| output.text("name"));
-    let value = match (&score, model) {
-        (Some(score), _) => Some(score.value),
-        (None, None) => Some(FEATURES),
-        (None, Some(_)) => None,
-    };
-    if let Some(score) = score.as_ref().filter(|score| ADDED.contains(&score.value)) {
+    let outputs = model.into_iter().flat_map(model::predicted);
+    let scores: Vec<_> = outputs.filter_map(|output| output.text("name")).collect();
+    let values = scores.iter().map(|score| score.value);
+    let features = model.is_none().then_some(FEATURES);
+    let values: Vec<&str> = values.chain(features).collect();
+    for score in scores.iter().filter(|it| ADDED.contains(&it.value)) {
         let name = quoted(score.value);
         let message = format!("a prediction has a {name} of its own: name the score otherwise");
         findings.add(score.at, message);
     }
     for (place, &index) in indices.iter().enumerate() {
         let name = fields.name(index);
-        if ADDED.contains(&name) || value == Some(name) {
+        if ADDED.contains(&name) || values.contains(&name) {
             let listed = section.texts("fields").and_then(|names| names.get(place));
             let at = listed.map_or(section.at, |listed| listed.at);
             let name = quoted(name);

@@ -25,7 +25,7 @@ pub(super) fn model(
         Some(names) => inputs(section, names, features, findings),
         None => Some((0..features.len()).collect()),
     };
-    let output = section.table("output")?;
+    let outputs = outputs(section, findings);
     Some(ModelSpec {
         place: Place::default(),
         path: path?,
@@ -35,14 +35,34 @@ pub(super) fn model(
         },
         features: inputs?,
         input: section.string("input"),
-        output: OutputSpec {
-            name: output.string("name")?,
-            tensor: output.string("tensor"),
-            index: output.integer("index")?,
-        },
+        outputs: outputs?,
         batch: section.integer("batch")?,
         golden: section.string("golden"),
     })
+}
+
+/// The tables that say what becomes the prediction: one, or each of several.
+pub(super) fn predicted(section: &Section) -> impl Iterator<Item = &Section> {
+    let one = section.table("output").into_iter();
+    one.chain(section.tables("outputs"))
+}
+
+fn outputs(section: &Section, findings: &mut Findings) -> Option<Vec<OutputSpec>> {
+    let mut seen = BTreeSet::new();
+    for name in predicted(section).filter_map(|output| output.text("name")) {
+        if !seen.insert(name.value) {
+            let shown = quoted(name.value);
+            findings.add(name.at, format!("output {shown} is declared twice"));
+        }
+    }
+    let output = |output: &Section| {
+        Some(OutputSpec {
+            name: output.string("name")?,
+            tensor: output.string("tensor"),
+            index: output.integer("index")?,
+        })
+    };
+    predicted(section).map(output).collect()
 }
 
 fn path(path: &Located<&str>, findings: &mut Findings) -> Option<ModelPath> {

@@ -229,6 +229,21 @@ pub(super) const BAD: &[Bad] = &[
     bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutput = { name = \"event_time\" }", &[
         "36:19: a prediction has a \"event_time\" of its own: name the score otherwise",
     ]),
+    bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutputs = [{ name = \"event_time\" }, { name = \"a\", index = 70_000 }, { name = \"a\" }, { tensor = \"t\" }]", &[
+        "36:21: a prediction has a \"event_time\" of its own: name the score otherwise",
+        "36:59: `index`: must be from 0 to 65535, got 70000",
+        "36:78: output \"a\" is declared twice",
+        "36:85: [[model.outputs]] needs `name`",
+    ]),
+    bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutputs = []", &[
+        "36:11: at least one [[model.outputs]] is needed",
+    ]),
+    bad("path = \"m.onnx\"", "path = \"m.onnx\"\noutput = { name = \"a\" }\noutputs = [{ name = \"b\" }]", &[
+        "36:1: `output` does not go with `outputs`: leave one out",
+    ]),
+    bad("kind = \"discard\"", "kind = \"discard\"\nfields = [\"user\", \"price\"]\n[[model.outputs]]\nname = \"other\"\n[[model.outputs]]\nname = \"price\"", &[
+        "39:19: a prediction has a \"price\" of its own: leave it out of `fields`",
+    ]),
     bad("[history]", "[[check]]\nfield = \"at\"\nrule = \"not_empty\"\nstage = \"feature\"\n[history]", &[
         "28:9: the key and the time of an event are needed before stage \"feature\": leave `stage` out",
     ]),

@@ -62,7 +62,7 @@ fn plan(fields: usize, provenance: Option<ModelIdentity>) -> PredictionPlan {
     let fields = (0..fields).map(|at| (["user", "a \"b\"", "c"][at].to_owned(), FieldIndex(at)));
     PredictionPlan {
         fields: fields.collect(),
-        output: "prediction".to_owned(),
+        outputs: vec!["prediction".to_owned()],
         provenance,
         lookups: Vec::new(),
         spread: SPREAD,
@@ -206,6 +206,28 @@ fn does_provenance_say_how_lookups_have_enriched_each_event() {
         let expected =
             format!("}},\"lookups\":{{\"profile\":{expected},\"a \\\"b\\\"\":{other}}}}}");
         assert!(line.ends_with(&expected), "{line}\n{expected}");
+    }
+}
+
+#[test]
+fn are_all_scores_of_an_event_in_its_prediction() {
+    let mut plan = plan(1, None);
+    plan.outputs = ["on_time", "a \"b\"", "late"].map(str::to_owned).to_vec();
+    let rows = [10, 20].map(|time| (1, time, vec![unescaped(1)], "x"));
+    let scored = ScoredBatch {
+        batch: batch(&rows),
+        scores: vec![0.5, 0.25, 0.125, 1.0, -0.0, 1e-7],
+        enrichment: Enrichment::default(),
+    };
+    let found = encode(&mut EncodePredictions::new(&plan, clock()), scored);
+    let expected = [
+        r#"{"user":"x","on_time":0.5,"a \"b\"":0.25,"late":0.125,"event_time":10"#,
+        r#"{"user":"x","on_time":1.0,"a \"b\"":-0.0,"late":1e-7,"event_time":20"#,
+    ];
+    let lines: Vec<&str> = text(&found[0]).lines().collect();
+    assert_eq!(lines.len(), expected.len());
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
     }
 }
 
