@@ -1,10 +1,12 @@
 //! Jobs that read from Kafka: positions, new partitions, places that are lost.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
 use slackwater_services::kafka::{Reading, Record};
 
 use crate::cluster::{Cluster, INPUT, expected_of, read, status, stop, wait_until};
@@ -45,7 +47,7 @@ pub fn produce_generated(cluster: &Cluster, seed: u64, events: u64) {
         {
             // What is no text cannot be given to the console.
             if let Ok(line) = str::from_utf8(line) {
-                let key = serde_json::from_str::<serde_json::Value>(line).ok();
+                let key = serde_json::from_str::<Value>(line).ok();
                 let key = key.and_then(|it| it["user_id"].as_str().map(str::to_owned));
                 keyed += &format!("{}\t{line}\n", key.unwrap_or_default());
             }
@@ -102,6 +104,40 @@ fn is_every_event_read_once_through_kills_and_other_numbers_of_workers() {
     crate::cluster::found(&format!(
         "A job that reads a topic, killed and gone on with by 1, 4 and 2 workers: {there} events, each once."
     ));
+}
+
+#[test]
+fn is_the_time_of_an_event_that_of_its_record() {
+    let field = "time = { field = \"timestamp_ms\", unit = \"ms\" }";
+    let cluster = Cluster::start();
+    cluster.tools.create_topic(INPUT, 2, &[]).unwrap();
+    let mut job = cluster.reading(VARIATION, "");
+    job.rewrite(|text| {
+        assert!(text.contains(field), "{text}");
+        text.replace(field, "time = \"record\"")
+            .replace("provenance = false", "provenance = true")
+    });
+    for round in 0..2 {
+        let events: Vec<Record> = (0..40).map(event).collect();
+        cluster.tools.produce(INPUT, &events).unwrap();
+        run_to(&job, 40 * (round + 1));
+    }
+    let place = |partition: i64, offset: i64| (partition, offset);
+    let records = cluster.tools.consume(&Reading::of(INPUT)).unwrap();
+    let times = records
+        .iter()
+        .map(|it| (place(it.partition.into(), it.offset), it.time_ms.unwrap()));
+    let predictions = cluster.committed("ml_predictions").into_iter().map(|it| {
+        let said: Value = serde_json::from_slice(&it.record.value.unwrap()).unwrap();
+        let number = |name: &str| said[name].as_i64().unwrap();
+        (
+            place(number("partition"), number("offset")),
+            number("event_time"),
+        )
+    });
+    let times: BTreeMap<_, _> = times.collect();
+    assert_eq!(predictions.collect::<BTreeMap<_, _>>(), times);
+    assert_eq!(times.len(), 80);
 }
 
 #[test]
@@ -272,7 +308,7 @@ fn does_a_silent_partition_hold_up_no_other() {
         .produce(INPUT, &(0..20).map(one).collect::<Vec<_>>())
         .unwrap();
     let running = job.start();
-    let scored = |it: &serde_json::Value| {
+    let scored = |it: &Value| {
         it["last"]["events"]["predictions"]
             .as_u64()
             .unwrap_or_default()
