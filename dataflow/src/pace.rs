@@ -1,4 +1,4 @@
-//! Which partitions may be read now, in a job that waits for the watermark: the bound on events that wait.
+//! Which partitions may be read now, where it matters that none runs far ahead of the others.
 //!
 //! In event-time order an event waits until the watermark has passed it, and the watermark is that of the
 //! slowest partition. So a partition that runs ahead brings only events that have to wait, and memory would
@@ -8,6 +8,9 @@
 //! - a partition whose watermark is the least of all that are being read *holds* the watermark, and is always
 //!   read. What it brings beyond the bound goes to disk ([`crate::spill`]);
 //! - any other is read unless it is further ahead than allowed, or too much waits already.
+//!
+//! In arrival order nothing waits, but a window of time holds all that came before, what a partition brings that is hours
+//! ahead among it. There a partition that has nothing to read *rests*, and holds nobody back.
 //!
 //! None of this decides what comes out, only when.
 
@@ -50,19 +53,45 @@ impl PaceLimits {
 pub struct Pace {
     limits: PaceLimits,
     workers: u64,
-    /// The watermark of each partition, by number; [`EventTime::MAX`] while it is idle, and once it has ended. Written
-    /// to only when partitions are found, which is seldom.
-    marks: RwLock<Vec<(PartitionId, AtomicI64)>>,
+    /// Each partition's, by number. Written to only when partitions are found, which is seldom.
+    marks: RwLock<Vec<(PartitionId, Mark)>>,
     events: AtomicU64,
     bytes: AtomicU64,
     /// Set by a source that held a partition back; the next change that may let it go on wakes all.
     holding_back: AtomicBool,
 }
 
+/// Where a partition stands.
+#[derive(Debug)]
+struct Mark {
+    /// Its watermark; [`EventTime::MAX`] while it is idle, and once it has ended.
+    watermark: AtomicI64,
+    /// Whether it rests, and holds nobody back.
+    rests: AtomicBool,
+}
+
+impl Mark {
+    fn new(watermark: EventTime) -> Self {
+        Mark {
+            watermark: AtomicI64::new(watermark.0),
+            rests: AtomicBool::new(false),
+        }
+    }
+
+    fn watermark(&self) -> EventTime {
+        EventTime(self.watermark.load(Ordering::SeqCst))
+    }
+
+    /// What it holds the others back to, if it does.
+    fn holds(&self) -> Option<EventTime> {
+        (!self.rests.load(Ordering::SeqCst)).then(|| self.watermark())
+    }
+}
+
 impl Pace {
     /// The pace of a group of `workers` that reads these partitions, in ascending order of their numbers.
     pub fn new(limits: PaceLimits, workers: usize, partitions: &[Partition]) -> Self {
-        let mark = |partition: &Partition| (partition.id, AtomicI64::new(EventTime::MIN.0));
+        let mark = |partition: &Partition| (partition.id, Mark::new(EventTime::MIN));
         let marks = partitions.iter().map(mark).collect();
         Pace {
             limits,
@@ -101,7 +130,7 @@ impl Pace {
         }
     }
 
-    fn marks(&self) -> RwLockReadGuard<'_, Vec<(PartitionId, AtomicI64)>> {
+    fn marks(&self) -> RwLockReadGuard<'_, Vec<(PartitionId, Mark)>> {
         self.marks.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,32 +138,42 @@ impl Pace {
     pub(crate) fn find(&self, partition: PartitionId, watermark: EventTime) {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
         if let Err(at) = marks.binary_search_by_key(&partition, |(id, _)| *id) {
-            marks.insert(at, (partition, AtomicI64::new(watermark.0)));
+            marks.insert(at, (partition, Mark::new(watermark)));
         }
     }
 
     fn standing(&self, flow: &Flow) -> Standing {
         let marks = self.marks();
-        let marks = marks.iter();
-        let least = marks.map(|(_, mark)| mark.load(Ordering::SeqCst)).min();
+        let least = marks.iter().filter_map(|(_, mark)| mark.holds()).min();
         Standing {
-            least: least.map_or(EventTime::MAX, EventTime),
+            least: least.unwrap_or(EventTime::MAX),
             waiting: self.waiting_bytes() + flow.bytes_in_flight(),
         }
     }
 
     /// What `look` sees in a partition's mark; none of one that is not known.
-    fn mark<T>(&self, partition: PartitionId, look: impl FnOnce(&AtomicI64) -> T) -> Option<T> {
+    fn mark<T>(&self, partition: PartitionId, look: impl FnOnce(&Mark) -> T) -> Option<T> {
         let marks = self.marks();
         let found = marks.binary_search_by_key(&partition, |(id, _)| *id);
         marks.get(found.ok()?).map(|(_, mark)| look(mark))
     }
 
-    /// Notes a partition's watermark after a poll. Whether those that were held back are to look again.
+    /// Notes the watermark of a partition that was read, or has ended. Whether those that were held back are to look again.
     #[must_use]
     pub(crate) fn advance(&self, partition: PartitionId, watermark: EventTime) -> bool {
-        let before = self.mark(partition, |mark| mark.swap(watermark.0, Ordering::SeqCst));
+        let before = self.mark(partition, |mark| {
+            let before = mark.watermark.swap(watermark.0, Ordering::SeqCst);
+            mark.rests.store(false, Ordering::SeqCst);
+            before
+        });
         before.is_some_and(|before| before != watermark.0) && self.lets_go()
+    }
+
+    /// Notes that a partition has nothing to read now. Whether those that were held back are to look again.
+    #[must_use]
+    pub(crate) fn rest(&self, partition: PartitionId) -> bool {
+        let did = self.mark(partition, |mark| mark.rests.swap(true, Ordering::SeqCst));
+        did == Some(false) && self.lets_go()
     }
 
     /// Whether somebody was held back, who is then to be woken.
@@ -176,8 +215,8 @@ impl Allowance<'_> {
 
     fn allows_as_things_stand(&self, partition: PartitionId) -> bool {
         let (pace, standing) = (self.pace, self.standing.get());
-        let own = pace.mark(partition, |mark| mark.load(Ordering::SeqCst));
-        let own = own.map_or(EventTime::MIN, EventTime);
+        let own = pace.mark(partition, Mark::watermark);
+        let own = own.unwrap_or(EventTime::MIN);
         let limits = &pace.limits;
         limits.may_read(own, standing.least, standing.waiting, pace.workers)
     }

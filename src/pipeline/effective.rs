@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::pipeline::keys::{Key, Kind, header, of_table};
 use crate::pipeline::layers::{Layer, Layers, Places};
-use crate::pipeline::spec::{Delivery, SourceSpec};
+use crate::pipeline::spec::{Delivery, Order, SourceSpec};
 use crate::pipeline::units::show_ms;
 use crate::pipeline::value::{HIDDEN, without_password};
 use crate::pipeline::{Mistakes, Parsed, Pipeline, parse_tree, text_of};
@@ -201,6 +201,7 @@ impl Writer<'_> {
     /// What a key without a default of its own has become, where that follows from the rest of the file.
     fn resolved(&self, path: &str) -> Option<String> {
         let Pipeline {
+            job,
             source,
             event,
             sink,
@@ -210,6 +211,11 @@ impl Writer<'_> {
         match path {
             "event.max_ahead" if matches!(source, SourceSpec::Kafka(_)) => {
                 Some(text(&show_ms(event.max_ahead_ms?)))
+            }
+            "event.max_drift"
+                if job.order == Order::EventTime || self.pipeline.has_windows_of_time() =>
+            {
+                Some(text(&show_ms(event.max_drift_ms)))
             }
             "sink.delivery" => Some(text(match sink.delivery {
                 Delivery::ExactlyOnce => "exactly_once",

@@ -327,6 +327,8 @@ pub struct Blueprint {
     source: Arc<dyn Source>,
     /// Of event-time order; in arrival order nothing waits.
     pace: Option<Arc<Pace>>,
+    /// Of arrival order, with windows that should not hold what is yet to come.
+    abreast: Option<Arc<Pace>>,
     clock: Arc<dyn Clock>,
     dead_letters: DeadLetterPlan,
     lookups: Option<Lookups>,
@@ -368,19 +370,25 @@ impl Blueprint {
                 scored(pipeline, &plans, model, identity)
             }
         };
-        let limits = PaceLimits {
-            max_drift_ms: pipeline.event.max_drift_ms,
-            waiting_bytes_per_worker: WAITING_BYTES_PER_WORKER,
+        let pace = |waiting_bytes_per_worker| {
+            let limits = PaceLimits {
+                max_drift_ms: pipeline.event.max_drift_ms,
+                waiting_bytes_per_worker,
+            };
+            Arc::new(Pace::new(limits, workers, source.partitions()))
         };
-        let pace = match pipeline.job.order {
-            spec::Order::Arrival => None,
-            spec::Order::EventTime => Some(limits),
+        let (in_step, abreast) = match pipeline.job.order {
+            spec::Order::EventTime => (Some(pace(WAITING_BYTES_PER_WORKER)), None),
+            spec::Order::Arrival => {
+                let is_abreast = pipeline.has_windows_of_time();
+                (None, is_abreast.then(|| pace(u64::MAX)))
+            }
         };
-        let pace = pace.map(|limits| Arc::new(Pace::new(limits, workers, source.partitions())));
         Blueprint {
             plans,
             source,
-            pace,
+            pace: in_step,
+            abreast,
             clock,
             dead_letters,
             lookups: None,
@@ -462,9 +470,10 @@ impl Blueprint {
         let plans = &self.plans;
         let ingest = EventIngest::new(Arc::clone(&plans.ingest));
         let source = self.source.as_ref();
-        let (rows, refused) = match &self.pace {
-            None => graph.source(source, ingest)?,
-            Some(pace) => graph.source_in_step(pace, source, ingest)?,
+        let (rows, refused) = match (&self.pace, &self.abreast) {
+            (Some(pace), _) => graph.source_in_step(pace, source, ingest)?,
+            (None, Some(pace)) => graph.source_abreast(pace, source, ingest)?,
+            (None, None) => graph.source(source, ingest)?,
         };
         let mut rejects = vec![refused.into_stream()];
         let rows = self.over_hops(graph, rows, &mut rejects);

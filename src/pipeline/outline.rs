@@ -322,20 +322,25 @@ fn ingest(pipeline: &Pipeline, plans: &Plans) -> Vec<Fact> {
     };
     let late = format!("more than {behind} behind the newest of its partition: {fate}");
     facts.push(fact("late", late));
+    if pipeline.job.order == Order::Arrival && pipeline.has_windows_of_time() {
+        facts.push(drift(pipeline, " that has something to read"));
+    }
     let kept = |filter: &Filter| fact("filter", format!("keeps {}", filter.keep.text()));
     facts.extend(plan.filters.iter().map(kept));
     facts
 }
 
 fn order(pipeline: &Pipeline) -> Vec<Fact> {
-    let drift = show_ms(pipeline.event.max_drift_ms);
     vec![
         fact("by", "event time, partition, offset, behind the watermark"),
-        fact(
-            "drift",
-            format!("no partition more than {drift} ahead of the slowest one"),
-        ),
+        drift(pipeline, ""),
     ]
+}
+
+fn drift(pipeline: &Pipeline, among: &str) -> Fact {
+    let drift = show_ms(pipeline.event.max_drift_ms);
+    let said = format!("no partition more than {drift} ahead of the slowest one{among}");
+    fact("drift", said)
 }
 
 fn event_time(schema: &EventSchema) -> String {

@@ -73,6 +73,12 @@ impl Pipeline {
         listed.chain(all)
     }
 
+    /// Whether any feature that is computed looks at a window of time.
+    pub fn has_windows_of_time(&self) -> bool {
+        let mut needed = self.needed_features().into_iter();
+        needed.any(|it| it.is_of_window() && matches!(it.window.over, Over::Time(_)))
+    }
+
     /// The features that are computed for these: behind the outgoing ones those that only expressions look at.
     pub fn needed_features(&self) -> Vec<&FeatureSpec> {
         let mut needed: Vec<&FeatureSpec> = self.outgoing_features().collect();

@@ -55,7 +55,7 @@ impl<'s> Graph<'s> {
         source: &dyn Source,
         ingest: I,
     ) -> Result<SourceStreams<'s, I>, RunError> {
-        self.source_at(None, source, ingest)
+        self.source_at(Pacing::Free, source, ingest)
     }
 
     /// The same, but no partition runs further ahead of the others than `pace` allows; for graphs with an
@@ -66,12 +66,22 @@ impl<'s> Graph<'s> {
         source: &dyn Source,
         ingest: I,
     ) -> Result<SourceStreams<'s, I>, RunError> {
-        self.source_at(Some(Arc::clone(pace)), source, ingest)
+        self.source_at(Pacing::InStep(Arc::clone(pace)), source, ingest)
+    }
+
+    /// The same for graphs in which nothing waits: a partition that has nothing to read holds nobody back.
+    pub fn source_abreast<I: Ingest>(
+        &self,
+        pace: &Arc<Pace>,
+        source: &dyn Source,
+        ingest: I,
+    ) -> Result<SourceStreams<'s, I>, RunError> {
+        self.source_at(Pacing::Abreast(Arc::clone(pace)), source, ingest)
     }
 
     fn source_at<I: Ingest>(
         &self,
-        pace: Option<Arc<Pace>>,
+        pacing: Pacing,
         source: &dyn Source,
         ingest: I,
     ) -> Result<SourceStreams<'s, I>, RunError> {
@@ -105,8 +115,7 @@ impl<'s> Graph<'s> {
         let (drained, end) = (Rc::clone(&self.drained), Rc::clone(&self.end));
         builder.build(move |initial| {
             let mut head = Head {
-                effect: effect(pace.as_ref()),
-                pace,
+                pacing,
                 worker: share.worker,
                 workers: share.workers,
                 reader,
@@ -140,11 +149,30 @@ impl<'s> Graph<'s> {
     }
 }
 
-/// Where events wait for the watermark, one that it has passed is late.
-fn effect(pace: Option<&Arc<Pace>>) -> FloorEffect {
-    match pace {
-        Some(_) => FloorEffect::Judges,
-        None => FloorEffect::Orders,
+/// What holds a partition back.
+enum Pacing {
+    /// Nothing.
+    Free,
+    /// All others: events wait for the watermark.
+    InStep(Arc<Pace>),
+    /// The others that have something to read.
+    Abreast(Arc<Pace>),
+}
+
+impl Pacing {
+    fn pace(&self) -> Option<&Arc<Pace>> {
+        match self {
+            Pacing::Free => None,
+            Pacing::InStep(pace) | Pacing::Abreast(pace) => Some(pace),
+        }
+    }
+
+    /// Where events wait for the watermark, one that it has passed is late.
+    fn effect(&self) -> FloorEffect {
+        match self {
+            Pacing::InStep(_) => FloorEffect::Judges,
+            Pacing::Free | Pacing::Abreast(_) => FloorEffect::Orders,
+        }
     }
 }
 
@@ -193,13 +221,11 @@ struct Ports<B, R> {
 
 struct Head<I: Ingest> {
     job: Arc<RunShared>,
-    pace: Option<Arc<Pace>>,
+    pacing: Pacing,
     worker: usize,
     workers: usize,
     reader: Box<dyn SourceReader>,
     ingest: I,
-    /// What a floor does: events wait for the watermark, or they do not.
-    effect: FloorEffect,
     capabilities: Capabilities,
     resting: Resting,
     /// Whether more partitions may be found.
@@ -404,15 +430,23 @@ impl<I: Ingest> Head<I> {
     }
 
     fn poll(&mut self, ports: &mut Ports<I::Batch, I::Reject>) -> Result<Readiness, Failed> {
-        let mut poll = Poll::new(self.effect);
+        let mut poll = Poll::new(self.pacing.effect());
         let read_at = self.job.clock.monotonic();
         let (ingest, epoch) = (&mut self.ingest, &mut self.epoch);
-        let allowance = self.pace.as_ref().map(|pace| pace.look(&self.job.flow));
+        let pace = self.pacing.pace();
+        let allowance = pace.map(|pace| pace.look(&self.job.flow));
         let paced = |id| allowance.as_ref().is_none_or(|it| it.allows(id));
         // Asked and told in turn: a reader does not ask while it hands out.
         let resting = RefCell::new(&mut self.resting);
         // What is idle is read at once, whenever it speaks.
-        let may_read = |id| resting.borrow().is_idle(id) || paced(id);
+        let held_back = RefCell::new(Vec::new());
+        let may_read = |id| {
+            let may = resting.borrow().is_idle(id) || paced(id);
+            if !may {
+                held_back.borrow_mut().push(id);
+            }
+            may
+        };
         let demand = Demand::new(RECORDS_PER_POLL_MAX, &may_read);
         let polled = self.reader.poll(demand, &mut |polled| {
             epoch.note(&polled);
@@ -428,6 +462,7 @@ impl<I: Ingest> Head<I> {
             }
             Err(error) => return Err(self.fail(RunError::Source(error))),
         };
+        let held_back = held_back.into_inner();
         self.resting.held_back(paced);
         self.wake(&poll.woken);
         if poll.records > 0 {
@@ -444,6 +479,7 @@ impl<I: Ingest> Head<I> {
             self.send(ports)?;
         }
         self.lift();
+        self.keep_abreast(&poll.spoke, &held_back, readiness);
         for partition in poll.finished {
             self.end(partition);
         }
@@ -476,8 +512,25 @@ impl<I: Ingest> Head<I> {
         self.tell();
     }
 
+    /// Where nothing waits, those rest that have nothing to read now: all that were not held back, when the reader knows of
+    /// no more. Who has spoken is awake.
+    fn keep_abreast(&self, spoke: &[PartitionId], held_back: &[PartitionId], readiness: Readiness) {
+        let Pacing::Abreast(pace) = &self.pacing else {
+            return;
+        };
+        let is_dry = readiness != Readiness::More;
+        for &partition in self.capabilities.active.keys() {
+            let rests = is_dry && !held_back.contains(&partition);
+            if rests && pace.rest(partition) {
+                self.job.flow.wake_all();
+            } else if !rests && spoke.contains(&partition) {
+                self.advance_pace(partition, self.ingest.watermark(partition));
+            }
+        }
+    }
+
     fn advance_pace(&self, partition: PartitionId, watermark: EventTime) {
-        if let Some(pace) = &self.pace
+        if let Some(pace) = self.pacing.pace()
             && pace.advance(partition, watermark)
         {
             self.job.flow.wake_all();

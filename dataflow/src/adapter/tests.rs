@@ -1,5 +1,6 @@
 //! Is a graph refused that would lose events, and is a message never stamped later than its events?
 
+mod abreast;
 mod effects;
 mod gathering;
 mod keeping;

@@ -73,6 +73,32 @@ fn is_who_was_held_back_woken_by_what_may_let_it_go_on() {
 }
 
 #[test]
+fn does_a_partition_that_rests_hold_nobody_back() {
+    let (pace, flow) = (pace(3), Flow::new(1));
+    let [slow, fast, other] = [0, 1, 2].map(PartitionId);
+    for (partition, mark) in [(slow, 0), (fast, 100_000), (other, 100_000)] {
+        assert!(!pace.advance(partition, EventTime(mark)));
+    }
+    assert!(!pace.look(&flow).allows(fast));
+    assert!(pace.rest(slow), "who was held back looks again");
+    assert!(!pace.rest(slow));
+    assert!(pace.look(&flow).allows(fast));
+    // Where it stands it may be read, however far the others are.
+    assert!(pace.look(&flow).allows(slow));
+    assert!(!pace.advance(slow, EventTime(0)), "it speaks again");
+    assert!(!pace.look(&flow).allows(fast));
+    assert!(pace.look(&flow).allows(slow));
+    // One that is ahead and rests is not read before its time either.
+    assert!(pace.rest(fast));
+    assert!(!pace.look(&flow).allows(fast));
+    assert!(pace.rest(slow) && !pace.rest(other));
+    assert!(
+        pace.look(&flow).allows(fast),
+        "all rest: whoever brings something is read"
+    );
+}
+
+#[test]
 fn does_room_for_waiting_events_wake() {
     let pace = Arc::new(pace(2));
     let flow = Arc::new(Flow::new(1));

@@ -99,8 +99,9 @@ pub(super) static KEYS: &[Key] = &[
          `\"2026-01-01T00:00:00+01:00\"`. What is finer than a millisecond is cut off.").needed(),
     Key::new("event.max_out_of_orderness", SPAN,
         "How far an event may be behind the newest of its partition without being late.").or("\"2s\""),
-    Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one, in `event_time` order: one that \
-         is further ahead is not read until the others have caught up.").or("\"1m\""),
+    Key::new("event.max_drift", SPAN, "How far the watermark of one partition may run ahead of the slowest one: one that is further ahead is not read until the others have \
+         caught up. In `event_time` order 1m unless set. In arrival order only with windows of time, `max_out_of_orderness` unless set, but at least 1s; there a partition that has nothing to read \
+         holds nobody back."),
     Key::new("event.idle_timeout", Kind::Duration(1, MAX_SPAN_MS), "After which silence a followed file, or a partition of a topic, no longer holds the others: then event time goes on without it, \
          and what it brings later is late where it is older than what the others had reached. One that the job itself does not read on is not silent. Off unless set."),
     Key::new("event.max_ahead", SPAN,

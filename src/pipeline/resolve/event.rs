@@ -7,7 +7,7 @@ use slackwater_operators::event::{DefaultValue, FieldType, TimeUnit};
 use crate::pipeline::mistakes::Findings;
 use crate::pipeline::read::Section;
 use crate::pipeline::resolve::field;
-use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late, TimeSpec};
+use crate::pipeline::spec::{EventSpec, FieldKind, FieldSpec, HistorySpec, Late, Order, TimeSpec};
 use crate::pipeline::value::{Located, quoted, unknown};
 
 pub(super) use crate::pipeline::resolve::field::type_name;
@@ -180,6 +180,7 @@ pub(super) fn fields(event: Option<&Section>, findings: &mut Findings) -> Fields
 pub(super) fn event(
     section: &Section,
     fields: &Fields,
+    order: Option<Order>,
     findings: &mut Findings,
 ) -> Option<EventSpec> {
     let key = section.texts("key").and_then(|names| {
@@ -224,12 +225,24 @@ pub(super) fn event(
             "drop" => Late::Drop,
             _ => Late::DeadLetter,
         },
-        max_drift_ms: section.millis("max_drift")?,
+        max_drift_ms: max_drift(section, order.unwrap_or(Order::EventTime))?,
         idle_timeout_ms: section.millis("idle_timeout"),
         max_ahead_ms: section.millis("max_ahead"),
         max_bytes: usize::try_from(section.bytes("max_bytes")?).ok()?,
         max_depth: section.integer("max_depth")?,
     })
+}
+
+/// How far a partition may run ahead. In arrival order, where nothing waits, as far as events of one partition are out of
+/// order anyway; or a second, so that each is read for a while.
+fn max_drift(section: &Section, order: Order) -> Option<u64> {
+    const IN_TIME_ORDER_MS: u64 = 60_000;
+    const LEAST_MS: u64 = 1_000;
+    let unless_set = match order {
+        Order::EventTime => IN_TIME_ORDER_MS,
+        Order::Arrival => section.millis("max_out_of_orderness")?.max(LEAST_MS),
+    };
+    Some(section.millis("max_drift").unwrap_or(unless_set))
 }
 
 /// Where the event time comes from.

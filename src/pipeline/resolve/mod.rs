@@ -34,9 +34,10 @@ pub(super) fn pipeline(root: &Section, findings: &mut Findings) -> Option<Pipeli
         .table("source")
         .and_then(|section| source(section, findings));
     let fields = event::fields(root.table("event"), findings);
+    let order = job.as_ref().map(|job| job.order);
     let mut event = root
         .table("event")
-        .and_then(|section| event::event(section, &fields, findings));
+        .and_then(|section| event::event(section, &fields, order, findings));
     if let (Some(event), Some(SourceSpec::Kafka(_))) = (&mut event, &source) {
         event.max_ahead_ms.get_or_insert(KAFKA_MAX_AHEAD_MS);
     }

@@ -17,7 +17,8 @@ pub struct EventSpec {
     pub max_out_of_orderness_ms: u64,
     /// What becomes of late events.
     pub late: Late,
-    /// How far one partition's watermark may run ahead of the slowest one, in event-time order.
+    /// How far one partition's watermark may run ahead of the slowest one: in event-time order, and in arrival order where
+    /// there are windows of time.
     pub max_drift_ms: u64,
     /// After which silence a partition no longer holds the others; `None`: never.
     pub idle_timeout_ms: Option<u64>,

@@ -26,7 +26,7 @@ impl<I: Ingest> Head<I> {
             }
         }
         for raise in &beginning.raised {
-            self.ingest.raise(raise, self.effect);
+            self.ingest.raise(raise, self.pacing.effect());
             self.capabilities.lift(raise.partition, raise.from.floor);
             if self.reader.position(raise.partition) == Some(raise.from.offset) {
                 self.resting.knows(raise);
@@ -79,10 +79,10 @@ impl<I: Ingest> Head<I> {
         begun.map_err(|error| self.fail(RunError::Source(error)))?;
         let id = partition.id;
         if let Some(raise) = self.resting.finds(id, partition.begins) {
-            self.ingest.raise(&raise, self.effect);
+            self.ingest.raise(&raise, self.pacing.effect());
         }
         self.capabilities.begin(id, EventTime::MIN);
-        if let Some(pace) = &self.pace {
+        if let Some(pace) = self.pacing.pace() {
             pace.find(id, self.ingest.watermark(id));
         }
         Ok(())

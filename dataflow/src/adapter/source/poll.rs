@@ -16,6 +16,8 @@ pub(super) struct Poll {
     pub(super) bytes: u64,
     /// Whose records come now.
     current: Option<PartitionId>,
+    /// Whose records came.
+    pub(super) spoke: Vec<PartitionId>,
     pub(super) woken: Vec<Speaks>,
     pub(super) silent: Vec<PartitionId>,
     pub(super) finished: Vec<PartitionId>,
@@ -28,6 +30,7 @@ impl Poll {
             records: 0,
             bytes: 0,
             current: None,
+            spoke: Vec::new(),
             woken: Vec::new(),
             silent: Vec::new(),
             finished: Vec::new(),
@@ -43,6 +46,7 @@ impl Poll {
         offset: Offset,
     ) {
         self.current = Some(partition);
+        self.spoke.push(partition);
         let speaks = resting.borrow_mut().speaks(partition, offset);
         if let Some(speaks) = speaks {
             if let Some(raise) = &speaks.raise {
