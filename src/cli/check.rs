@@ -78,8 +78,7 @@ fn in_arrival_order(pipeline: &Pipeline) -> Vec<String> {
     if pipeline.job.order != Order::Arrival {
         return Vec::new();
     }
-    let needed = pipeline.needed_features().into_iter();
-    let of_windows: Vec<_> = needed.filter(|feature| feature.is_of_window()).collect();
+    let of_windows: Vec<_> = pipeline.features_of_windows().collect();
     let mut notes = Vec::new();
     if of_windows
         .iter()

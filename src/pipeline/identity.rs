@@ -66,9 +66,8 @@ pub fn identity(pipeline: &Pipeline, model: Option<&ModelInfo>) -> JobIdentity {
 /// What is kept of each key's events: its history, and what windows need. That means something to the same windows only, in
 /// the same order.
 fn history(pipeline: &Pipeline) -> String {
-    let needed = pipeline.needed_features().into_iter();
-    let windows: Vec<_> = needed
-        .filter(|feature| feature.is_of_window())
+    let windows: Vec<_> = pipeline
+        .features_of_windows()
         .map(|it| (&it.kind, &it.window, &it.conditions, &it.among))
         .collect();
     if windows.is_empty() {

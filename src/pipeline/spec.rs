@@ -73,10 +73,16 @@ impl Pipeline {
         listed.chain(all)
     }
 
+    /// The features that are computed and read off a window that a stage before the features keeps.
+    pub fn features_of_windows(&self) -> impl Iterator<Item = &FeatureSpec> {
+        let needed = self.needed_features().into_iter();
+        needed.filter(|feature| feature.is_of_window(self.history.as_ref()))
+    }
+
     /// Whether any feature that is computed looks at a window of time.
     pub fn has_windows_of_time(&self) -> bool {
-        let mut needed = self.needed_features().into_iter();
-        needed.any(|it| it.is_of_window() && matches!(it.window.over, Over::Time(_)))
+        let mut windows = self.features_of_windows();
+        windows.any(|feature| matches!(feature.window.over, Over::Time(_)))
     }
 
     /// The features that are computed for these: behind the outgoing ones those that only expressions look at.

@@ -338,12 +338,6 @@ impl Log {
         before.map_or(self.end(), |before| from + before as u64)
     }
 
-    /// Whether all events from this one on have a time above `boundary`.
-    pub(super) fn are_above(&self, from: u64, boundary: Option<i64>) -> bool {
-        let mut times = self.times_from(from).iter();
-        times.all(|&time| Some(time) > boundary)
-    }
-
     /// The events from this one on that have a time above `boundary`, in pieces from the left to the right. That is no stretch:
     /// there may be others between them and behind them.
     pub(super) fn select_above(&self, from: u64, boundary: Option<i64>, pieces: &mut Vec<Piece>) {

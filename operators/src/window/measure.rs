@@ -47,6 +47,8 @@ pub(super) enum Measure {
     First,
     /// The same of the one handled last.
     Last,
+    /// The least time: 1 word.
+    Oldest,
 }
 
 /// Words of the largest measure.
@@ -77,7 +79,7 @@ impl Entry<'_> {
 impl Measure {
     pub(super) fn words(self) -> usize {
         match self {
-            Measure::Count(_) | Measure::Least(..) | Measure::Greatest(..) => 1,
+            Measure::Count(_) | Measure::Least(..) | Measure::Greatest(..) | Measure::Oldest => 1,
             Measure::Sum(..) | Measure::Newest(..) | Measure::First | Measure::Last => 2,
             Measure::Moments(..) => 3,
         }
@@ -89,6 +91,7 @@ impl Measure {
         match self {
             Measure::Least(..) | Measure::Greatest(..) => [NULL, 0, 0],
             Measure::Newest(..) => [0, NULL, 0],
+            Measure::Oldest => [i64::MAX as u64, 0, 0],
             Measure::Count(_)
             | Measure::Sum(..)
             | Measure::Moments(..)
@@ -116,6 +119,7 @@ impl Measure {
                 number.map_or(nothing, |number| [entry.turn, number.to_bits(), 0])
             }
             Measure::First | Measure::Last => [entry.turn, entry.time as u64, 0],
+            Measure::Oldest => [entry.time as u64, 0, 0],
         }
     }
 
@@ -136,6 +140,7 @@ impl Measure {
             // A NaN is the other one.
             Measure::Least(..) => [number(left[0]).min(number(right[0])).to_bits(), 0, 0],
             Measure::Greatest(..) => [number(left[0]).max(number(right[0])).to_bits(), 0, 0],
+            Measure::Oldest => [(left[0] as i64).min(right[0] as i64) as u64, 0, 0],
             Measure::Newest(..) | Measure::Last if right[0] >= left[0] => right,
             Measure::First if left[0] == 0 || (right[0] != 0 && right[0] < left[0]) => right,
             Measure::Newest(..) | Measure::Last | Measure::First => left,

@@ -295,20 +295,17 @@ impl Windows {
             }
         };
         let from = from.max(log.begin());
-        self.is_stretch = match over {
-            Over::History { ttl_ms, .. } => plan.is_sorted || log.are_above(from, expired(ttl_ms)),
-            Over::Time(_) | Over::Last(_) => true,
-        };
-        match over {
-            Over::History { ttl_ms, .. } if !self.is_stretch => {
+        log.stretch(from, &mut self.pieces);
+        self.is_stretch = true;
+        if let (Over::History { ttl_ms, .. }, Some(oldest)) = (over, plan.oldest) {
+            let oldest = log.measure(&plan.shape, oldest, &self.pieces)[0] as i64;
+            if Some(oldest) <= expired(ttl_ms) {
+                self.is_stretch = false;
                 log.select_above(from, expired(ttl_ms), &mut self.pieces);
-                self.pieces.iter().map(|piece| piece.to - piece.from).sum()
-            }
-            _ => {
-                log.stretch(from, &mut self.pieces);
-                log.end() - from
+                return self.pieces.iter().map(|piece| piece.to - piece.from).sum();
             }
         }
+        log.end() - from
     }
 }
 

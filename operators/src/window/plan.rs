@@ -133,6 +133,8 @@ pub(super) struct LogPlan {
     pub(super) shape: Shape,
     /// Sorted so that those over the same window stand together, those without the event itself first.
     pub(super) readings: Vec<Reading>,
+    /// The measure that says whether a history holds what is too old, in a log whose times may fall.
+    pub(super) oldest: Option<usize>,
     /// Most events that any window holds; none if that is not known.
     pub(super) events_max: Option<u32>,
     /// The longest time that a window reaches back; none if one does without an end.
@@ -165,6 +167,7 @@ impl LogPlan {
             conditions: Vec::new(),
             shape: Shape::default(),
             readings: Vec::new(),
+            oldest: None,
             events_max: Some(0),
             reach_ms: Some(0),
         };
@@ -174,6 +177,10 @@ impl LogPlan {
         for (aggregate, among) in aggregates.into_iter().zip(among) {
             log.add(aggregate, among);
             log.reach(aggregate.over);
+        }
+        let is_of_history = |it: &Reading| matches!(it.over, Over::History { .. });
+        if !log.is_sorted && log.readings.iter().any(is_of_history) {
+            log.oldest = Some(log.measure(Measure::Oldest));
         }
         let needs_turns = log.shape.measures.iter().any(|(_, measure)| {
             matches!(

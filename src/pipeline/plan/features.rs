@@ -204,7 +204,7 @@ impl Reader<'_> {
             Spec::DayOfWeek => FeatureKind::DayOfWeek,
             Spec::Constant(value) => FeatureKind::Constant(*value),
             Spec::Lookup { .. } | Spec::OneHot { .. } | Spec::Expr { .. } => FeatureKind::Later,
-            _ if spec.is_of_history() => self.of_history(spec),
+            _ if spec.is_of_history(self.pipeline.history.as_ref()) => self.of_history(spec),
             _ => self.of_window(spec),
         }
     }

@@ -128,7 +128,7 @@ impl FeatureReader<'_> {
             transforms: transforms?,
             fill: self.section.float("fill")?,
         };
-        if spec.is_of_history() {
+        if spec.is_count_of_history() {
             self.are_kept(&spec);
         }
         Some(spec)

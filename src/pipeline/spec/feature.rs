@@ -2,9 +2,10 @@
 
 use slackwater_operators::expression::Expression;
 
-#[cfg(doc)]
-use crate::pipeline::spec::HistorySpec;
-use crate::pipeline::spec::Literal;
+use crate::pipeline::spec::{HistorySpec, Literal};
+
+/// Events of a history up to which features look at each of it; those of a longer one are read off a log, as windows are.
+const LOOKED_AT_MAX: usize = 64;
 
 /// One feature.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +35,9 @@ impl FeatureSpec {
         }
     }
 
-    /// Whether it is read off the history of the job's key, which has the counts that were always there. Of what it looks at
-    /// such a history keeps [`HistorySpec::fields`] only.
-    pub fn is_of_history(&self) -> bool {
+    /// Whether it is one of the counts of the history of the job's key. Of what it looks at a history keeps
+    /// [`HistorySpec::fields`] only.
+    pub fn is_count_of_history(&self) -> bool {
         let is_counted = match &self.kind {
             FeatureKind::Count
             | FeatureKind::Share
@@ -48,8 +49,13 @@ impl FeatureSpec {
         is_counted && self.among.is_none() && self.window == WindowSpec::default()
     }
 
+    /// Whether it is read off the history that is kept beside the features.
+    pub fn is_of_history(&self, history: Option<&HistorySpec>) -> bool {
+        self.is_count_of_history() && history.is_none_or(|history| history.events <= LOOKED_AT_MAX)
+    }
+
     /// Whether it is read off a window that a stage before the features keeps.
-    pub fn is_of_window(&self) -> bool {
+    pub fn is_of_window(&self, history: Option<&HistorySpec>) -> bool {
         let is_over_events = match &self.kind {
             FeatureKind::Count
             | FeatureKind::Share
@@ -73,7 +79,7 @@ impl FeatureSpec {
             | FeatureKind::Expr { .. }
             | FeatureKind::Constant(_) => false,
         };
-        is_over_events && !self.is_of_history()
+        is_over_events && !self.is_of_history(history)
     }
 }
 
