@@ -18,6 +18,7 @@ use slackwater_dataflow::checkpoint::recovery::Recovered;
 use slackwater_dataflow::clock::{Clock, SystemClock};
 use slackwater_dataflow::lookup::asking::AskWatch;
 use slackwater_dataflow::meters::{Latency, Meters, Trouble};
+use slackwater_dataflow::moment::Epoch;
 use slackwater_dataflow::place::Spread;
 use slackwater_dataflow::run::{RunError, Stopper};
 use slackwater_dataflow::sink::OutputStream;
@@ -162,8 +163,8 @@ struct ByEpoch {
 pub enum Prepared {
     /// It can run.
     Ready(Box<Job>),
-    /// Its input had ended, and all of it was handled.
-    Complete(Box<Report>),
+    /// Its input had ended, and all of it was handled, as the checkpoint of this epoch says.
+    Complete(Epoch, Box<Report>),
 }
 
 impl Job {
@@ -257,7 +258,8 @@ impl Job {
             Some(mirror) => recovered.mirrored(mirror),
         };
         if recovered.is_complete {
-            return Ok(Prepared::Complete(Box::new(Report {
+            let at = recovered.from.map_or(Epoch(0), |(epoch, _)| epoch);
+            let report = Box::new(Report {
                 job: subject.job,
                 product: subject.product,
                 totals: recovered.totals(),
@@ -267,7 +269,8 @@ impl Job {
                 latency: Latency::default(),
                 epochs: Some(EpochFigures::default()),
                 lookups: Vec::new(),
-            })));
+            });
+            return Ok(Prepared::Complete(at, report));
         }
         let ending = ending(model);
         let blueprint =

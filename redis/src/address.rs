@@ -60,6 +60,12 @@ pub enum AddressError {
         "the certificate of a server is always checked: leave out `#insecure`, and name who signs it with `ca`"
     )]
     Insecure,
+    /// Something stands behind the database, where a password would be taken for nothing.
+    #[error(
+        "nothing may stand behind the database: write what a `?` or `#` begins as keys of its own, such as `password`, and one of these \
+         in a password as `%3F` or `%23`"
+    )]
+    Behind,
     /// It names a socket in the file system.
     #[error("a socket in the file system cannot be asked: expected `redis://HOST:PORT/DATABASE`")]
     Socket,
@@ -87,6 +93,9 @@ impl Address {
             ConnectionAddr::Unix(_) => return Err(AddressError::Socket),
             _ => return Err(AddressError::Malformed),
         };
+        if url.contains(['?', '#']) {
+            return Err(AddressError::Behind);
+        }
         let settings = info.redis_settings();
         Ok(Address {
             host,
@@ -150,6 +159,8 @@ mod tests {
         check("", AddressError::Malformed);
         check("http://h", AddressError::Malformed);
         check("redis://h/x", AddressError::Malformed);
+        check("redis://h:9/0?password=secret", AddressError::Behind);
+        check("redis://h#secret", AddressError::Behind);
         check(
             "rediss://h#insecure",
             if cfg!(feature = "tls") {

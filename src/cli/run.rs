@@ -12,7 +12,10 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use slackwater_connectors::file::Existing;
 use slackwater_dataflow::checkpoint::settle::Choice;
+use slackwater_dataflow::meters::Totals;
 use slackwater_dataflow::run::{RunError, Stopper};
+use slackwater_dataflow::sink::OutputStream;
+use slackwater_operators::reject::grouped;
 
 use crate::cli::supervised::{Worker, supervise};
 use crate::cli::{Failure, PipelineArgument, counted, print, say};
@@ -115,10 +118,10 @@ impl Run {
                 let resuming = self.resuming.resuming(self.worker.goes_on());
                 match Job::resume(pipeline, checkpoint, resuming)? {
                     Prepared::Ready(job) => *job,
-                    Prepared::Complete(report) => {
-                        say(
-                            "already complete: the input had ended, and all of it is published. `--fresh` starts over",
-                        );
+                    Prepared::Complete(at, report) => {
+                        say(&format!(
+                            "already complete at checkpoint {at}: the input had ended, and all of it is published. `--fresh` starts over"
+                        ));
                         return show(&report, self.json);
                     }
                 }
@@ -138,8 +141,25 @@ impl Run {
         if records_to_stdout {
             return beside_records(ran, self.json);
         }
-        show(&ran?, self.json)
+        let report = ran?;
+        if let Some(note) = mostly_late(pipeline, &report.totals) {
+            say(&format!("note: {note}"));
+        }
+        show(&report, self.json)
     }
+}
+
+/// What is said where most events were late and nothing keeps one that is far ahead from making all others so.
+fn mostly_late(pipeline: &Pipeline, totals: &Totals) -> Option<String> {
+    let late = totals.settled(OutputStream::LateEvents);
+    let is_bounded = pipeline.event.max_ahead_ms.is_some();
+    (late > totals.read / 2 && !is_bounded).then(|| {
+        let (late, read) = (grouped(late), grouped(totals.read));
+        format!(
+            "{late} of {read} events were late. One event with a time far ahead makes all that follow it in its partition late: \
+             `max_ahead` in [event] says how far ahead one may be, and rejects others"
+        )
+    })
 }
 
 /// Runs a job, says how it is meanwhile, and ends it on a signal or when its supervisor wants that.

@@ -121,9 +121,8 @@ fn of_variable((name, value): (OsString, OsString)) -> Option<Setting> {
     let name = name.into_string().ok()?;
     let path = name.strip_prefix(PREFIX)?;
     let path: Vec<_> = path.split(BETWEEN).map(str::to_ascii_lowercase).collect();
-    let is_ours = path.len() > 1
-        && of_table("").any(|table| Some(table.name()) == path.first().map(String::as_str));
-    is_ours.then(|| Setting {
+    let is_key = path.len() > 1;
+    is_key.then(|| Setting {
         layer: Layer::Environment,
         value: match value.into_string() {
             _ if path.iter().any(String::is_empty) => {

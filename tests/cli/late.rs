@@ -97,3 +97,20 @@ fn is_a_late_event_that_is_dropped_counted() {
         assert!(row.contains(" 1 ") && row.ends_with("dropped"), "{table}");
     }
 }
+
+/// One event far ahead, and all that follow it are late: nothing that a person would guess from the table.
+#[test]
+fn is_a_person_told_why_most_events_were_late() {
+    let check = |ahead: &[(&str, &str)], first: i64, expected: bool| {
+        let later = (0..10).map(|at| event("u", at));
+        let lines: String = std::iter::once(event("u", first)).chain(later).collect();
+        let scene = Scene::with(ahead, lines.as_bytes());
+        let ran = scene.run(&["run", "job.toml"]).ended(0);
+        let note = "note: 10 of 11 events were late. One event with a time far ahead";
+        assert_eq!(ran.stderr.contains(note), expected, "{}", ran.stderr);
+    };
+    let unbounded = [("max_ahead = \"1h\" ", "")];
+    check(&unbounded, 900_000_000, true);
+    check(&unbounded, 100, false);
+    check(&[], 900_000_000, false);
+}

@@ -112,6 +112,11 @@ fn is_a_secret_in_a_wrong_place_never_shown() {
         }
     };
     check("mirror.redis", &url);
+    check(
+        "mirror.redis.url",
+        &format!("redis://host/0?password={PLANTED}"),
+    );
+    check("source.brokers", &format!("me:{PLANTED}@host:9092"));
     check("sink.properties", &url);
     check("api.token", PLANTED);
     check("model.output", &url);

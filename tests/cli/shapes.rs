@@ -81,7 +81,7 @@ fn refused() -> Vec<Event> {
             r#"{"user":"u1","product_id":5}"#,
             Err(json!([
                 "wrong_type",
-                "user must be an object with user_id in it, got \"u1\"",
+                "user must be an object with id in it, got \"u1\"",
                 [null, null, null, 5, null, null, null]
             ])),
         ),

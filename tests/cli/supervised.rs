@@ -306,7 +306,7 @@ fn does_the_embedded_pipeline_go_on_where_it_was_with_checkpoints_from_above() {
     assert_eq!(conserved(&ran.object()), 1_000);
     let ran = scene.run(&set).ended(0);
     assert!(
-        ran.stderr.starts_with("already complete: "),
+        ran.stderr.starts_with("already complete at checkpoint "),
         "{}",
         ran.stderr
     );
@@ -345,7 +345,7 @@ fn does_a_job_that_was_stopped_go_on_where_it_was() {
     assert_eq!(scene.records_by_place().len() as u64, EVENTS);
     let ran = scene.run(&["run", "job.toml", "--json"]).ended(0);
     assert!(
-        ran.stderr.starts_with("already complete: "),
+        ran.stderr.starts_with("already complete at checkpoint "),
         "{}",
         ran.stderr
     );

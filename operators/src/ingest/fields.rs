@@ -375,10 +375,11 @@ fn wrong_type(field: &Field, value: Value, record: &[u8]) -> Reason {
 #[cold]
 fn blocked(field: &Field, at: usize, scanner: &PathScanner, record: &[u8]) -> Reason {
     let obstacle = scanner.obstacle(at, &field.path);
-    let (path, found) = obstacle.map_or((String::new(), Value::Missing), |obstacle| {
-        (obstacle.path.join("."), obstacle.found)
+    let (path, found) = obstacle.map_or((&[][..], Value::Missing), |obstacle| {
+        (obstacle.path, obstacle.found)
     });
-    let (name, got) = (&field.name, shown(found, record));
+    let name = field.path.get(path.len()).unwrap_or(&field.name);
+    let (path, got) = (path.join("."), shown(found, record));
     let message = format!("{path} must be an object with {name} in it, got {got}");
     reason(Stage::Validate, Code::WrongType, message)
 }

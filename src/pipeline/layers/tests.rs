@@ -48,7 +48,6 @@ fn which_layer_has_the_last_word() {
         &[
             ("SLACKWATER_FAULT", "9"),
             ("SLACKWATER_JOB", "9"),
-            ("SLACKWATER_NOBODY__WORKERS", "9"),
             ("JOB__WORKERS", "9"),
         ],
         &[],
@@ -282,6 +281,7 @@ fn are_mistakes_of_all_layers_told_at_once() {
     let text = REFERENCE.replace("shards = 2", "shards = 0");
     let variables = [
         ("SLACKWATER_JOB__WROKERS", "4"),
+        ("SLACKWATER_SUORCE__PATH", "x"),
         ("SLACKWATER_SINK__KIND", "flie"),
     ];
     let said = layers(&variables, &["job.nmae=x", "history.ttl=soon"]);
@@ -295,6 +295,7 @@ fn are_mistakes_of_all_layers_told_at_once() {
             format!("x.toml:{line}:10: `shards`: must be from 1 to 128, got 0"),
             "environment SLACKWATER_SINK__KIND: `kind`: unknown value \"flie\", did you mean \"file\"?".to_owned(),
             "environment SLACKWATER_JOB__WROKERS: unknown key `wrokers` in [job], did you mean `workers`?".to_owned(),
+            "environment SLACKWATER_SUORCE__PATH: unknown table [suorce], did you mean [source]?".to_owned(),
             "--set job.nmae: unknown key `nmae` in [job], did you mean `name`?".to_owned(),
             "--set history.ttl: `ttl`: expected a duration such as \"2s\", got \"soon\"".to_owned(),
         ]

@@ -253,10 +253,11 @@ impl FeatureReader<'_> {
 
     fn over(&mut self, window: &Located<&str>) -> Option<Over> {
         if window.value == "history" {
-            if self.known.kept.is_none() && !self.findings.broken_header() {
-                let of = self.section.text("of");
-                let at = of.as_ref().map_or(self.section.at, |of| of.at);
-                let of = of.map_or("", |of| of.value);
+            // Of a feature of which nobody knows what it is there is nothing to say.
+            if self.known.kept.is_none()
+                && !self.findings.broken_header()
+                && let Some(Located { at, value: of }) = self.section.text("of")
+            {
                 let message = format!(
                     "of = \"{of}\" over a history needs [history], or another `window`, such as \"1h\" or \"last 20\""
                 );

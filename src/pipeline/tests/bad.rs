@@ -259,6 +259,9 @@ pub(super) const BAD: &[Bad] = &[
         "33:52: fill is a key of the feature, write fill = 0.0 instead",
         "33:63: transform \"clip(1)\": expected clip(a,b)",
     ]),
+    bad("[history]\nevents = 5\nttl = \"1h\"\nfields = [\"user\"]\n\n[[feature]]\nname = \"seen\"\nof = \"count\"", "[[feature]]\nname = \"seen\"\nof = \"cuont\"", &[
+        "27:6: `of`: unknown value \"cuont\", did you mean \"count\"?",
+    ]),
     bad("[[feature]]", "[feature]", &[
         "30:1: expected a list of tables, write [[feature]] instead of [feature]",
     ]),
@@ -271,6 +274,10 @@ pub(super) const BAD: &[Bad] = &[
     ]),
     bad("[model]\npath = \"m.onnx\"\n", "[modle]\npath = \"m.onnx\"\n", &[
         "34:2: unknown table [modle], did you mean [model]?",
+    ]),
+    bad("kind = \"discard\"", "kind = \"kafka\"\nbrokers = \"me:secret@host:1\"", &[
+        "37:1: kind = \"kafka\" needs [checkpoint]: outputs are published when the checkpoint behind them is durable",
+        "39:11: `brokers`: expected `HOST:PORT`, several with commas between them: who comes is said in `properties`, with `sasl.username` and `sasl.password`",
     ]),
     bad("kind = \"discard\"", "kind = \"discard\"\nshards = 129\ndelivery = \"exactly_once\"\nlate_events = \"ml_predictions\"", &[
         "39:10: `shards`: must be from 1 to 128, got 129",
