@@ -81,10 +81,22 @@ impl Golden {
             )));
         }
         let (features, outputs) = (model.features, model.outputs.len());
+        // One number, which may be given under several names.
+        let is_one = model.outputs.windows(2).all(|two| match two {
+            [one, other] => (&one.tensor, one.index) == (&other.tensor, other.index),
+            _ => true,
+        });
         let mut rows = Vec::with_capacity(file.inputs.len() * features);
         let mut scores = Vec::with_capacity(file.scores.len() * outputs);
         for (index, (row, of_row)) in file.inputs.iter().zip(&file.scores).enumerate() {
-            let of_row = of_row.as_slice();
+            let repeated = match of_row {
+                Scores::One(score) if is_one => vec![*score; outputs],
+                _ => Vec::new(),
+            };
+            let of_row = match repeated.as_slice() {
+                [] => of_row.as_slice(),
+                repeated => repeated,
+            };
             for (what, found, declared) in [
                 ("number", row.len(), (features, "feature")),
                 ("score", of_row.len(), (outputs, "output")),
@@ -95,6 +107,11 @@ impl Golden {
                     let reason = format!("row {index} has {found}, the pipeline declares {wanted}");
                     return Err(refuse(reason));
                 }
+            }
+            if !of_row.iter().all(|score| score.is_finite()) {
+                return Err(refuse(format!(
+                    "a score of row {index} is beyond 32-bit floats"
+                )));
             }
             rows.extend_from_slice(row);
             scores.extend_from_slice(of_row);

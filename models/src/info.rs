@@ -2,7 +2,7 @@
 
 use crate::digest::ModelDigest;
 
-/// What a prediction's provenance says about its model.
+/// Who a model is, and how it is fed and read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
     /// The name that the pipeline gives it.

@@ -235,7 +235,7 @@ fn check_digest(spec: &ModelSpec) -> Result<ModelDigest, LoadError> {
 /// The name of the input to feed.
 fn choose_input(spec: &ModelSpec, parsed: &Parsed) -> Result<String, LoadError> {
     if let Some(wanted) = &spec.input {
-        find_tensor(spec, "input", wanted, &parsed.inputs)?;
+        find_tensor(spec, ("input", ""), wanted, &parsed.inputs)?;
     }
     match parsed.inputs.as_slice() {
         [input] => Ok(input.clone()),
@@ -254,11 +254,12 @@ fn choose_output(
     parsed: &Parsed,
 ) -> Result<OutputInfo, LoadError> {
     let tensor = match (&output.tensor, parsed.outputs.as_slice()) {
-        (Some(wanted), known) => find_tensor(spec, "output", wanted, known)?,
+        (Some(wanted), known) => find_tensor(spec, ("output", &output.name), wanted, known)?,
         (None, [only]) => only.clone(),
         (None, all) => {
             return Err(LoadError::OutputCount {
                 name: spec.name.clone(),
+                of: output.name.clone(),
                 count: all.len(),
                 outputs: all.join(", "),
             });
@@ -271,9 +272,10 @@ fn choose_output(
     })
 }
 
+/// A tensor by name; who reads it is said where there are several.
 fn find_tensor(
     spec: &ModelSpec,
-    role: &'static str,
+    (role, reader): (&'static str, &str),
     wanted: &String,
     known: &[String],
 ) -> Result<String, LoadError> {
@@ -283,6 +285,10 @@ fn find_tensor(
     Err(LoadError::NoSuchTensor {
         name: spec.name.clone(),
         role,
+        of: match reader {
+            "" => String::new(),
+            reader => format!(" for `{reader}`"),
+        },
         wanted: wanted.clone(),
         known: known.join(", "),
     })

@@ -273,6 +273,7 @@ fn score_at(
     if index >= width {
         return Err(LoadError::OutputIndex {
             name: spec.name.clone(),
+            of: wanted.name.clone(),
             output: wanted.tensor.clone(),
             width,
             index,

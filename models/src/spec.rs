@@ -134,7 +134,7 @@ pub enum LoadError {
         inputs: String,
     },
     /// The named input or output does not exist.
-    #[error("model `{name}` has no {role} `{wanted}`, it has: {known}")]
+    #[error("model `{name}` has no {role} `{wanted}`{of}, it has: {known}")]
     NoSuchTensor {
         /// The model.
         name: String,
@@ -142,14 +142,18 @@ pub enum LoadError {
         role: &'static str,
         /// The name asked for.
         wanted: String,
+        /// What asks for it, of an output.
+        of: String,
         /// The names there are.
         known: String,
     },
     /// There are several outputs (or none) and the pipeline names none.
-    #[error("model `{name}` has {count} outputs ({outputs}), name one of them as `tensor`")]
+    #[error("model `{name}` has {count} outputs ({outputs}), name the one of `{of}` as `tensor`")]
     OutputCount {
         /// The model.
         name: String,
+        /// What is to be read.
+        of: String,
         /// How many outputs it has.
         count: usize,
         /// Their names.
@@ -203,11 +207,13 @@ pub enum LoadError {
     },
     /// The output's rows are shorter than the index asked for.
     #[error(
-        "model `{name}`: output `{output}` has {width} values a row, index {index} is out of range"
+        "model `{name}`: output `{output}` has {width} values a row, index {index} of `{of}` is out of range"
     )]
     OutputIndex {
         /// The model.
         name: String,
+        /// What is to be read.
+        of: String,
         /// The output.
         output: String,
         /// Values of a row.

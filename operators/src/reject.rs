@@ -284,7 +284,7 @@ impl RejectBatch {
 }
 
 /// What messages call a number that is not finite.
-pub(crate) fn not_finite(number: f32) -> &'static str {
+pub fn not_finite(number: f32) -> &'static str {
     if number.is_nan() {
         "NaN"
     } else if number > 0.0 {

@@ -105,7 +105,7 @@ impl Writer<'_> {
                 (Kind::Table, Some(DeValue::Table(below))) => self.table(key, below),
                 (Kind::Table, None)
                     if (key.default.is_some() || is_implied(key, table))
-                        && !is_replaced(key, table) =>
+                        && !key.gives_way(|other| table.contains_key(other)) =>
                 {
                     self.table(key, &nothing);
                 }
@@ -133,7 +133,8 @@ impl Writer<'_> {
             // A word may stand for a table.
             let is_word = found.is_some_and(|found| found.get_ref().is_str());
             let has_header = matches!(key.kind, Kind::Table | Kind::Tables | Kind::Properties);
-            if has_header && !is_word || found.is_none() && is_replaced(key, table) {
+            let gives_way = key.gives_way(|other| table.contains_key(other));
+            if has_header && !is_word || found.is_none() && gives_way {
                 continue;
             }
             if let Some(found) = found {
@@ -233,12 +234,6 @@ impl Writer<'_> {
             _ => None,
         }
     }
-}
-
-/// Whether what stands instead of a key is there.
-fn is_replaced(key: &Key, table: &DeTable<'_>) -> bool {
-    key.instead_of
-        .is_some_and(|other| table.contains_key(other))
 }
 
 fn is_implied(key: &Key, root: &DeTable<'_>) -> bool {

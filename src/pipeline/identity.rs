@@ -57,9 +57,16 @@ pub fn identity(pipeline: &Pipeline, model: Option<&ModelInfo>) -> JobIdentity {
             .map(feature)
             .collect::<BTreeMap<_, _>>(),
         history: history(pipeline),
-        model: model
-            .map_or(NO_MODEL, |model| model.digest.as_str())
-            .to_owned(),
+        model: model.map_or_else(|| NO_MODEL.to_owned(), said_by),
+    }
+}
+
+/// A model, and what of it is said where that is more than one number: the same columns go on, or others are meant.
+fn said_by(model: &ModelInfo) -> String {
+    let digest = model.digest.as_str();
+    match model.outputs.as_slice() {
+        [_] => digest.to_owned(),
+        outputs => format!("{digest} {}", self::digest(&outputs)),
     }
 }
 

@@ -223,6 +223,9 @@ impl<'t> New<'t> {
             return Ok(());
         };
         let key = of_table(of).find(|key| key.name() == name);
+        if let Some(key) = key {
+            leave_what_excludes(key, of, table);
+        }
         match (key, rest) {
             (Some(key), []) => {
                 let value = self.value(key)?;
@@ -430,6 +433,15 @@ fn leave_what_goes(of: &str, table: &mut DeTable<'_>, word: Option<&str>) {
     let leaves = |key: &&Key| !key.only.is_empty() && !key.only.contains(&word);
     for key in of_table(of).filter(leaves) {
         table.remove(key.name());
+    }
+}
+
+/// Takes away what a table has of lower layers that does not stand beside this key.
+fn leave_what_excludes(key: &Key, of: &str, table: &mut DeTable<'_>) {
+    let excludes =
+        |other: &&Key| key.instead_of == Some(other.name()) || other.instead_of == Some(key.name());
+    for other in of_table(of).filter(excludes) {
+        table.remove(other.name());
     }
 }
 

@@ -192,8 +192,9 @@ fn section(path: &str, at: usize, table: &DeTable<'_>, findings: &mut Findings) 
         }
     }
     for key in of_table(path).filter(|key| key.supported && !table.contains_key(key.name())) {
-        let is_replaced = key.instead_of.is_some_and(|it| table.contains_key(it));
-        if selected.excludes(key).is_some() || is_replaced && key.default.is_some() {
+        // What it gives way to stands for its default; what is needed is said to be missing all the same.
+        let gives_way = key.default.is_some() && key.gives_way(|other| table.contains_key(other));
+        if selected.excludes(key).is_some() || gives_way {
             continue;
         }
         if let Some(default) = key.default.and_then(|text| DeValue::parse(text).ok()) {

@@ -224,7 +224,7 @@ fn is_a_row_that_the_model_fails_on_alone_in_that() {
         [row(1, 0), row(7, 0), row(2, 0)],
         [Ok(0.5), Err(failed), Ok(0.75)],
     );
-    let infinite = "the score is inf";
+    let infinite = "`prediction` is infinity";
     check(
         "reciprocal",
         [row(0, 2), row(0, 0), row(0, 4)],

@@ -89,12 +89,12 @@ fn is_a_model_that_does_not_fit_refused() {
     check(
         "output = { name = \"prediction\" }",
         "output = { name = \"prediction\", tensor = \"score\" }",
-        "model `user-events` has no output `score`, it has: output",
+        "model `user-events` has no output `score` for `prediction`, it has: output",
     );
     check(
         "output = { name = \"prediction\" }",
         "output = { name = \"prediction\", index = 1 }",
-        "model `user-events`: output `output` has 1 values a row, index 1 is out of range",
+        "model `user-events`: output `output` has 1 values a row, index 1 of `prediction` is out of range",
     );
     check(
         MODEL,

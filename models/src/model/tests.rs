@@ -210,7 +210,7 @@ fn is_a_wrong_model_refused_with_words_that_help() {
     );
     check(
         with(|s| s.outputs[0].tensor = Some("y".into())),
-        "has no output `y`, it has: output",
+        "has no output `y` for `prediction`, it has: output",
     );
     check(
         with(|s| s.outputs.clear()),
@@ -218,7 +218,7 @@ fn is_a_wrong_model_refused_with_words_that_help() {
     );
     check(
         with(|s| s.outputs[0].index = 1),
-        "output `output` has 1 values a row, index 1 is out of range",
+        "output `output` has 1 values a row, index 1 of `prediction` is out of range",
     );
 }
 
@@ -242,7 +242,7 @@ fn is_a_wrong_graph_refused_with_words_that_help() {
                 ..graph.output[0].clone()
             })
         }),
-        "has 2 outputs (output, sum_3), name one of them",
+        "has 2 outputs (output, sum_3), name the one of `prediction` as `tensor`",
     );
     check(
         changed(|graph| graph.output[0].name = "nobody".into()),
@@ -291,8 +291,8 @@ fn is_a_wrong_graph_refused_with_words_that_help() {
 #[test]
 fn is_a_model_that_mixes_rows_refused() {
     // The mean over the batch is taken off every row.
-    refused(
-        changed(|graph| {
+    let mixing = |outputs: &[&str]| {
+        let spec = changed(|graph| {
             let axes = AttributeProto {
                 name: "axes".into(),
                 r#type: attribute_proto::AttributeType::Ints as i32,
@@ -314,9 +314,25 @@ fn is_a_model_that_mixes_rows_refused() {
                 output: vec!["output".into()],
                 ..NodeProto::default()
             });
-        }),
-        "it must score each row by itself",
-    );
+            let apart = ValueInfoProto {
+                name: "apart".into(),
+                ..graph.output[0].clone()
+            };
+            graph.output.push(apart);
+        });
+        let outputs = outputs.iter().map(|tensor| OutputSpec {
+            tensor: Some((*tensor).to_owned()),
+            ..OutputSpec::default()
+        });
+        ModelSpec {
+            outputs: outputs.collect(),
+            ..spec
+        }
+    };
+    for outputs in [&["output"][..], &["output", "apart"], &["apart", "output"]] {
+        refused(mixing(outputs), "it must score each row by itself");
+    }
+    assert!(Model::load(&mixing(&["apart"])).is_ok());
 }
 
 /// tract has no code for a string tensor in raw form and panics: the catch around it is needed.
@@ -414,11 +430,11 @@ fn which_outputs_are_read() {
     check(&thrice);
     refused(
         with_logits(&[("score", "output", 0), ("logit", "sum_3", 1)]),
-        "output `sum_3` has 1 values a row, index 1 is out of range",
+        "output `sum_3` has 1 values a row, index 1 of `logit` is out of range",
     );
     refused(
         with_logits(&[("score", "output", 0), ("logit", "sum", 0)]),
-        "has no output `sum`, it has: sum_3, output",
+        "has no output `sum` for `logit`, it has: sum_3, output",
     );
 }
 
@@ -449,6 +465,50 @@ fn which_numbers_of_a_tensor_are_read() {
 }
 
 #[test]
+fn are_tensors_of_different_widths_read() {
+    // The 64 numbers of the first layer beside the one of the last.
+    let spec = |outputs: &[(&str, usize)]| {
+        let mut first = String::new();
+        let spec = changed(|graph| {
+            first.clone_from(&graph.node[0].output[0]);
+            let mut info = ValueInfoProto {
+                name: first.clone(),
+                ..graph.output[0].clone()
+            };
+            set_dim(&mut info, 1, 64);
+            graph.output.insert(0, info);
+        });
+        let outputs = outputs.iter().map(|(tensor, index)| OutputSpec {
+            name: "a".to_owned(),
+            tensor: Some(if *tensor == "first" {
+                first.clone()
+            } else {
+                (*tensor).to_owned()
+            }),
+            index: *index,
+        });
+        ModelSpec {
+            outputs: outputs.collect(),
+            ..spec
+        }
+    };
+    let rows = pseudo_random_rows(BATCH + 5);
+    let of = |outputs: &[(&str, usize)]| scores_of(&Model::load(&spec(outputs)).unwrap(), &rows);
+    let all = [("first", 63), ("output", 0), ("first", 0), ("first", 17)];
+    let alone = all.map(|output| of(&[output]));
+    for (row, scores) in of(&all).chunks(all.len()).enumerate() {
+        for (score, alone) in scores.iter().zip(&alone) {
+            assert_eq!(score.to_bits(), alone[row].to_bits(), "row {row}");
+        }
+    }
+    assert_ne!(alone[0], alone[2]);
+    refused(
+        spec(&[("output", 0), ("first", 64)]),
+        "has 64 values a row, index 64 of `a` is out of range",
+    );
+}
+
+#[test]
 fn is_each_output_held_against_its_golden_scores() {
     let row = format!("[{}]", ["0.5"; FEATURES].join(", "));
     let model = |scores: &str| ModelSpec {
@@ -475,6 +535,15 @@ fn is_each_output_held_against_its_golden_scores() {
         model("[0.5]"),
         "row 0 has 1 score, the pipeline declares 2 outputs",
     );
+    refused(
+        model("[[1e39, 1.0]]"),
+        "a score of row 0 is beyond 32-bit floats",
+    );
+    let twice = ModelSpec {
+        outputs: vec![OutputSpec::default(), OutputSpec::default()],
+        ..reference()
+    };
+    assert_eq!(Model::load(&twice).unwrap().golden().unwrap().rows, 32);
     refused(model("[\"0.5\"]"), "expected a number or a list of numbers");
 }
 

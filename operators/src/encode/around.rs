@@ -1,4 +1,4 @@
-//! What stands around the value of each record of the predictions stream, be it a score or a feature vector: the fields
+//! What stands around the value of each record of the predictions stream, be it scores or a feature vector: the fields
 //! of the event before it; behind it times and, if wanted, where it comes from.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::reject::{Code, Reason, RejectBatch, Stage, grouped};
 pub(super) struct AroundPlan<'p> {
     /// Event fields that they repeat, with their names.
     pub fields: &'p [(String, FieldIndex)],
-    /// Name of the value.
+    /// Name of the value; of several scores that of the first.
     pub value: &'p str,
     /// What a record is called in messages.
     pub called: &'static str,
@@ -40,7 +40,7 @@ pub(super) struct AroundPlan<'p> {
 pub(super) trait Values {
     /// Why the value of the event at this position goes no further.
     fn refusal(&self, at: usize) -> Option<Reason>;
-    /// Writes it.
+    /// Writes it, and behind the first of several scores the others with their names.
     fn write(&self, out: &mut Vec<u8>, at: usize);
 }
 

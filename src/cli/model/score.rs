@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use slackwater_models::Scorer;
+use slackwater_operators::reject::not_finite;
 
 use crate::cli::{Failure, PipelineArgument, counted, print_some, say};
 use crate::pipeline::graph::{load_model, scorer};
@@ -200,8 +201,9 @@ impl Scoring {
 
     fn answer(&self, scores: &[f32]) -> Result<Answer, String> {
         let outputs = &self.scorer.info().outputs;
-        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
-            return Err(format!("the score is {score}"));
+        let mut named = outputs.iter().zip(scores);
+        if let Some((output, score)) = named.find(|(_, score)| !score.is_finite()) {
+            return Err(format!("`{}` is {}", output.name, not_finite(*score)));
         }
         match scores {
             [score] => Ok(Answer::Score(*score)),

@@ -190,7 +190,12 @@ impl Key {
         self
     }
 
-    /// Whether a list of tables needs at least one: the table needs it, or it stands instead of another key.
+    /// Whether a table has, under this name, what the key gives way to: the two do not go together.
+    pub fn gives_way(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.instead_of.is_some_and(has)
+    }
+
+    /// Whether a list of tables needs at least one: the table needs it, or another key gives way to it.
     pub fn is_never_empty(&self) -> bool {
         let mut beside = of_table(self.parent());
         self.need == Need::Always || beside.any(|other| other.instead_of == Some(self.name()))

@@ -98,6 +98,13 @@ fn is_a_set_pipeline_the_one_that_says_so_itself() {
         ("[nothing]", ""),
     );
     check(
+        "model.outputs=[{ name = \"a\" }, { name = \"b\" }]",
+        (
+            "output = { name = \"prediction\" }",
+            "outputs = [{ name = \"a\" }, { name = \"b\" }]",
+        ),
+    );
+    check(
         "model.output.name=score",
         ("name = \"prediction\"", "name = \"score\""),
     );
