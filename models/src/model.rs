@@ -285,11 +285,10 @@ fn find_tensor(
     Err(LoadError::NoSuchTensor {
         name: spec.name.clone(),
         role,
-        of: match reader {
-            "" => String::new(),
-            reader => format!(" for `{reader}`"),
+        wanted: match reader {
+            "" => format!("`{wanted}`"),
+            reader => format!("`{wanted}` for `{reader}`"),
         },
-        wanted: wanted.clone(),
         known: known.join(", "),
     })
 }

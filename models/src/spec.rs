@@ -134,16 +134,14 @@ pub enum LoadError {
         inputs: String,
     },
     /// The named input or output does not exist.
-    #[error("model `{name}` has no {role} `{wanted}`{of}, it has: {known}")]
+    #[error("model `{name}` has no {role} {wanted}, it has: {known}")]
     NoSuchTensor {
         /// The model.
         name: String,
         /// `input` or `output`.
         role: &'static str,
-        /// The name asked for.
+        /// The name asked for, and what for.
         wanted: String,
-        /// What asks for it, of an output.
-        of: String,
         /// The names there are.
         known: String,
     },

@@ -131,7 +131,7 @@ fn find_excess(pipeline: &Pipeline, root: &Section, findings: &mut Findings) {
     let last = root.tables("feature").last().map(|section| section.at);
     if let Some(((key, marks), at)) = plan::features::excess(pipeline).zip(last) {
         let message = format!(
-            "features over windows of key {key} have {marks} different `where` and `distinct`, at most {MARKS_MAX} go together"
+            "features over windows of key {key} have {marks} different `where` and `distinct`, at most {MARKS_MAX} go together: leave some out, or make them of others with `expr`"
         );
         findings.add(at, message);
     }
