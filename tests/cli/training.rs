@@ -134,6 +134,86 @@ fn does_training_read_to_the_bit_what_the_model_is_given() {
     );
 }
 
+/// Numbers over windows of every sort, as many as the model takes and gives back.
+const WINDOWS: &str = include_str!("shops.toml");
+
+/// The columns of these, in their order.
+const COLUMNS: [&str; 16] = [
+    "amount",
+    "visits",
+    "spent",
+    "usual",
+    "spread",
+    "least",
+    "most",
+    "last",
+    "shops",
+    "buys",
+    "since",
+    "gap",
+    "kind=view",
+    "kind=buy",
+    "kind=back",
+    "ratio",
+];
+
+/// A job whose model gives back all that it is given, one output for each column.
+fn shops() -> Scene {
+    let scene = Scene::new();
+    let output = |at: usize| format!("{{ name = \"n{at}\", index = {at} }}");
+    let outputs: Vec<_> = (0..COLUMNS.len()).map(output).collect();
+    let pipeline = WINDOWS
+        .replace("MODEL", &format!("{:?}", model("identity.onnx")))
+        .replace("OUTPUTS", &format!("outputs = [{}]", outputs.join(", ")));
+    scene.write("job.toml", pipeline.as_bytes());
+    for file in 0..2 {
+        let line = |number: i64| {
+            let (who, shop) = ((number * 7 + file) % 5, (number * 3 + file) % 4);
+            let kind = ["view", "buy", "back"][((number * 5 + file) % 3) as usize];
+            let amount = match number % 4 {
+                0 => "null".to_owned(),
+                _ => format!("{:?}", (number * 37 % 101) as f64 / 8.0),
+            };
+            let at = START + 700 * number + file * 300 - 900 * (number % 3);
+            format!(
+                "{{\"who\":\"w{who}\",\"shop\":\"s{shop}\",\"kind\":\"{kind}\",\"amount\":{amount},\"at\":{at}}}\n"
+            )
+        };
+        let lines: String = (0..150).map(line).collect();
+        scene.write(&format!("in/{file}.jsonl"), lines.as_bytes());
+    }
+    scene
+}
+
+#[test]
+fn does_training_read_to_the_bit_what_is_made_of_windows() {
+    let scene = shops();
+    features(&scene, &[]);
+    let bits = |value: &Value| value.to_string().parse::<f32>().unwrap().to_bits();
+    let rows = scene.records_below("rows").into_iter().map(|record| {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let column = |name: &&str| bits(&value["features"][*name]);
+        let columns: Vec<u32> = COLUMNS.iter().map(column).collect();
+        (place(&value), columns)
+    });
+    let rows: BTreeMap<Place, Vec<u32>> = rows.collect();
+    assert_eq!(rows.len(), EVENTS);
+    assert_eq!(conserved(&scene.summary()), EVENTS as u64);
+    let scored = scene.records_by_place().into_values().map(|record| {
+        let value: Value = serde_json::from_str(&record.line).unwrap();
+        let column = |at: usize| bits(&value[format!("n{at}")]);
+        let columns: Vec<u32> = (0..COLUMNS.len()).map(column).collect();
+        (place(&value), columns)
+    });
+    assert_eq!(scored.collect::<BTreeMap<_, _>>(), rows);
+    for (at, name) in COLUMNS.iter().enumerate() {
+        let mut values: Vec<u32> = rows.values().map(|columns| columns[at]).collect();
+        values.sort_unstable();
+        values.dedup();
+        assert!(values.len() > 1, "{name} is always the same");
+    }
+}
+
 #[test]
 fn do_several_outputs_stand_side_by_side() {
     let alone = [scene(3), scene(0)].map(|scene| scores(&scene));
