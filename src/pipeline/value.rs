@@ -462,18 +462,29 @@ pub(super) fn show_literal(literal: &Literal) -> String {
     }
 }
 
-/// A URL without the password that it may hold, and any other text as it is.
+/// A URL without the password that it may hold, before its server or behind it, an address without that before it, and
+/// any other text as it is.
 pub(super) fn without_password(text: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.into();
+    let url = text.split_once("://");
+    let Some((scheme, rest)) = url.filter(|(scheme, _)| !scheme.contains('@')) else {
+        let secret = text
+            .rsplit_once('@')
+            .and_then(|(who, server)| Some((who.split_once(':')?.0, server)));
+        return secret.map_or(text.into(), |(user, server)| {
+            format!("{user}:{HIDDEN}@{server}").into()
+        });
     };
-    let Some((who, server)) = rest.rsplit_once('@') else {
-        return text.into();
+    let (who, server) = match rest.rsplit_once('@') {
+        // Without a colon, what stands there may be one as well.
+        Some((who, server)) => match who.split_once(':') {
+            Some((user, _)) => (format!("{user}:{HIDDEN}@"), server),
+            None => (format!("{HIDDEN}@"), server),
+        },
+        None => (String::new(), rest),
     };
-    // Without a colon, what stands there may be one as well.
-    match who.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{server}").into(),
-        None => format!("{scheme}://{HIDDEN}@{server}").into(),
+    match server.find(['?', '#']).and_then(|at| server.get(..=at)) {
+        Some(server) => format!("{scheme}://{who}{server}{HIDDEN}").into(),
+        None => format!("{scheme}://{who}{server}").into(),
     }
 }
 

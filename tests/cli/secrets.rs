@@ -112,6 +112,9 @@ fn is_a_secret_in_a_wrong_place_never_shown() {
         }
     };
     check("mirror.redis", &url);
+    check("mirror.redis", &format!("redis://host?password={PLANTED}"));
+    check("sink.kind", &format!("redis://host/0#{PLANTED}"));
+    check("sink.kind", &format!("me:{PLANTED}@host"));
     check(
         "mirror.redis.url",
         &format!("redis://host/0?password={PLANTED}"),

@@ -109,7 +109,7 @@ pub(super) fn cluster(section: &Section, findings: &mut Findings) -> Option<Clus
         properties.push((name.value.clone(), value.clone()));
     }
     let brokers = section.text("brokers");
-    if let Some(brokers) = brokers.filter(|brokers| brokers.value.contains('@')) {
+    if let Some(brokers) = brokers.filter(|brokers| brokers.value.contains(['@', '?', '#'])) {
         // What stands there may be a password, so it is not shown.
         let message = "`brokers`: expected `HOST:PORT`, several with commas between them: who comes is said in `properties`, with \
                        `sasl.username` and `sasl.password`";

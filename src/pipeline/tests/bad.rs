@@ -275,6 +275,9 @@ pub(super) const BAD: &[Bad] = &[
     bad("[model]\npath = \"m.onnx\"\n", "[modle]\npath = \"m.onnx\"\n", &[
         "34:2: unknown table [modle], did you mean [model]?",
     ]),
+    bad("kind = \"file\"\npath = \"in.jsonl\"", "kind = \"kafka\"\nbrokers = \"b:9092?password=secret\"\ntopic = \"t\"", &[
+        "6:11: `brokers`: expected `HOST:PORT`, several with commas between them: who comes is said in `properties`, with `sasl.username` and `sasl.password`",
+    ]),
     bad("kind = \"discard\"", "kind = \"kafka\"\nbrokers = \"me:secret@host:1\"", &[
         "37:1: kind = \"kafka\" needs [checkpoint]: outputs are published when the checkpoint behind them is durable",
         "39:11: `brokers`: expected `HOST:PORT`, several with commas between them: who comes is said in `properties`, with `sasl.username` and `sasl.password`",

@@ -171,6 +171,27 @@ fn what_is_said_of_a_nested_field_that_is_not_what_it_should_be() {
     check(r#""user":{"id":"a","place":5},"scores":[1]"#, wrong, place);
 }
 
+/// A message is about what was sent, where nobody knows how the job calls it.
+#[test]
+fn which_key_lacks_what_is_no_object() {
+    let named = |path: &[&str]| {
+        let mut plan = plan(1);
+        plan.schema.fields[0] = Field::required("user", FieldType::Text).at(path);
+        plan
+    };
+    let check = |path: &[&str], record: &str, message: &str| {
+        let found = outcome(named(path), record).map(|_| ()).unwrap_err();
+        assert_eq!(found, ("wrong_type", message.to_owned()), "{record}");
+    };
+    let of_who = "who must be an object with id in it, got 5";
+    check(&["who", "id"], r#"{"who":5}"#, of_who);
+    let deep: &[&str] = &["who", "is", "id"];
+    let of_is = "who.is must be an object with id in it, got 5";
+    check(deep, r#"{"who":{"is":5}}"#, of_is);
+    let of_who = "who must be an object with is in it, got 5";
+    check(deep, r#"{"who":5}"#, of_who);
+}
+
 #[test]
 fn what_is_said_of_lists_that_are_none_and_of_what_comes_behind_them() {
     let wrong = "wrong_type";
