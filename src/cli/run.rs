@@ -138,14 +138,15 @@ impl Run {
         {
             epochs.restarts = self.worker.restarts();
         }
+        let note = ran
+            .as_ref()
+            .ok()
+            .and_then(|report| mostly_late(pipeline, &report.totals));
+        note.iter().for_each(|note| say(&format!("note: {note}")));
         if records_to_stdout {
             return beside_records(ran, self.json);
         }
-        let report = ran?;
-        if let Some(note) = mostly_late(pipeline, &report.totals) {
-            say(&format!("note: {note}"));
-        }
-        show(&report, self.json)
+        show(&ran?, self.json)
     }
 }
 
