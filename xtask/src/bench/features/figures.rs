@@ -13,7 +13,7 @@ use super::jobs::{
 use super::kinds::{KINDS, VARIATIONS};
 use crate::bench::bars::{Bar, write_bars};
 use crate::bench::report::{ranged, write_machine};
-use crate::bench::sections::FEATURES;
+use crate::bench::sections::{FEATURES, REDIS};
 use crate::bench::statistics::{Summary, grouped, thousands, us};
 use crate::bench::turns::Samples;
 
@@ -39,6 +39,12 @@ fn ns(ns: f64) -> String {
 
 fn a_feature(ns: f64) -> String {
     format!("{:.0}", ns / VARIATIONS.len() as f64)
+}
+
+/// A link to the section that says what lookups cost.
+fn lookups() -> String {
+    let name = REDIS.trim_start_matches(['#', ' ']);
+    format!("[{name}](#{})", name.to_lowercase().replace(' ', "-"))
 }
 
 fn times(ratio: f64) -> String {
@@ -150,9 +156,11 @@ impl Found {
             "\nKinds. Each job has eight features of one kind, on one worker, over windows of eight lengths from 1 minute to 1 hour (of the last 5 to 50\n\
              events, or of a history of 50), with eight conditions or bounds where it has any; its events happen over 3 hours. Its cost is beyond that of\n\
              the job without windows, which takes {base} ns an event. A number more in each record is in it: see `value`. The\n\
-             first window of a key also brings its log: a single count of an hour costs {} ns.\n\n\
+             first window of a key also brings its log: a single count of an hour costs {} ns. What a `lookup` costs is said with those who\n\
+             answer it: {}.\n\n\
              | kind | CPU ns/event, eight of them | of that a feature |\n| --- | ---: | ---: |\n",
             ranged(first, ns),
+            lookups(),
         );
         for kind in KINDS {
             let beyond = self
@@ -262,6 +270,8 @@ mod tests {
         );
         check("which takes 2500 (2000 to 3000) ns an event");
         check("a single count of an hour costs 625 (500 to 750) ns");
+        check("who\nanswer it: [Lookups in Redis](#lookups-in-redis).\n\n| kind |");
+        check("| constant | 1000 (800 to 1200) | 125 (100 to 150) |");
         check("| sum | 2000 (1600 to 2400) | 250 (200 to 300) |");
         check("| value | -200 (-240 to -160) | -25 (-30 to -20) |");
         check(

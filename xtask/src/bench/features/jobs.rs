@@ -197,6 +197,7 @@ mod tests {
         };
         check(FIFTY, 50);
         check(MONTH_OF_SPARSE, 10);
+        check("hash", 10);
         check("count", 10);
         check("distinct, where, history", 10);
     }

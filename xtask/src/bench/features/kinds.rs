@@ -68,13 +68,29 @@ const fn kind(name: &'static str, feature: fn(&Variation) -> String) -> Kind {
 }
 
 /// All of them.
-pub const KINDS: [Kind; 25] = [
+pub const KINDS: [Kind; 31] = [
     kind("value", |v| {
         format!("of = \"value\"\nfield = \"{}\"", v.number)
     }),
     kind("one_hot of 5", |_| {
         let values = super::events::KINDS;
         format!("of = \"one_hot\"\nfield = \"kind\"\nvalues = {values:?}")
+    }),
+    kind("index of 5", |_| {
+        let values = super::events::KINDS;
+        format!("of = \"index\"\nfield = \"kind\"\nvalues = {values:?}")
+    }),
+    kind("hash", |v| {
+        format!(
+            "of = \"hash\"\nfield = \"what\"\nbuckets = {}",
+            v.above as u64 * 10
+        )
+    }),
+    kind("hour_sin", |_| "of = \"hour_sin\"".to_owned()),
+    kind("hour_cos", |_| "of = \"hour_cos\"".to_owned()),
+    kind("day_of_week", |_| "of = \"day_of_week\"".to_owned()),
+    kind("constant", |v| {
+        format!("of = \"constant\"\nvalue = {:?}", v.above)
     }),
     kind("expr", |v| {
         format!("of = \"expr\"\nexpr = \"amount * {:?} + score\"", v.above)
@@ -143,7 +159,15 @@ mod tests {
     #[test]
     fn does_no_feature_stand_twice() {
         // These are of nothing that could differ, or of as many fields as there are numbers.
-        const MAY: [&str; 3] = ["value", "one_hot of 5", "mean_gap, history"];
+        const MAY: [&str; 7] = [
+            "value",
+            "one_hot of 5",
+            "index of 5",
+            "hour_sin",
+            "hour_cos",
+            "day_of_week",
+            "mean_gap, history",
+        ];
         for kind in KINDS {
             let features: BTreeSet<String> = VARIATIONS.iter().map(|v| (kind.feature)(v)).collect();
             let may = MAY.contains(&kind.name);
