@@ -88,6 +88,20 @@ impl Bounds {
         }
     }
 
+    /// How closely it holds what is found.
+    pub fn hold(self) -> Hold {
+        let (least, most) = (self.least as f32, self.most as f32);
+        let one = self.is_one() || least == most;
+        match [least.is_finite(), most.is_finite()] {
+            _ if self.doubtful => Hold::Doubtful,
+            [true, true] if one => Hold::One,
+            [true, true] if f64::from(most) - f64::from(least) <= slack(most) => Hold::Narrow,
+            [true, true] => Hold::Wide,
+            [false, false] if one => Hold::Nothing,
+            _ => Hold::Doubtful,
+        }
+    }
+
     fn mapped(self, form: impl Fn(f64) -> f64) -> Self {
         let (one, other) = (form(self.least), form(self.most));
         Bounds {
@@ -100,7 +114,6 @@ impl Bounds {
     /// Whether this is what is written of it: rounded to 32 bits; nothing where that is no finite number.
     pub fn admit(self, found: Option<f64>) -> bool {
         let (least, most) = (self.least as f32, self.most as f32);
-        let slack = |end: f32| 1e-6 * f64::from(end.abs().max(1.0));
         let Some(found) = found else {
             return self.doubtful || !least.is_finite() || !most.is_finite();
         };
@@ -108,6 +121,55 @@ impl Bounds {
         let below = most == f32::INFINITY || found <= f64::from(most) + slack(most);
         above && below
     }
+}
+
+/// How far what is written may be from an end.
+fn slack(end: f32) -> f64 {
+    1e-6 * f64::from(end.abs().max(1.0))
+}
+
+/// How closely bounds hold what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// It is this number.
+    One,
+    /// It is within bounds that are no further apart than what may be written of either.
+    Narrow,
+    /// It is within bounds that are further apart.
+    Wide,
+    /// There is none.
+    Nothing,
+    /// It is within bounds that may be endless, or there is none.
+    Doubtful,
+}
+
+impl Hold {
+    /// As the report has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hold::One => "one number",
+            Hold::Narrow => "between two, a millionth apart or less",
+            Hold::Wide => "between two that are further apart",
+            Hold::Nothing => "null",
+            Hold::Doubtful => "null or any within the bounds, if there are any",
+        }
+    }
+}
+
+#[test]
+fn how_closely_are_numbers_held() {
+    let check = |bounds: Bounds, expected: Hold| assert_eq!(bounds.hold(), expected, "{bounds:?}");
+    check(Bounds::exactly(2.0), Hold::One);
+    check(Bounds::about(2.0, 1e-12), Hold::One);
+    check(Bounds::about(2.0, 5e-7), Hold::Narrow);
+    check(Bounds::about(2.0, 1e-3), Hold::Wide);
+    check(Bounds::about(1e30, 1e20), Hold::One);
+    check(Bounds::exactly(1e300), Hold::Nothing);
+    check(Bounds::exactly(f64::NAN), Hold::Nothing);
+    check(Bounds::about(0.0, 1e300), Hold::Doubtful);
+    check(Bounds::about(0.0, 1e300).or(1.0), Hold::Doubtful);
+    let log1p = Bounds::about(-1.0, 0.1).transformed(Transform::Log1p);
+    check(log1p, Hold::Doubtful);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::declared::{Field, Pipeline, Type, Value};
 use crate::dice::Dice;
+use crate::files::Files;
 use crate::pipelines::Drawn;
 
 /// A line, and what it says.
@@ -82,7 +83,7 @@ impl Size {
 }
 
 /// One file, or some.
-pub fn draw(dice: &mut Dice, drawn: &Drawn, files: usize, size: Size) -> Vec<Input> {
+pub fn draw(dice: &mut Dice, drawn: &Drawn, files: &Files, size: Size) -> Vec<Input> {
     let count = match size {
         Size::Few => 1 + dice.below(40),
         Size::Some => 1 + dice.below(250),
@@ -90,13 +91,13 @@ pub fn draw(dice: &mut Dice, drawn: &Drawn, files: usize, size: Size) -> Vec<Inp
     };
     let start = dice.of(&[START_MS, START_MS + 82_799_999, 0, -5 * DAY_MS]);
     let one_key = dice.percent(if size == Size::Few { 20 } else { 50 });
-    let mut clocks: Vec<Clock> = (0..files)
+    let mut clocks: Vec<Clock> = (0..files.count)
         .map(|_| Clock::new(start + dice.within(0..=10) * drawn.tick_ms))
         .collect();
-    let mut inputs = vec![Input::default(); files];
+    let mut inputs = vec![Input::default(); files.count];
     let wrong = dice.of(&[0, 2, 10]);
     for _ in 0..count {
-        let file = dice.below(files);
+        let file = dice.below(files.count);
         let time = clocks[file].next(dice, drawn);
         let mut values = values(dice, drawn, time);
         if one_key {
@@ -104,6 +105,7 @@ pub fn draw(dice: &mut Dice, drawn: &Drawn, files: usize, size: Size) -> Vec<Inp
                 values[it] = drawn.pools[it][0].clone();
             }
         }
+        files.fit(dice, file, &drawn.pipeline, &drawn.pools, &mut values);
         let record = if dice.percent(wrong) {
             mistaken(dice, &drawn.pipeline, &values)
         } else {

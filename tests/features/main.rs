@@ -4,7 +4,7 @@
 //! held against a slow oracle that was written from the definitions alone.
 //!
 //! - `dice`: random draws from a seed.
-//! - `conditions`, `declared`: what a pipeline of these tests is. `pipelines`: random ones. `events`: records for them.
+//! - `conditions`, `declared`: what a pipeline of these tests is. `pipelines`: random ones. `files`, `events`: records for them.
 //! - `bounds`, `oracle`: what must be found.
 //! - `job`: what the engine finds, and whether it is that. `shrink`: the smallest case that differs.
 //!
@@ -16,6 +16,7 @@ mod bounds;
 mod conditions;
 mod declared;
 mod dice;
+mod files;
 mod events;
 mod job;
 mod oracle;
@@ -34,6 +35,7 @@ use serde_json::json;
 use crate::declared::{Feature, Order, Pipeline, Window};
 use crate::dice::Dice;
 use crate::events::{Record, Size};
+use crate::files::Files;
 use crate::job::{Case, Fault, Polls, RUNS, check, check_as};
 use crate::oracle::Outcome;
 use crate::shrink::smallest;
@@ -128,7 +130,10 @@ struct Campaign {
     kinds: BTreeMap<&'static str, usize>,
     windows: BTreeMap<&'static str, usize>,
     also: BTreeMap<&'static str, usize>,
+    /// Numbers, by how closely they were held.
+    held: BTreeMap<&'static str, usize>,
     numbers: usize,
+    files: usize,
 }
 
 impl Campaign {
@@ -141,7 +146,9 @@ impl Campaign {
             kinds: BTreeMap::new(),
             windows: BTreeMap::new(),
             also: BTreeMap::new(),
+            held: BTreeMap::new(),
             numbers: 0,
+            files: 0,
         }
     }
 
@@ -174,11 +181,15 @@ impl Campaign {
 
     fn count(&mut self, case: &Case, outcomes: impl Iterator<Item = Outcome>) {
         self.cases += 1;
+        self.files += case.inputs.len();
         for outcome in outcomes {
             self.records += 1;
             let name = match outcome {
                 Outcome::Features { numbers, .. } => {
                     self.numbers += numbers.len();
+                    for (_, bounds) in numbers {
+                        *self.held.entry(bounds.hold().name()).or_default() += 1;
+                    }
                     "features"
                 }
                 Outcome::ValidationError => "validation error",
@@ -211,6 +222,8 @@ impl Campaign {
                 "runs": self.cases * RUNS,
                 "records": self.records,
                 "numbers": self.numbers,
+                "files": self.files,
+                "held": self.held,
                 "outcomes": self.outcomes,
                 "kinds": self.kinds,
                 "windows": self.windows,
@@ -226,14 +239,10 @@ impl Campaign {
 fn drawn(seed: u64, order: Order) -> Case {
     let mut dice = Dice::new(seed);
     let mut drawn = pipelines::draw(&mut dice, order);
-    let files = match order {
-        Order::EventTime => 1 + dice.below(3),
-        // Between partitions it is chance.
-        Order::Arrival => 1,
-    };
     let size = Size::draw(&mut dice);
     drawn.pipeline.features.truncate(size.features_max());
-    let inputs = events::draw(&mut dice, &drawn, files, size);
+    let files = Files::draw(&mut dice, &drawn.pipeline);
+    let inputs = events::draw(&mut dice, &drawn, &files, size);
     Case {
         pipeline: drawn.pipeline,
         polls: Polls::draw(&mut dice, &inputs),
